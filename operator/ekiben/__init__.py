@@ -1,0 +1,1 @@
+"""Ekiben: deliver BentoML models on Kubernetes."""
