@@ -1,0 +1,55 @@
+"""Every name, label and well-known word that Ekiben writes into a cluster."""
+
+from __future__ import annotations
+
+MANAGER = "ekiben"
+MANAGED_BY = "app.kubernetes.io/managed-by"
+MODEL = "ekiben.dev/model"
+REVISION = "ekiben.dev/revision"
+OUTCOME = "ekiben.dev/outcome"
+TEMPLATE_VERSION = "ekiben.dev/template-version"
+ROLLOUT = "ekiben.dev/rollout"
+
+CONTAINER = "bento"
+PORT_NAME = "http"
+PORT = 3000
+
+
+def revision_child(model: str, revision: str) -> str:
+    """Name the Deployment, autoscaler, disruption budget and ControllerRevision of one revision."""
+    return f"{model}-{revision}"
+
+
+def stable_service(model: str) -> str:
+    """Name the Service that selects stable."""
+    return model
+
+
+def canary_service(model: str) -> str:
+    """Name the Service that selects the canary, or stable while there is none."""
+    return f"{model}-canary"
+
+
+def route(model: str) -> str:
+    """Name the HTTPRoute."""
+    return model
+
+
+def model_labels(model: str) -> dict[str, str]:
+    """Labels of every child."""
+    return {
+        MANAGED_BY: MANAGER,
+        "app.kubernetes.io/name": "bentoml",
+        "app.kubernetes.io/instance": model,
+        MODEL: model,
+    }
+
+
+def revision_labels(model: str, revision: str) -> dict[str, str]:
+    """Labels of every child of one revision."""
+    return model_labels(model) | {REVISION: revision}
+
+
+def pod_selector(model: str, revision: str | None) -> dict[str, str]:
+    """Select one revision's pods, or with None the pods of every revision."""
+    return {MODEL: model} | ({REVISION: revision} if revision else {})

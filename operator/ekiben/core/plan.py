@@ -1,0 +1,73 @@
+"""Everything that one decision may ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from ekiben.api.status import Status, Totals
+from ekiben.core.snapshot import Manifest, Ref
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Set a Deployment's replicas; asked for only where no autoscaler owns them."""
+
+    deployment: str
+    replicas: int
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Delete a child that our uid controls."""
+
+    ref: Ref
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A Kubernetes Event about the model."""
+
+    type: Literal["Normal", "Warning"]
+    reason: str
+    action: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """Read the metrics of these pods every `interval` seconds, until a plan no longer asks for it.
+
+    `base` is what the status already counts for `window` (rollout id and step): the sampler adds to it what
+    it counts itself. `targets` maps each revision to its pods' (uid, IP); `service` is the runner_name to
+    look for, None to count every service; `bounds` maps the name of a latency bound to its seconds.
+    """
+
+    window: str
+    interval: float
+    service: str | None
+    targets: Mapping[str, tuple[tuple[str, str], ...]]
+    bounds: Mapping[str, float]
+    stable: str
+    canary: str
+    base: Totals
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do now, in this order: status, applies, scales, deletes, events; then when to look again.
+
+    `status` None means: nothing new to say. `requeue_after` is in seconds; 0 means at once; None means only
+    when something changes. `notes` are the reasons, for the log and the golden traces.
+    """
+
+    status: Status | None = None
+    applies: tuple[Manifest, ...] = ()
+    scales: tuple[Scale, ...] = ()
+    deletes: tuple[Delete, ...] = ()
+    events: tuple[Event, ...] = ()
+    sampling: Sampling | None = None
+    requeue_after: float | None = None
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,168 @@
+"""Everything that one decision may see."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from ekiben.api.status import Counters, Status
+from ekiben.api.v1alpha1 import Spec
+
+Manifest = dict[str, Any]
+
+
+class Ref(NamedTuple):
+    """A child object: its kind and name; the namespace is the model's."""
+
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """The ModelDeployment's metadata that decisions need."""
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    resource_version: str
+    deleting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidSpec:
+    """A spec that can't be understood, with the sentence that says what to write instead."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What a revision was when it was born: the content of its ControllerRevision.
+
+    `inputs` is the canonical form of what the user wrote about the pod (it gives the revision its name);
+    `buckets` are the latency bounds in seconds that its pods export, `service` included so that they can be
+    rendered; neither `buckets` nor `template_version` is hashed.
+    """
+
+    revision: str
+    inputs: Mapping[str, Any]
+    template_version: int
+    buckets: tuple[float, ...] = ()
+    deadline_seconds: float = 600.0
+    number: int = 0
+    outcome: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """One pod of a revision, reduced to what decisions need."""
+
+    name: str
+    uid: str
+    revision: str
+    ip: str | None = None
+    ready: bool = False
+    deleting: bool = False
+    scheduled: bool = True
+    started_at: datetime | None = None
+    ready_changed_at: datetime | None = None
+    restarts: int = 0
+    waiting_reason: str = ""
+    waiting_message: str = ""
+    image_digest: str | None = None
+
+    @property
+    def lost_readiness(self) -> bool:
+        """Tell whether it was ready since its container started, and is not any more."""
+        return (
+            not self.ready
+            and not self.deleting
+            and self.started_at is not None
+            and self.ready_changed_at is not None
+            and self.ready_changed_at > self.started_at
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Scrape:
+    """How reading the metrics of one revision's pods went, last time."""
+
+    pods_read: int = 0
+    pods_failed: int = 0
+    reason: str = ""
+    message: str = ""
+    quiet_since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What the sampler has counted in the current window."""
+
+    window: str
+    at: datetime
+    counters: Mapping[str, Counters] = field(default_factory=dict)
+    resets: Mapping[str, int] = field(default_factory=dict)
+    scrapes: Mapping[str, Scrape] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What we last applied and what the server made of it: keeps its normalising from looking like drift."""
+
+    intent: str
+    live: str
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayView:
+    """One Gateway that the spec names, as far as it exists."""
+
+    namespace: str
+    name: str
+    found: bool
+    class_name: str = ""
+    class_found: bool = False
+    programmed: bool = False
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RouteClaim:
+    """Another HTTPRoute that answers the same hostname and path on a Gateway that we name."""
+
+    namespace: str
+    name: str
+    hostname: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """What the cluster offers beyond the model's own children."""
+
+    gateway_api: bool = True
+    gateways: tuple[GatewayView, ...] = ()
+    claims: tuple[RouteClaim, ...] = ()
+    watches_fresh: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One instant of one model, as our caches see it."""
+
+    model: Model
+    spec: Spec | InvalidSpec
+    status: Status
+    now: datetime
+    live: Mapping[Ref, Manifest] = field(default_factory=dict)
+    foreign: frozenset[Ref] = frozenset()
+    records: Mapping[str, Record] = field(default_factory=dict)
+    pods: tuple[Pod, ...] = ()
+    observation: Observation | None = None
+    cluster: Cluster = Cluster()
+    ledger: Mapping[Ref, Applied] = field(default_factory=dict)
+    rejections: Mapping[Ref, str] = field(default_factory=dict)
