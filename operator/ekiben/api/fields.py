@@ -41,9 +41,10 @@ def cel(rule: str, message: str, field_path: str | None = None) -> dict[str, str
     return {"rule": rule, "message": message} | ({"fieldPath": field_path} if field_path else {})
 
 
-def rules(*items: dict[str, str], **extra: Any) -> ConfigDict:
+def rules(*items: dict[str, str]) -> ConfigDict:
     """Build a model config that carries CEL rules into the schema."""
-    return ConfigDict(json_schema_extra={"x-kubernetes-validations": list(items), **extra})
+    validations: list[Any] = [*items]
+    return ConfigDict(json_schema_extra={"x-kubernetes-validations": validations})
 
 
 def seconds(text: str) -> float:

@@ -74,8 +74,8 @@ class Counters(ApiModel):
     slow: Annotated[
         dict[str, int],
         WithJsonSchema({"type": "object", "additionalProperties": {"type": "integer"}}),
-        Field(description="Requests slower than each bound."),
-    ] = {}
+        Field(default_factory=dict, description="Requests slower than each bound."),
+    ]
 
 
 class Totals(ApiModel):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from ekiben.api.fields import (
     ApiModel,
@@ -27,6 +27,8 @@ API_VERSION = f"{GROUP}/{VERSION}"
 KIND = "ModelDeployment"
 PLURAL = "modeldeployments"
 NAME_MAX_LENGTH = 40
+
+OPAQUE_BUT_NAMED = ConfigDict(extra="allow", json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})
 
 ROLLOUT_ID_PATTERN = r"^[a-z][a-z0-9]{9}\.[1-9][0-9]{0,8}$"
 
@@ -94,7 +96,7 @@ class LocalObject(ApiModel):
 class NamedOpaque(ApiModel):
     """A Kubernetes object of which only the name is looked at: a container or a volume."""
 
-    model_config = {"extra": "allow", "json_schema_extra": {"x-kubernetes-preserve-unknown-fields": True}}
+    model_config = OPAQUE_BUT_NAMED
 
     name: Annotated[str, Field(min_length=1, max_length=63)]
 
@@ -102,7 +104,7 @@ class NamedOpaque(ApiModel):
 class VolumeMount(ApiModel):
     """A volume mount of the bento container."""
 
-    model_config = {"extra": "allow", "json_schema_extra": {"x-kubernetes-preserve-unknown-fields": True}}
+    model_config = OPAQUE_BUT_NAMED
 
     name: Annotated[str, Field(min_length=1, max_length=63)]
     mount_path: Annotated[str, Field(min_length=1, max_length=1024)]
