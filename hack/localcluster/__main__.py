@@ -1,0 +1,5 @@
+"""Run the command line: `python -m localcluster`."""
+
+from localcluster.cli import main
+
+main()

@@ -1,0 +1,3 @@
+module ekiben.dev/localcluster/pause
+
+go 1.21
