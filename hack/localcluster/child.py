@@ -46,6 +46,10 @@ class Child:
         """The process id."""
         return self._process.pid
 
+    def has_ended(self) -> bool:
+        """Say whether it has ended, for whatever reason."""
+        return self._process.poll() is not None
+
     def check(self) -> None:
         """Raise with the log's last lines where the process has ended."""
         code = self._process.poll()
@@ -55,7 +59,7 @@ class Child:
 
     def stop(self, number: int = signal.SIGKILL, timeout: float = 10.0) -> None:
         """Send a signal and wait for the end; SIGKILL after `timeout` seconds."""
-        if self._process.poll() is None:
+        if not self.has_ended():
             self._process.send_signal(number)
             try:
                 self._process.wait(timeout)

@@ -110,6 +110,7 @@ class ControlPlane:
         if "kube-apiserver" in self._children:
             self.pause_apiserver()
         self._start_apiserver()
+        self._start_controller_manager()
 
     def __enter__(self) -> ControlPlane:
         return self
@@ -137,8 +138,7 @@ class ControlPlane:
     def _start_all(self) -> None:
         self._launch("etcd", self._flags.etcd())
         self._start_apiserver()
-        if self._with_controllers:
-            self._launch("kube-controller-manager", self._flags.controller_manager(self._hpa_sync_period))
+        self._start_controller_manager()
 
     def _start_apiserver(self) -> None:
         self._launch("kube-apiserver", [*self._flags.apiserver(), *self._extra])
@@ -146,8 +146,15 @@ class ControlPlane:
             "kube-apiserver",
             lambda: answers(f"{self.server}/readyz", self._pki),
             START_TIMEOUT,
-            list(self._children.values()),
+            [self._children["etcd"], self._children["kube-apiserver"]],
         )
+
+    def _start_controller_manager(self) -> None:
+        """Start it if it was asked for and does not run: it gives up when the API is away as it starts."""
+        running = self._children.get("kube-controller-manager")
+        if self._with_controllers and (running is None or running.has_ended()):
+            flags = self._flags.controller_manager(self._hpa_sync_period)
+            self._launch("kube-controller-manager", flags)
 
     def _launch(self, name: str, flags: Sequence[str]) -> None:
         command = [str(command_path(name)), *flags]
