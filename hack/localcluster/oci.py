@@ -62,8 +62,8 @@ class ImageConfig:
 def write_layer(out: Path, content: Mapping[str, Content], owner: tuple[int, int] = (0, 0)) -> Path:
     """Write a layer that holds `content`, absolute path in the image -> what is there.
 
-    A Path is a file, or a folder taken whole with its symbolic links; bytes are a file's content; an int is the
-    mode of an empty folder. Everything belongs to `owner`, has time 0 and one of the modes 0755 and 0644.
+    A Path is a file, or a folder taken whole with its symbolic links; bytes are a file's content; an int is
+    the mode of an empty folder. All belongs to `owner`, has time 0, and a file's mode is 0755 or 0644.
     """
     with tarfile.open(out, "w", format=tarfile.PAX_FORMAT) as tar:
         made: set[str] = set()
