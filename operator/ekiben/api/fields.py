@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import re
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, StringConstraints, WithJsonSchema
 from pydantic.alias_generators import to_camel
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
-DURATION_PATTERN = r"^([0-9]{1,6}(ms|s|m|h)){1,4}$"
-PERCENT_PATTERN = r"^([0-9]|[1-9][0-9]|100)(\.[0-9]{1,3})?%$"
+DURATION_PATTERN = r"^([0-9]{1,5}(ms|s|m|h)){1,4}$"
+PERCENT_PATTERN = r"^(100(\.0{1,3})?|[1-9]?[0-9](\.[0-9]{1,3})?)%$"
 RATIO_PATTERN = r"^[0-9]{1,4}(\.[0-9]{1,3})?$"
 QUANTITY_PATTERN = r"^[0-9]{1,18}(\.[0-9]{1,9})?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$"
 DNS_LABEL_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+DNS_SUBDOMAIN_PATTERN = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"
+HOSTNAME_PATTERN = r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+URL_PATH_PATTERN = r"^/([-A-Za-z0-9/._~!$&'()*+,;=:@]|%[0-9a-fA-F]{2})*$"
 
 _DURATION_PART = re.compile(r"([0-9]+)(ms|s|m|h)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -47,6 +54,32 @@ def rules(*items: dict[str, str]) -> ConfigDict:
     return ConfigDict(json_schema_extra={"x-kubernetes-validations": validations})
 
 
+def matches(pattern: str, value: str = "self") -> str:
+    """Build the CEL expression that tells whether a string matches."""
+    return f"{value}.matches({json.dumps(pattern)})"
+
+
+@dataclass(frozen=True)
+class Worded:
+    """Say a string's pattern as a sentence: the CRD carries both as a CEL rule, in the place of `pattern`.
+
+    The API server's own message for a pattern is the bare expression, which tells nobody what to write.
+    `also` is one more CEL condition under the same sentence; only the API server checks it.
+    """
+
+    message: str
+    also: str = ""
+
+    def __get_pydantic_json_schema__(
+        self, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Replace the pattern in the JSON schema."""
+        schema = handler(core_schema)
+        conditions = [matches(schema.pop("pattern")), *([self.also] if self.also else [])]
+        schema["x-kubernetes-validations"] = [cel(" && ".join(conditions), self.message)]
+        return schema
+
+
 def seconds(text: str) -> float:
     """Parse a duration such as `90s`, `5m`, `1h30m` or `300ms` into seconds.
 
@@ -77,11 +110,70 @@ def quantity(value: str | int | float) -> float:
     return float(match[1]) * _SCALE.get(match[2] or "", 1.0)
 
 
-Duration = Annotated[str, Field(pattern=DURATION_PATTERN, max_length=32)]
-Percent = Annotated[str, Field(pattern=PERCENT_PATTERN, max_length=10)]
-Ratio = Annotated[str, Field(pattern=RATIO_PATTERN, max_length=10)]
-Name = Annotated[str, Field(pattern=DNS_LABEL_PATTERN, min_length=1, max_length=63)]
+def at_least(shortest: str, example: str) -> Worded:
+    """Word a duration that has a shortest length."""
+    return Worded(
+        f"must be a duration of at least {shortest}, such as {example}",
+        also=f"duration(self) >= duration('{shortest}')",
+    )
 
+
+DURATION = StringConstraints(pattern=DURATION_PATTERN, max_length=32)
+Duration = Annotated[str, DURATION, Worded("must be a duration such as 30s, 5m or 1h30m")]
+PositiveDuration = Annotated[
+    str,
+    DURATION,
+    Worded("must be a duration above zero, such as 300ms, 30s or 5m", also="duration(self) > duration('0s')"),
+]
+
+PERCENT = StringConstraints(pattern=PERCENT_PATTERN, max_length=10)
+Percent = Annotated[str, PERCENT, Worded("must be a percentage from 0% to 100%, such as 1% or 0.5%")]
+PositivePercent = Annotated[
+    str,
+    PERCENT,
+    Worded("must be a percentage above 0%, up to 100%", also=f"!{matches('^0([.]0+)?%$')}"),
+]
+Ratio = Annotated[
+    str,
+    StringConstraints(pattern=RATIO_PATTERN, max_length=10),
+    Worded('must be a ratio above zero in quotes, such as "1.5"', also=f"!{matches('^0+([.]0+)?$')}"),
+]
+
+Name = Annotated[
+    str,
+    StringConstraints(pattern=DNS_LABEL_PATTERN, min_length=1, max_length=63),
+    Worded("must be a name of lower-case letters, digits and dashes, such as my-model"),
+]
+SUBDOMAIN = StringConstraints(pattern=DNS_SUBDOMAIN_PATTERN, min_length=1, max_length=253)
+SUBDOMAIN_SENTENCE = "must be a name of lower-case letters, digits, dashes and dots, such as my-model.v2"
+Subdomain = Annotated[str, SUBDOMAIN, Worded(SUBDOMAIN_SENTENCE)]
+OptionalSubdomain = Annotated[
+    str,
+    StringConstraints(pattern=f"{DNS_SUBDOMAIN_PATTERN}|^$", max_length=253),
+    Worded(SUBDOMAIN_SENTENCE),
+]
+Hostname = Annotated[
+    str,
+    StringConstraints(pattern=HOSTNAME_PATTERN, min_length=1, max_length=253),
+    Worded(
+        "must be a host name such as iris.example.com or *.example.com: lower case, no scheme, port, path or"
+        " IP address",
+        also=f"!{matches('^[0-9.]+$')}",
+    ),
+]
+UrlPath = Annotated[
+    str,
+    StringConstraints(pattern=URL_PATH_PATTERN, min_length=1, max_length=1024),
+    Worded(
+        "must be a path such as /iris: it starts with / and has no //, no . or .. segment, no query, no %2F",
+        also=f"!self.contains('//') && !{matches('/[.]{1,2}(/|$)')} && !{matches('%2[fF]')}",
+    ),
+]
+
+QUANTITY_RULE = cel(
+    f"type(self) == int ? self >= 0 : {matches(QUANTITY_PATTERN, 'string(self)')}",
+    "must be a quantity such as 500m, 2 or 1Gi",
+)
 Quantities = Annotated[
     dict[str, Any],
     WithJsonSchema(
@@ -89,24 +181,28 @@ Quantities = Annotated[
             "type": "object",
             "maxProperties": 16,
             "additionalProperties": {
-                "anyOf": [{"type": "integer"}, {"type": "string"}],
-                "pattern": QUANTITY_PATTERN,
                 "x-kubernetes-int-or-string": True,
+                "maxLength": 32,
+                "x-kubernetes-validations": [QUANTITY_RULE],
             },
         }
     ),
 ]
-StringMap = Annotated[
-    dict[str, str],
-    WithJsonSchema(
-        {
-            "type": "object",
-            "maxProperties": 64,
-            "additionalProperties": {"type": "string", "maxLength": 1024},
-        }
-    ),
-]
+
+
+def _string_map(max_length: int) -> WithJsonSchema:
+    values = {"type": "string", "maxLength": max_length}
+    return WithJsonSchema({"type": "object", "maxProperties": 64, "additionalProperties": values})
+
+
+StringMap = Annotated[dict[str, str], _string_map(1024)]
+LabelMap = Annotated[dict[str, str], _string_map(63)]
 # Kubernetes' own types, passed through untouched: the API server validates them when the child is applied.
 Opaque = Annotated[
     dict[str, Any], WithJsonSchema({"type": "object", "x-kubernetes-preserve-unknown-fields": True})
 ]
+
+
+def keyed_by(*keys: str) -> dict[str, Any]:
+    """Build the schema extra of a list whose items are told apart by these fields, as server-side apply does."""
+    return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(keys)}

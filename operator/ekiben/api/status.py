@@ -112,7 +112,11 @@ class RolloutStatus(ApiModel):
 
     id: str
     revision: str
+    provider: Annotated[
+        Literal["Gateway", "Service"], Field(description="What splits the traffic in this rollout.")
+    ] = "Service"
     stage: Stage
+    stage_started_at: Time | None = None
     outcome: Outcome | None = None
     reason: Annotated[str, Field(description="Why it is over or being aborted.")] = ""
     message: str = ""
@@ -126,6 +130,7 @@ class RolloutStatus(ApiModel):
     plan: RolloutPlan | None = None
     totals: Totals | None = None
     failed_looks: int = 0
+    failed_look_at: Time | None = None
     checks: tuple[CheckResult, ...] = ()
 
 

@@ -1,157 +1,96 @@
-"""What a user writes: `ModelDeployment.spec` of ekiben.dev/v1alpha1.
+"""What a user writes: `ModelDeployment.spec` of ekiben.dev/v1alpha1; the pod's part of it is in `pod.py`.
 
-Defaults stand here only outside lists and never under a field that a revision hashes; the other defaults
-are in `ekiben.core` and are documented in the field's description.
+Defaults stand here only outside lists (inside an item they are permanent drift for Argo CD) and never under a
+field that a revision hashes; the other defaults are in `ekiben.core`, and in the field's description.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field, StringConstraints
 
+from ekiben.api import rules as say
 from ekiben.api.fields import (
+    DURATION,
+    QUANTITY_PATTERN,
     ApiModel,
     Duration,
+    Hostname,
     Name,
-    Opaque,
+    OptionalSubdomain,
     Percent,
-    Quantities,
+    PositiveDuration,
+    PositivePercent,
     Ratio,
-    StringMap,
+    Subdomain,
+    UrlPath,
+    Worded,
+    at_least,
+    keyed_by,
+    rules,
 )
+from ekiben.api.pod import Bento, EnvVar, LocalObject, PodTemplate, Resources, Runtime
 
 GROUP = "ekiben.dev"
 VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
 KIND = "ModelDeployment"
 PLURAL = "modeldeployments"
-NAME_MAX_LENGTH = 40
+HASHED_FIELDS = (
+    *("bento", "runtime", "resources", "env", "service_account_name", "image_pull_secrets", "pod_template"),
+)
 
-OPAQUE_BUT_NAMED = ConfigDict(extra="allow", json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})
-
-ROLLOUT_ID_PATTERN = r"^[a-z][a-z0-9]{9}\.[1-9][0-9]{0,8}$"
-
-
-class Bento(ApiModel):
-    """The bento to serve."""
-
-    image: Annotated[
-        str,
-        Field(
-            min_length=1,
-            max_length=512,
-            description="Image built by `bentoml containerize`: a digest, or a tag that is not `latest`.",
-        ),
-    ]
-    service: Annotated[
-        str | None,
-        Field(
-            pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
-            max_length=128,
-            description="Class name of the bento's entry service; needed wherever `runtime` is set.",
-        ),
-    ] = None
-
-
-class Runtime(ApiModel):
-    """How BentoML runs the service: becomes BENTOML_CONFIG_OVERRIDES."""
-
-    workers: Annotated[
-        int | None, Field(ge=1, le=64, description="Worker processes per pod. Default: the bento's own.")
-    ] = None
-    timeout: Annotated[
-        Duration | None, Field(description="Longest time one request may take. Default: 60s.")
-    ] = None
-    max_concurrency: Annotated[
-        int | None,
-        Field(ge=1, le=100000, description="Requests in flight per pod before BentoML answers 429."),
-    ] = None
-    overrides: Annotated[
-        Opaque | None, Field(description="BentoML configuration merged over everything above.")
-    ] = None
-
-
-class Resources(ApiModel):
-    """Resources of the bento container. Default: requests cpu 500m, memory 512Mi; limits memory 1Gi."""
-
-    requests: Quantities | None = None
-    limits: Quantities | None = None
-
-
-class EnvVar(ApiModel):
-    """One environment variable of the bento container."""
-
-    name: Annotated[str, Field(pattern=r"^[-._a-zA-Z][-._a-zA-Z0-9]*$", min_length=1, max_length=256)]
-    value: Annotated[str | None, Field(max_length=32768)] = None
-    value_from: Opaque | None = None
-
-
-class LocalObject(ApiModel):
-    """A reference to an object of the same namespace by name."""
-
-    name: Annotated[str, Field(min_length=1, max_length=253)]
-
-
-class NamedOpaque(ApiModel):
-    """A Kubernetes object of which only the name is looked at: a container or a volume."""
-
-    model_config = OPAQUE_BUT_NAMED
-
-    name: Annotated[str, Field(min_length=1, max_length=63)]
-
-
-class VolumeMount(ApiModel):
-    """A volume mount of the bento container."""
-
-    model_config = OPAQUE_BUT_NAMED
-
-    name: Annotated[str, Field(min_length=1, max_length=63)]
-    mount_path: Annotated[str, Field(min_length=1, max_length=1024)]
-
-
-class PodTemplate(ApiModel):
-    """What is merged over the rendered pod template."""
-
-    labels: StringMap | None = None
-    annotations: StringMap | None = None
-    node_selector: StringMap | None = None
-    tolerations: Annotated[tuple[Opaque, ...] | None, Field(max_length=32)] = None
-    affinity: Opaque | None = None
-    topology_spread_constraints: Annotated[tuple[Opaque, ...] | None, Field(max_length=16)] = None
-    priority_class_name: Annotated[str | None, Field(max_length=253)] = None
-    runtime_class_name: Annotated[str | None, Field(max_length=253)] = None
-    volumes: Annotated[
-        tuple[NamedOpaque, ...] | None, Field(max_length=32, description="Volumes added to the pod.")
-    ] = None
-    volume_mounts: Annotated[
-        tuple[VolumeMount, ...] | None, Field(max_length=32, description="Mounts of the bento container.")
-    ] = None
-    init_containers: Annotated[tuple[NamedOpaque, ...] | None, Field(max_length=8)] = None
-    sidecars: Annotated[
-        tuple[NamedOpaque, ...] | None,
-        Field(max_length=8, description="Containers added beside the bento container."),
-    ] = None
+_ROLLOUT_ID = r"[a-z][a-z0-9]{9}\.[1-9][0-9]{0,8}"
+RolloutId = Annotated[
+    str,
+    StringConstraints(pattern=f"^{_ROLLOUT_ID}$", max_length=24),
+    Worded("must be a rollout's ID as status.rollout.id shows it, such as k7c4f9xw2p.1"),
+]
+RolloutStep = Annotated[
+    str,
+    StringConstraints(pattern=f"^{_ROLLOUT_ID}/[1-9][0-9]?$", max_length=28),
+    Worded("must be ID/STEP as status.rollout.id and .step show them, such as k7c4f9xw2p.1/2"),
+]
+_ZERO = "^0+([.]0+)?[a-zA-Z]*$"
+CpuTarget = Annotated[
+    str,
+    StringConstraints(pattern=r"^([1-9][0-9]{0,3}%|[0-9]{1,9}(\.[0-9]{1,3})?|[0-9]{1,9}m)$", max_length=20),
+    Worded("must be a percentage such as 70%, or CPUs such as 500m or 1.5", also=f"!self.matches('{_ZERO}')"),
+]
+MemoryTarget = Annotated[
+    str,
+    StringConstraints(pattern=f"^[1-9][0-9]{{0,3}}%$|{QUANTITY_PATTERN}", max_length=20),
+    Worded(
+        "must be a percentage such as 80%, or an amount of at least 1Mi such as 700Mi",
+        # 700m is a common slip for 700Mi: a valid quantity that means less than one byte.
+        also="(self.endsWith('%') || quantity(self).compareTo(quantity('1Mi')) >= 0)",
+    ),
+]
 
 
 class ScalingMetric(ApiModel):
     """One autoscaling target; exactly one of its fields is set."""
 
+    model_config = rules(say.METRIC_ONE_TARGET)
+
     cpu: Annotated[
-        str | None,
-        Field(max_length=20, description="Mean CPU of the bento container: `70%` of its request, or `500m`."),
+        CpuTarget | None,
+        Field(description="Mean CPU of the bento container: `70%` of its request, or `500m`."),
     ] = None
     memory: Annotated[
-        str | None,
-        Field(max_length=20, description="Mean memory of it: `80%` of its request, or `700Mi`."),
+        MemoryTarget | None,
+        Field(description="Mean memory of the bento container: `80%` of its request, or `700Mi`."),
     ] = None
 
 
 class Autoscaling(ApiModel):
     """How each revision scales by itself."""
 
-    min_replicas: Annotated[int, Field(ge=1, le=10000)] = 1
-    max_replicas: Annotated[int, Field(ge=1, le=10000)]
+    model_config = rules(say.MIN_WITHIN_MAX)
+
+    min_replicas: Annotated[int, Field(ge=1, le=10000, description="Fewest pods of stable.")] = 1
+    max_replicas: Annotated[int, Field(ge=1, le=10000, description="Most pods of each revision.")]
     metrics: Annotated[
         tuple[ScalingMetric, ...],
         Field(max_length=4, description="Targets; the one that asks for most pods wins. Default: cpu 70%."),
@@ -161,34 +100,55 @@ class Autoscaling(ApiModel):
 class PodDisruptionBudget(ApiModel):
     """The disruption budget of each serving revision."""
 
-    enabled: bool = True
-    max_unavailable: Annotated[int, Field(ge=1, le=10000)] = 1
+    enabled: Annotated[bool, Field(description="False: there is none.")] = True
+    max_unavailable: Annotated[
+        int, Field(ge=1, le=10000, description="Pods that a node drain may take at a time.")
+    ] = 1
 
 
 class ParentRef(ApiModel):
     """A Gateway that routes to the model."""
 
-    name: Annotated[str, Field(min_length=1, max_length=253)]
-    namespace: Annotated[Name | None, Field(description="Default: the ModelDeployment's namespace.")] = None
-    section_name: Annotated[str | None, Field(max_length=253, description="One listener of it.")] = None
+    name: Annotated[Subdomain, Field(description="Name of the Gateway.")]
+    namespace: Annotated[Name | None, Field(description="Its namespace. Default: the ModelDeployment's.")] = (
+        None
+    )
+    section_name: Annotated[
+        Subdomain | None, Field(description="One listener of it. Default: every listener.")
+    ] = None
 
 
 class RoutePath(ApiModel):
     """The path under which the model answers."""
 
-    prefix: Annotated[str, Field(pattern=r"^/", min_length=1, max_length=1024)] = "/"
+    prefix: Annotated[
+        UrlPath, Field(description="Requests whose path is this or below it are the model's.")
+    ] = "/"
     rewrite: Annotated[
-        str | None,
-        Field(pattern=r"^/", max_length=1024, description="What the prefix becomes before it is sent on."),
+        UrlPath | None,
+        Field(description="What the prefix becomes before a request is sent on. Default: it stays."),
     ] = None
 
 
 class Traffic(ApiModel):
-    """How requests reach the model from outside."""
+    """How requests reach the model from outside; without it they come through its Service."""
 
-    parent_refs: Annotated[tuple[ParentRef, ...], Field(min_length=1, max_length=8)]
+    parent_refs: Annotated[
+        tuple[ParentRef, ...],
+        Field(
+            min_length=1,
+            max_length=8,
+            description="Gateways that route to the model.",
+            json_schema_extra={"x-kubernetes-validations": [{**say.PARENTS_DIFFER}]},
+        ),
+    ]
     hostnames: Annotated[
-        tuple[Annotated[str, Field(min_length=1, max_length=253)], ...], Field(max_length=16)
+        tuple[Hostname, ...],
+        Field(
+            max_length=16,
+            description="Hosts for which the model answers. Default: every host of the listener.",
+            json_schema_extra={"x-kubernetes-list-type": "set"},
+        ),
     ] = ()
     path: RoutePath = RoutePath()
 
@@ -199,6 +159,8 @@ class Pause(ApiModel):
 
 class Step(ApiModel):
     """One step of a canary rollout: either `weight` with `hold`, or `pause`."""
+
+    model_config = rules(say.STEP_ONE_KIND, say.HOLD_NEEDS_WEIGHT)
 
     weight: Annotated[int | None, Field(ge=1, le=100, description="Percent of the traffic.")] = None
     hold: Annotated[
@@ -215,6 +177,7 @@ class Canary(ApiModel):
         Field(
             max_length=20,
             description="Default: 5% for 2m, 25% for 5m, 50% for 5m; without a Gateway 50% for 5m.",
+            json_schema_extra={"x-kubernetes-validations": [{**say.WEIGHTS_RISE}]},
         ),
     ] = ()
 
@@ -230,28 +193,19 @@ class Rollout(ApiModel):
     paused: Annotated[bool, Field(description="True: no step is taken by itself; aborting still works.")] = (
         False
     )
-    promote: Annotated[
-        str | None, Field(pattern=ROLLOUT_ID_PATTERN, max_length=24, description="ID: all the way now.")
-    ] = None
-    resume: Annotated[
-        str | None,
-        Field(
-            pattern=ROLLOUT_ID_PATTERN[:-1] + r"/[1-9][0-9]?$",
-            max_length=28,
-            description="ID/STEP: leave the pause at that step.",
-        ),
-    ] = None
-    abort: Annotated[
-        str | None, Field(pattern=ROLLOUT_ID_PATTERN, max_length=24, description="ID: back to stable now.")
-    ] = None
-    retry: Annotated[
-        str | None,
-        Field(pattern=ROLLOUT_ID_PATTERN, max_length=24, description="ID of a failed rollout: try again."),
-    ] = None
-    progress_deadline: Annotated[Duration, Field(description="A started pod must be ready within this.")] = (
-        "10m"
-    )
-    revision_history_limit: Annotated[int, Field(ge=0, le=50)] = 5
+    promote: Annotated[RolloutId | None, Field(description="ID: all the way now.")] = None
+    resume: Annotated[RolloutStep | None, Field(description="ID/STEP: leave the pause at that step.")] = None
+    abort: Annotated[RolloutId | None, Field(description="ID: back to stable now.")] = None
+    retry: Annotated[RolloutId | None, Field(description="ID of a failed rollout: try again.")] = None
+    progress_deadline: Annotated[
+        str,
+        DURATION,
+        at_least("10s", example="10m"),
+        Field(description="A started pod must be ready within this."),
+    ] = "10m"
+    revision_history_limit: Annotated[
+        int, Field(ge=0, le=50, description="Old revisions that are kept, without pods.")
+    ] = 5
     scale_down_delay: Annotated[
         Duration, Field(description="How long the old revision keeps its pods after a promotion.")
     ] = "30s"
@@ -259,16 +213,21 @@ class Rollout(ApiModel):
         Duration, Field(description="How long a failed canary keeps its pods for a look.")
     ] = "30s"
     max_surge: Annotated[
-        Percent, Field(description="Most pods above stable's size while both revisions run.")
+        PositivePercent, Field(description="Most pods above stable's size while both revisions run.")
     ] = "100%"
 
 
 class Check(ApiModel):
     """One judgement of the canary; at least one limit is set."""
 
-    metric: Literal["error-rate", "shed-rate", "slow-requests"]
+    model_config = rules(say.CHECK_HAS_LIMIT, say.OVER_FOR_SLOW_REQUESTS, say.SHEDS_FOR_ERROR_RATE)
+
+    metric: Annotated[
+        Literal["error-rate", "shed-rate", "slow-requests"],
+        Field(description="Share of requests answered 5xx, answered 429 or 503, or slower than `over`."),
+    ]
     over: Annotated[
-        Duration | None, Field(description="slow-requests only: a request that took longer is slow.")
+        PositiveDuration | None, Field(description="slow-requests only: a request that took longer is slow.")
     ] = None
     max: Annotated[Percent | None, Field(description="Largest share of the canary's requests.")] = None
     max_ratio_to_stable: Annotated[
@@ -282,7 +241,9 @@ class Check(ApiModel):
 class Analysis(ApiModel):
     """How the canary is judged on the requests it really served."""
 
-    interval: Annotated[Duration, Field(description="Time between two looks.")] = "15s"
+    interval: Annotated[
+        str, DURATION, at_least("1s", example="15s"), Field(description="Time between two looks.")
+    ] = "15s"
     initial_delay: Annotated[
         Duration, Field(description="Time after a weight is reached that is not judged.")
     ] = "0s"
@@ -300,12 +261,30 @@ class Analysis(ApiModel):
 class Spec(ApiModel):
     """What is to be served, and how a change of it is rolled out."""
 
+    model_config = rules(say.RUNTIME_NEEDS_SERVICE, say.BOUNDS_NEED_SERVICE)
+
     bento: Bento
     runtime: Runtime | None = None
     resources: Resources | None = None
-    env: Annotated[tuple[EnvVar, ...] | None, Field(max_length=100)] = None
-    service_account_name: Annotated[str | None, Field(max_length=253)] = None
-    image_pull_secrets: Annotated[tuple[LocalObject, ...] | None, Field(max_length=16)] = None
+    env: Annotated[
+        tuple[EnvVar, ...] | None,
+        Field(
+            max_length=100,
+            description="Environment variables of the bento container.",
+            json_schema_extra=keyed_by("name"),
+        ),
+    ] = None
+    service_account_name: Annotated[
+        OptionalSubdomain | None, Field(description="ServiceAccount of the pods. Default: the namespace's.")
+    ] = None
+    image_pull_secrets: Annotated[
+        tuple[LocalObject, ...] | None,
+        Field(
+            max_length=16,
+            description="Secrets for the image's registry.",
+            json_schema_extra=keyed_by("name"),
+        ),
+    ] = None
     pod_template: PodTemplate | None = None
     replicas: Annotated[
         int | None, Field(ge=1, le=10000, description="Pods; ignored with autoscaling. Default: 2.")

@@ -1,0 +1,214 @@
+"""The children that a model should have, as a function of its spec and its persisted status."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import replace
+
+from ekiben.api.status import RolloutStatus
+from ekiben.core import names
+from ekiben.core.diff import in_sync
+from ekiben.core.plan import Delete, Scale
+from ekiben.core.render import (
+    build_autoscaler,
+    build_deployment,
+    build_disruption_budget,
+    build_record,
+    build_route,
+    build_service,
+)
+from ekiben.core.revision import timeout_of
+from ekiben.core.scaling import Size, canary_size, stable_size
+from ekiben.core.snapshot import Manifest, Record, Ref
+from ekiben.core.traffic import live_route, next_weight, stable_selector
+from ekiben.core.view import View
+
+
+def ref_of(manifest: Manifest) -> Ref:
+    """Return what names a child within its model's namespace."""
+    return Ref(manifest["kind"], manifest["metadata"]["name"])
+
+
+def applies(view: View) -> tuple[Manifest, ...]:
+    """Return the children that are missing or differ from what they should be."""
+    snapshot = view.snapshot
+    return tuple(
+        child
+        for child in intents(view)
+        if (ref := ref_of(child)) not in snapshot.foreign
+        and not in_sync(child, snapshot.live.get(ref), snapshot.ledger.get(ref))
+    )
+
+
+def intents(view: View) -> Iterator[Manifest]:
+    """Yield every child that the model should have, in the order in which they are made."""
+    yield from _records(view)
+    for revision in serving(view):
+        if record := view.record(revision):
+            yield build_deployment(view.model, record)
+    yield from _services(view)
+    yield from _routes(view)
+    for revision, size in sizes(view).items():
+        yield from _revision_policies(view, revision, size)
+
+
+def serving(view: View) -> tuple[str, ...]:
+    """Return the revisions that get pods: the canary first, since its start takes longest."""
+    return tuple(revision for revision in (view.canary_revision, view.stable_revision) if revision)
+
+
+def sizes(view: View) -> dict[str, Size]:
+    """Return the size of each revision that gets pods."""
+    found = {}
+    if view.canary_revision:
+        found[view.canary_revision] = canary_size(view)
+    if view.stable_revision:
+        found[view.stable_revision] = stable_size(view)
+    return found
+
+
+def scales(view: View) -> tuple[Scale, ...]:
+    """Return the Deployments whose replicas we set: never one that an autoscaler owns."""
+    wanted = []
+    for revision, size in sizes(view).items():
+        side, autoscaler = view.side(revision), _live(view, "HorizontalPodAutoscaler", revision)
+        has = side.replicas if side.deployment else 1
+        short = has < size.replicas if size.autoscaled else has != size.replicas
+        if autoscaler is None and short and view.record(revision):
+            wanted.append(Scale(names.revision_child(view.model.name, revision), size.replicas))
+    for revision in gone(view):
+        if view.side(revision).replicas and _live(view, "HorizontalPodAutoscaler", revision) is None:
+            wanted.append(Scale(names.revision_child(view.model.name, revision), 0))
+    return tuple(wanted)
+
+
+def deletes(view: View) -> tuple[Delete, ...]:
+    """Return our children that should not be there: policies without pods, a route without a Gateway."""
+    unwanted: list[Ref] = []
+    has = sizes(view)
+    for revision in (*has, *gone(view)):
+        name = names.revision_child(view.model.name, revision)
+        autoscaled = revision in has and has[revision].autoscaled
+        if not autoscaled:
+            unwanted.append(Ref("HorizontalPodAutoscaler", name))
+        if revision not in has or not view.spec.pod_disruption_budget.enabled:
+            unwanted.append(Ref("PodDisruptionBudget", name))
+    if view.spec.traffic is None and not view.uses_gateway:
+        unwanted.append(Ref("HTTPRoute", names.route(view.model.name)))
+    for revision in _beyond_history(view):
+        name = names.revision_child(view.model.name, revision)
+        unwanted += [Ref("Deployment", name), Ref("ControllerRevision", name)]
+    live = view.live
+    return tuple(Delete(ref, live[ref]["metadata"]["uid"]) for ref in unwanted if ref in live)
+
+
+def gone(view: View) -> tuple[str, ...]:
+    """Return the revisions that have a Deployment and should have no pods."""
+    kept = {*serving(view), *(item.revision for item in view.status.retiring)}
+    revisions = {
+        str(child["metadata"].get("labels", {}).get(names.REVISION))
+        for ref, child in view.live.items()
+        if ref.kind == "Deployment"
+    }
+    return tuple(sorted(revisions - kept - {"None"}))
+
+
+def _beyond_history(view: View) -> list[str]:
+    """Return the revisions without pods that the history limit leaves out, oldest first."""
+    idle = [revision for revision in gone(view) if not view.side(revision).pods]
+    idle.sort(key=lambda revision: record.number if (record := view.record(revision)) else 0)
+    limit = view.spec.rollout.revision_history_limit
+    remembered = view.wanted.revision
+    return [revision for revision in idle[: max(len(idle) - limit, 0)] if revision != remembered]
+
+
+def _live(view: View, kind: str, revision: str) -> Manifest | None:
+    return view.live.get(Ref(kind, names.revision_child(view.model.name, revision)))
+
+
+def _records(view: View) -> Iterator[Manifest]:
+    """Keep each revision's record: its labels tell a lost status what had become of it."""
+    failed = {item.revision for item in view.status.failed_revisions}
+    dropped = set(_beyond_history(view))
+    for revision in dict.fromkeys((*serving(view), *sorted(view.snapshot.records))):
+        record = view.record(revision)
+        if record is None or revision in dropped:
+            continue
+        if revision == view.stable_revision:
+            outcome = "stable"
+        elif revision == view.canary_revision:
+            outcome = "candidate"
+        else:
+            outcome = "failed" if revision in failed else "retired"
+        yield build_record(view.model, _numbered(record, view.rollout), outcome)
+
+
+def _numbered(record: Record, rollout: RolloutStatus | None) -> Record:
+    if rollout is None or rollout.revision != record.revision:
+        return record
+    return replace(record, number=max(record.number, int(rollout.id.rpartition(".")[2])))
+
+
+def _services(view: View) -> Iterator[Manifest]:
+    name = view.model.name
+    stable = stable_selector(view).get(names.REVISION)
+    canary = view.canary_revision or view.stable_revision
+    yield build_service(view.model, names.stable_service(name), stable)
+    yield build_service(view.model, names.canary_service(name), canary)
+
+
+def _routes(view: View) -> Iterator[Manifest]:
+    """Yield the HTTPRoute: its shape is the spec's, but never changes while a rollout is in flight."""
+    live, traffic = live_route(view), view.spec.traffic
+    in_flight = view.rollout is not None and not view.is_first
+    if live is not None and in_flight and view.uses_gateway:
+        yield _reweighted(live, names.canary_service(view.model.name), next_weight(view))
+        return
+    if traffic is None or not view.snapshot.cluster.gateway_api:
+        return
+    if live is None and view.snapshot.cluster.claims:
+        return
+    record = view.record(view.stable_revision or view.wanted.revision) or view.wanted
+    yield build_route(
+        view.model,
+        traffic,
+        canary_weight=next_weight(view),
+        timeout_seconds=timeout_of(record),
+        resource_version=live["metadata"].get("resourceVersion") if live else None,
+    )
+
+
+def _reweighted(live: Manifest, canary: str, weight: int) -> Manifest:
+    """Return the live route with other weights; on the version it was decided on, so a stale leader fails."""
+    meta = live["metadata"]
+    spec = deepcopy(live["spec"])
+    for rule in spec.get("rules", ()):
+        for backend in rule.get("backendRefs", ()):
+            backend["weight"] = weight if backend.get("name") == canary else 100 - weight
+    kept = {
+        key: meta[key]
+        for key in ("name", "namespace", "labels", "ownerReferences", "resourceVersion")
+        if key in meta
+    }
+    return {"apiVersion": live["apiVersion"], "kind": live["kind"], "metadata": kept, "spec": spec}
+
+
+def _revision_policies(view: View, revision: str, size: Size) -> Iterator[Manifest]:
+    record, autoscaling = view.record(revision), view.spec.autoscaling
+    if record is None:
+        return
+    side, autoscaler = view.side(revision), _live(view, "HorizontalPodAutoscaler", revision)
+    # The autoscaler comes after the first scaling: from then on replicas are its own.
+    sized = side.deployment is not None and side.replicas >= size.replicas
+    if size.autoscaled and autoscaling and (autoscaler is not None or sized):
+        yield build_autoscaler(
+            view.model,
+            record,
+            autoscaling,
+            min_replicas=size.replicas,
+            max_replicas=size.max_replicas,
+            hold=size.hold,
+        )
+    if view.spec.pod_disruption_budget.enabled:
+        yield build_disruption_budget(view.model, revision, view.spec.pod_disruption_budget)

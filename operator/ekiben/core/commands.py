@@ -1,0 +1,49 @@
+"""What became of the commands in `spec.rollout`: a command names a rollout, so an old line does nothing."""
+
+from __future__ import annotations
+
+from ekiben.api.status import Command
+from ekiben.core.view import View
+
+
+def commands(view: View) -> tuple[Command, ...]:
+    """Report each command that the spec carries: honoured, or ignored and why."""
+    return tuple(
+        _honoured(view, name, value) or Command(command=name, value=value, result="Ignored", message=message)
+        for name, value, message in _given(view)
+    )
+
+
+def _given(view: View) -> list[tuple[str, str, str]]:
+    asked = view.spec.rollout
+    current = view.rollout.id if view.rollout else None
+    names_other = f"the rollout in flight is {current}" if current else "no rollout is in flight"
+    failed = ", ".join(item.rollout for item in view.status.failed_revisions)
+    given = [
+        ("promote", asked.promote, names_other),
+        ("resume", asked.resume, f"{names_other}, or not paused at that step"),
+        ("abort", asked.abort, names_other),
+        ("retry", asked.retry, f"failed rollouts are: {failed}" if failed else "no rollout has failed"),
+    ]
+    return [(name, value, message) for name, value, message in given if value]
+
+
+def _honoured(view: View, name: str, value: str) -> Command | None:
+    """Recognise a command that is in force now, or was honoured before and still stands in the spec."""
+    before = next((c for c in view.status.commands if c.command == name and c.value == value), None)
+    if before and before.result == "Honoured":
+        return before
+    rollout = view.rollout
+    in_force = rollout is not None and (
+        (name in ("promote", "abort") and value == rollout.id)
+        or (name == "resume" and _names_step_reached(value, rollout.id, rollout.step))
+    )
+    released = name == "retry" and any(value == item.rollout for item in view.status.failed_revisions)
+    if not (in_force or released):
+        return None
+    return Command.model_validate({"command": name, "value": value, "result": "Honoured"})
+
+
+def _names_step_reached(ticket: str, rollout: str, step: int) -> bool:
+    named, _, number = ticket.partition("/")
+    return named == rollout and number.isdigit() and int(number) <= step

@@ -1,0 +1,81 @@
+"""Every condition and reason that a ModelDeployment can show; docs/reference.md is made from it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Reason(NamedTuple):
+    """One reason of one condition, and what it means to the reader."""
+
+    condition: str
+    reason: str
+    meaning: str
+
+
+READY, RECONCILING, STALLED = "Ready", "Reconciling", "Stalled"
+TRAFFIC_APPLIED, ROLLED_OUT, SETTLED = "TrafficApplied", "RolledOut", "Settled"
+
+CONDITIONS: dict[str, str] = {
+    READY: "Stable serves.",
+    RECONCILING: "Something is on its way.",
+    STALLED: "Nothing more happens until somebody acts.",
+    TRAFFIC_APPLIED: "Requests reach the pods as the spec says.",
+    ROLLED_OUT: "The last change is what serves; Unknown while it is on its way.",
+    SETTLED: "The last change has ended, well or not; Unknown while it is on its way.",
+}
+
+REASONS: tuple[Reason, ...] = (
+    Reason(READY, "Serving", "At least one pod of stable is ready."),
+    Reason(READY, "Starting", "The first pods are on their way."),
+    Reason(READY, "NoReadyPods", "Stable had ready pods and has none now."),
+    Reason(RECONCILING, "Idle", "The spec is what serves."),
+    Reason(RECONCILING, "FirstRevision", "The first revision gets its pods."),
+    Reason(RECONCILING, "Waiting", "The rollout waits for what the message names."),
+    Reason(RECONCILING, "Starting", "Pods are starting."),
+    Reason(RECONCILING, "Scaling", "The canary gets the pods that the next weight needs."),
+    Reason(RECONCILING, "SurgeLimit", "rollout.maxSurge does not leave room for the next weight."),
+    Reason(RECONCILING, "Traffic", "The weight is written, and not yet taken over."),
+    Reason(RECONCILING, "Analysing", "The canary is judged on the requests it serves."),
+    Reason(RECONCILING, "Samples", "The canary has not yet served enough requests to pass."),
+    Reason(RECONCILING, "OverLimit", "A check is over its limit, and the evidence is not yet conclusive."),
+    Reason(RECONCILING, "PauseStep", "The rollout waits for rollout.resume."),
+    Reason(RECONCILING, "NoData", "Too few requests within maxWait; the rollout waits for a hand."),
+    Reason(RECONCILING, "Paused", "spec.rollout.paused is true."),
+    Reason(RECONCILING, "Held", "rollout.initial is Held: the first revision waits for rollout.promote."),
+    Reason(RECONCILING, "Promoting", "Traffic goes over to the new revision."),
+    Reason(RECONCILING, "Aborting", "Traffic goes back to stable."),
+    Reason(RECONCILING, "Retiring", "An old revision still has pods."),
+    Reason(RECONCILING, "Unschedulable", "A pod can't be scheduled; the deadline's clock is stopped."),
+    Reason(RECONCILING, "ImagePull", "The image can't be pulled; the deadline's clock is stopped."),
+    Reason(RECONCILING, "MissingConfig", "A ConfigMap or Secret that the pod names is missing."),
+    Reason(RECONCILING, "Quota", "Pods can't be created, for example for a quota."),
+    Reason(RECONCILING, "ChildRejected", "The API server rejected a child; its message is shown."),
+    Reason(RECONCILING, "MetricsUnreachable", "The pods' /metrics can't be read."),
+    Reason(RECONCILING, "ServiceNameMismatch", "bento.service is not what the pods call their service."),
+    Reason(RECONCILING, "MetricsTooLarge", "A page of /metrics is larger than 4 MiB."),
+    Reason(RECONCILING, "MetricsInvalid", "A page of /metrics can't be understood."),
+    Reason(RECONCILING, "CheckError", "A check can't be judged."),
+    Reason(STALLED, "Idle", "Nothing is stalled."),
+    Reason(STALLED, "InvalidSpec", "The spec can't be understood; what serves goes on serving."),
+    Reason(STALLED, "ChildConflict", "Somebody else's object has the name of a child; it is left alone."),
+    Reason(STALLED, "RolledBack", "The last change failed and was rolled back; stable serves."),
+    Reason(STALLED, "Aborted", "The last change was aborted by hand; stable serves."),
+    Reason(TRAFFIC_APPLIED, "Accepted", "Every Gateway serves the route."),
+    Reason(TRAFFIC_APPLIED, "ServiceOnly", "No Gateway is asked for: the Service splits the traffic."),
+    Reason(TRAFFIC_APPLIED, "GatewayAPIMissing", "The Gateway API is not installed in the cluster."),
+    Reason(TRAFFIC_APPLIED, "GatewayNotFound", "A Gateway named in traffic.parentRefs does not exist."),
+    Reason(TRAFFIC_APPLIED, "GatewayClassNotFound", "The Gateway's class does not exist."),
+    Reason(TRAFFIC_APPLIED, "HostnameTaken", "Another route already answers this hostname and path."),
+    Reason(TRAFFIC_APPLIED, "RouteNotAccepted", "A Gateway has not accepted the route; see the message."),
+    Reason(ROLLED_OUT, "Promoted", "The spec's revision serves."),
+    Reason(ROLLED_OUT, "InProgress", "The spec's revision is on its way."),
+    Reason(ROLLED_OUT, "RolledBack", "The spec's revision failed; see failedRevisions."),
+    Reason(ROLLED_OUT, "Aborted", "The spec's revision was aborted by hand."),
+    Reason(ROLLED_OUT, "InvalidSpec", "The spec can't be understood."),
+    Reason(SETTLED, "Promoted", "The last change serves."),
+    Reason(SETTLED, "InProgress", "The last change is on its way."),
+    Reason(SETTLED, "RolledBack", "The last change was rolled back."),
+    Reason(SETTLED, "Aborted", "The last change was aborted by hand."),
+    Reason(SETTLED, "InvalidSpec", "The last change can't be understood."),
+)

@@ -1,0 +1,170 @@
+"""How a rollout ends: promoted, or traffic back to stable; and what becomes of the pods."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from ekiben.api.fields import delta
+from ekiben.api.status import (
+    FailedRevision,
+    HistoryEntry,
+    Outcome,
+    RetiringRevision,
+    RevisionStatus,
+    RolloutStatus,
+    Stage,
+    Status,
+)
+from ekiben.core.moves import Move, event, in_stage, with_rollout
+from ekiben.core.revision import image_of
+from ekiben.core.view import View
+
+KEPT = 10
+# Counters of a retiring revision that stood still this long have no caller any more.
+QUIET_FOR = timedelta(seconds=5)
+
+_QUARANTINED = {Outcome.ROLLED_BACK, Outcome.ABORTED}
+
+
+def abort(view: View, rollout: RolloutStatus, outcome: Outcome, reason: str, message: str) -> Move:
+    """Take the canary's traffic away at once; the verdict is remembered with the transition."""
+    moved = in_stage(view, rollout, Stage.ABORTING, outcome=outcome, reason=reason, message=message)
+    note = f"{_verb(outcome)} {rollout.revision}: {message}"
+    told = event("Warning" if outcome is Outcome.ROLLED_BACK else "Normal", str(outcome), "Abort", note)
+    return with_rollout(view, moved, note, told)
+
+
+def aborted(view: View, rollout: RolloutStatus) -> Move:
+    """The canary carries nothing any more: record the outcome and let its pods go."""
+    outcome = rollout.outcome or Outcome.ABORTED
+    delay = delta(view.spec.rollout.abort_scale_down_delay) if outcome in _QUARANTINED else timedelta()
+    status = _over(view, rollout, outcome, rollout.message)
+    status = _retire(status, rollout.revision, view.now, view.now + delay)
+    if outcome in _QUARANTINED:
+        failed = FailedRevision(
+            revision=rollout.revision,
+            rollout=rollout.id,
+            reason=rollout.reason,
+            message=rollout.message,
+            at=view.now,
+        )
+        status = status.model_copy(update={"failed_revisions": _remember(status, failed)})
+    return Move(status, f"rollout {rollout.id} is over: {outcome}")
+
+
+def make_stable(view: View, rollout: RolloutStatus) -> Status:
+    """Return the status in which the canary is stable and the old stable retires."""
+    canary = view.side(rollout.revision)
+    record = view.record(rollout.revision)
+    stable = RevisionStatus(
+        revision=rollout.revision,
+        image=image_of(record) if record else "",
+        replicas=canary.replicas,
+        ready_replicas=canary.ready,
+        served_at=view.now,
+    )
+    status = view.status.model_copy(update={"stable": stable})
+    old = view.stable_revision
+    if old is None:
+        return status
+    return _retire(status, old, view.now, view.now + delta(view.spec.rollout.scale_down_delay))
+
+
+def promoted(view: View, rollout: RolloutStatus) -> Move:
+    """The new revision serves everything: record it; the old one's delay begins now."""
+    status = _over(view, rollout, Outcome.PROMOTED, "")
+    until = view.now + delta(view.spec.rollout.scale_down_delay)
+    status = status.model_copy(
+        update={
+            "retiring": tuple(
+                item.model_copy(update={"until": max(item.until, until)}) for item in status.retiring
+            )
+        }
+    )
+    note = f"promoted {rollout.revision}"
+    return Move(status, note, event("Normal", "Promoted", "Promote", note))
+
+
+def replace_first(view: View, rollout: RolloutStatus) -> Move:
+    """Drop a first revision that never served: nobody loses anything by replacing it at once."""
+    status = _over(view, rollout, Outcome.SUPERSEDED, "replaced before it ever served")
+    status = _retire(status, rollout.revision, view.now, view.now)
+    note = f"first revision {rollout.revision} is replaced before it ever served"
+    return Move(
+        status.model_copy(update={"stable": None}), note, event("Normal", "Superseded", "Abort", note)
+    )
+
+
+def retire(view: View) -> Move | None:
+    """Forget a retiring revision whose time is over and whose requests have stopped."""
+    for item in view.status.retiring:
+        if _may_go(view, item):
+            left = tuple(other for other in view.status.retiring if other != item)
+            status = view.status.model_copy(update={"retiring": left})
+            return Move(status, f"{item.revision} retires")
+    return None
+
+
+def next_retirement(view: View) -> float | None:
+    """Return the seconds until a retiring revision is worth another look."""
+    if not view.status.retiring:
+        return None
+    until = min(item.until for item in view.status.retiring)
+    return max((until - view.now).total_seconds(), 1.0)
+
+
+def _may_go(view: View, item: RetiringRevision) -> bool:
+    if view.now < item.until:
+        return False
+    seen = view.snapshot.observation
+    scrape = seen.scrapes.get(item.revision) if seen else None
+    if scrape is None or scrape.quiet_since is None or scrape.reason:
+        # Nothing can be read of it: its delay has to be enough.
+        return view.now >= item.until + QUIET_FOR or not any(p.ready for p in view.side(item.revision).pods)
+    # A caller that never closes its connection must not keep old pods for ever.
+    bound = item.until + delta(view.spec.rollout.progress_deadline)
+    return view.now - scrape.quiet_since >= QUIET_FOR or view.now >= bound
+
+
+def _over(view: View, rollout: RolloutStatus, outcome: Outcome, message: str) -> Status:
+    ended = in_stage(
+        view,
+        rollout,
+        Stage.OVER,
+        outcome=outcome,
+        reason=rollout.reason or str(outcome),
+        message=message,
+        weight=0,
+    )
+    entry = HistoryEntry(
+        rollout=rollout.id, revision=rollout.revision, outcome=outcome, message=message, at=view.now
+    )
+    history = (entry, *view.status.history)[:KEPT]
+    kept = tuple(
+        item
+        for item in view.status.failed_revisions
+        if outcome is not Outcome.PROMOTED or item.revision != rollout.revision
+    )
+    update = {"rollout": ended, "canary": None, "history": history, "failed_revisions": kept}
+    return view.status.model_copy(update=update)
+
+
+def _retire(status: Status, revision: str, since: datetime, until: datetime) -> Status:
+    others = tuple(item for item in status.retiring if item.revision != revision)
+    entry = RetiringRevision(revision=revision, since=since, until=until)
+    return status.model_copy(update={"retiring": (*others, entry)})
+
+
+def _remember(status: Status, failed: FailedRevision) -> tuple[FailedRevision, ...]:
+    """Keep the last failures; the newest one is the current spec's, so it is never evicted."""
+    others = tuple(item for item in status.failed_revisions if item.revision != failed.revision)
+    return (failed, *others)[:KEPT]
+
+
+def _verb(outcome: Outcome) -> str:
+    return {
+        Outcome.ROLLED_BACK: "rolling back",
+        Outcome.ABORTED: "aborting",
+        Outcome.SUPERSEDED: "superseding",
+        Outcome.REVERTED: "reverting",
+    }.get(outcome, "ending")

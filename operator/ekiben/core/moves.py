@@ -1,0 +1,35 @@
+"""One transition of a rollout: the status that persists it, and the words that explain it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ekiben.api.status import RolloutStatus, Stage, Status
+from ekiben.core.plan import Event
+from ekiben.core.view import View
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A transition: written to the status first, its effects come with the next pass."""
+
+    status: Status
+    note: str
+    event: Event | None = None
+
+
+def event(type_: Literal["Normal", "Warning"], reason: str, action: str, note: str) -> Event:
+    """Build an Event about the model."""
+    return Event(type=type_, reason=reason, action=action, note=note)
+
+
+def in_stage(view: View, rollout: RolloutStatus, stage: Stage, **changes: Any) -> RolloutStatus:
+    """Return the rollout in another stage, entered now; reason and message start empty."""
+    fresh = {"reason": "", "message": "", "stage": stage, "stage_started_at": view.now}
+    return rollout.model_copy(update=fresh | changes)
+
+
+def with_rollout(view: View, rollout: RolloutStatus, note: str, event_: Event | None = None) -> Move:
+    """Build the move that changes nothing but the rollout."""
+    return Move(view.status.model_copy(update={"rollout": rollout}), note, event_)

@@ -1,0 +1,124 @@
+"""One decision about one model: what is seen -> what to do. Start reading here.
+
+invalid spec        -> say so, touch nothing that serves
+a transition is due -> write it, and come back at once       rollout.py (starting.py, ending.py, gates.py)
+otherwise           -> children as the status says           children.py (scaling.py, traffic.py, render/)
+                       the status as things are              status.py (saying.py, commands.py)
+                       read metrics while somebody is judged sampling.py (analysis.py)
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ekiben.api.status import Condition, Phase, Status
+from ekiben.core import children
+from ekiben.core import conditions as c
+from ekiben.core.ending import next_retirement
+from ekiben.core.gates import Wait
+from ekiben.core.moves import Move
+from ekiben.core.plan import Plan
+from ekiben.core.recovery import recovered
+from ekiben.core.revision import revision_of
+from ekiben.core.rollout import next_move, waits_for
+from ekiben.core.sampling import sampling
+from ekiben.core.snapshot import InvalidSpec, Snapshot
+from ekiben.core.status import TICK, is_worth_writing, report
+from ekiben.core.view import STABLE_DOWN_AFTER, View
+
+
+def decide(snapshot: Snapshot) -> Plan:
+    """Decide what to do about one model now: pure, total and deterministic."""
+    if snapshot.model.deleting:
+        return Plan(notes=("the model is being deleted: its children go with it",))
+    if isinstance(snapshot.spec, InvalidSpec):
+        return _refuse(snapshot, snapshot.spec)
+    spec = snapshot.spec
+    view = View(snapshot=snapshot, spec=spec, status=recovered(snapshot), wanted=revision_of(spec))
+    if move := next_move(view):
+        return _transition(view, move)
+    return _steady(view)
+
+
+def _transition(view: View, move: Move) -> Plan:
+    """Write the transition ahead; its effects are the next pass's."""
+    after = replace(view, status=move.status)
+    return Plan(
+        status=report(after, waits_for(after)),
+        events=(move.event,) if move.event else (),
+        sampling=sampling(after),
+        requeue_after=0.0,
+        notes=(move.note,),
+    )
+
+
+def _steady(view: View) -> Plan:
+    """Hold the children to what the persisted status says, and report what is seen."""
+    wait = waits_for(view)
+    status = report(view, wait)
+    age = _age_of_figures(view)
+    write = is_worth_writing(view.snapshot.status, status, age)
+    return Plan(
+        status=status if write else None,
+        applies=children.applies(view),
+        scales=children.scales(view),
+        deletes=children.deletes(view),
+        sampling=sampling(view),
+        requeue_after=_next_look(view, wait, age),
+        notes=(wait.message,) if wait else (),
+    )
+
+
+def _age_of_figures(view: View) -> float | None:
+    rollout = view.snapshot.status.rollout
+    at = rollout.totals.measured_at if rollout and rollout.totals else None
+    return (view.now - at).total_seconds() if at else None
+
+
+def _next_look(view: View, wait: Wait | None, age: float | None) -> float | None:
+    """Return the seconds after which something is due that no event announces; None when nothing is."""
+    due = [wait.seconds if wait else None, next_retirement(view)]
+    if view.rollout and not view.is_first:
+        since = view.status.stable.unready_since if view.status.stable else None
+        if since:
+            due.append((since + STABLE_DOWN_AFTER - view.now).total_seconds())
+        if age is not None and age < TICK:
+            due.append(TICK - age)
+    later = [max(seconds, 0.2) for seconds in due if seconds is not None and seconds > -1]
+    return min(later, default=None)
+
+
+def _refuse(snapshot: Snapshot, invalid: InvalidSpec) -> Plan:
+    """Say what is wrong with the spec; what serves goes on serving untouched."""
+    old = snapshot.status
+    message = f"{invalid.message}; what serves goes on serving"
+    said = {
+        c.STALLED: ("True", "InvalidSpec"),
+        c.ROLLED_OUT: ("False", "InvalidSpec"),
+        c.SETTLED: ("True", "InvalidSpec"),
+    }
+    kept = [item for item in old.conditions if item.type not in said]
+    for type_, (state, reason) in said.items():
+        before = next((item for item in old.conditions if item.type == type_), None)
+        since = before.last_transition_time if before and before.status == state else snapshot.now
+        kept.append(
+            Condition.model_validate(
+                {
+                    "type": type_,
+                    "status": state,
+                    "reason": reason,
+                    "message": message,
+                    "observed_generation": snapshot.model.generation,
+                    "last_transition_time": since,
+                }
+            )
+        )
+    status: Status = old.model_copy(
+        update={
+            "observed_generation": snapshot.model.generation,
+            "phase": Phase.DEGRADED,
+            "message": message,
+            "conditions": tuple(kept),
+        }
+    )
+    return Plan(status=status if status != old else None, notes=(message,))

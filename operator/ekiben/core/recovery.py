@@ -1,0 +1,53 @@
+"""A status that was lost is rebuilt from the children before anything is decided.
+
+Restoring a backup, re-creating a namespace or a client that wipes the status must not put an untried
+revision in front of users: the Service says who serves, the ControllerRevisions' labels say what became of
+every other revision.
+"""
+
+from __future__ import annotations
+
+from ekiben.api.status import FailedRevision, RevisionStatus, Status
+from ekiben.core import names
+from ekiben.core.revision import image_of
+from ekiben.core.snapshot import Ref, Snapshot
+
+
+def recovered(snapshot: Snapshot) -> Status:
+    """Return the persisted status, or what the children tell of it where it was lost."""
+    status = snapshot.status
+    if status.stable is not None or status.rollout is not None or not snapshot.live:
+        return status
+    stable = _serving(snapshot)
+    failed = tuple(
+        FailedRevision(
+            revision=record.revision,
+            rollout=f"{record.revision}.{max(record.number, 1)}",
+            reason="RolledBack",
+            message="it had failed before the status was lost",
+            at=snapshot.now,
+        )
+        for record in sorted(snapshot.records.values(), key=lambda item: -item.number)
+        if record.outcome == "failed"
+    )
+    if stable is None:
+        return status.model_copy(update={"failed_revisions": failed})
+    record = snapshot.records.get(stable)
+    side = RevisionStatus(revision=stable, image=image_of(record) if record else "", served_at=snapshot.now)
+    return status.model_copy(update={"stable": side, "failed_revisions": failed})
+
+
+def _serving(snapshot: Snapshot) -> str | None:
+    """Return the revision that serves: as labelled, as the Service selects, or the one with most ready pods."""
+    labelled = [record.revision for record in snapshot.records.values() if record.outcome == "stable"]
+    service = snapshot.live.get(Ref("Service", names.stable_service(snapshot.model.name)), {})
+    selected = (service.get("spec", {}).get("selector") or {}).get(names.REVISION)
+    if selected and selected in snapshot.records:
+        return str(selected)
+    if labelled:
+        return labelled[0]
+    ready: dict[str, int] = {}
+    for pod in snapshot.pods:
+        ready[pod.revision] = ready.get(pod.revision, 0) + pod.ready
+    known = {revision: count for revision, count in ready.items() if revision in snapshot.records}
+    return max(known, key=lambda revision: known[revision]) if known else None

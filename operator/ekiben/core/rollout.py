@@ -1,0 +1,260 @@
+"""The rollout as a transition table: everything that moves a rollout lives in this file.
+
+Theory of operation
+-------------------
+A rollout is in exactly one stage, and the stage is in `.status`. Children are rendered from the persisted
+stage, so a transition is written first and takes effect in the next pass: a crash repeats or continues, it
+never skips. One pass makes at most one transition.
+
+    Preparing -> Shifting -> Holding -> (Shifting -> Holding | Paused)* -> Enlarging -> TakingAll
+        -> Repointing -> Returning -> Over (Promoted)
+    any stage up to TakingAll -> Aborting -> Over (RolledBack, Aborted, Superseded, Reverted)
+
+`TABLE` says for each stage which gates must be open before the rollout leaves it, and where it goes then.
+`_interrupt` says what may happen at any moment instead: the spec changed, a command, a verdict, an edit of
+the steps, a stable that is down. From Repointing on the new revision is stable and nothing interrupts.
+Without a Gateway the Service itself splits the traffic, so TakingAll and Returning have nothing to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from ekiben.api.status import Outcome, RolloutStatus, Stage, Totals
+from ekiben.core import ending, gates, names
+from ekiben.core.gates import Gate, Wait
+from ekiben.core.moves import Move, event, in_stage, with_rollout
+from ekiben.core.starting import plan_of, start
+from ekiben.core.traffic import live_selector
+from ekiben.core.view import FINISHING, View, step_weight
+
+REVERSIBLE = frozenset({Stage.PREPARING, Stage.SHIFTING, Stage.HOLDING, Stage.PAUSED})
+
+
+def resumed(view: View) -> Wait | None:
+    """Wait at a pause until `rollout.resume` names this rollout and step."""
+    rollout = view.rollout
+    if rollout is None:
+        return None
+    ticket = f"{rollout.id}/{rollout.step}"
+    if view.spec.rollout.resume == ticket:
+        return None
+    reason = "NoData" if rollout.reason == "NoData" else "PauseStep"
+    why = f" ({rollout.message})" if reason == "NoData" else ""
+    return Wait(reason, f"paused at step {rollout.step}{why}; set rollout.resume to {ticket} to go on")
+
+
+def service_repointed(view: View) -> Wait | None:
+    """Wait until the stable Service selects the new revision and nothing else."""
+    if live_selector(view) == names.pod_selector(view.model.name, view.stable_revision):
+        return None
+    return Wait("Promoting", "waiting for the stable Service to select the new revision")
+
+
+def first_ready(view: View) -> Wait | None:
+    """Wait until the first revision has the pods that the spec asks for."""
+    stable = view.stable
+    if stable is None or stable.ready >= view.floor:
+        return None
+    return gates.blocked(view, stable) or Wait(
+        "FirstRevision", f"{stable.ready} of {view.floor} pods of the first revision are ready"
+    )
+
+
+def enter_next_step(view: View, rollout: RolloutStatus) -> Move:
+    """Go to the next step: a weight, a pause, or past the last one to the promotion."""
+    number = rollout.step + 1
+    steps = rollout.plan.steps if rollout.plan else ()
+    if number > len(steps):
+        return enlarge(view, rollout, "every step has passed")
+    if steps[number - 1].weight is None:
+        moved = in_stage(view, rollout, Stage.PAUSED, step=number)
+        note = f"step {number} of {len(steps)}: pause"
+        return with_rollout(view, moved, note, event("Normal", "Paused", "Pause", note))
+    moved = in_stage(view, rollout, Stage.SHIFTING, step=number, failed_looks=0, failed_look_at=None)
+    note = f"step {number} of {len(steps)}: {steps[number - 1].weight}% to {rollout.revision}"
+    return with_rollout(view, moved, note, event("Normal", "StepStarted", "Shift", note))
+
+
+def begin_hold(view: View, rollout: RolloutStatus) -> Move:
+    """The weight is observed: start the step's window."""
+    moved = in_stage(
+        view,
+        rollout,
+        Stage.HOLDING,
+        step_started_at=view.now,
+        totals=Totals(),
+        checks=(),
+        observed_share=None,
+    )
+    return with_rollout(view, moved, f"step {rollout.step}: weight observed, analysing")
+
+
+def enlarge(view: View, rollout: RolloutStatus, why: str) -> Move:
+    """Give the canary the pods that all traffic needs."""
+    moved = in_stage(view, rollout, Stage.ENLARGING, message=why)
+    return with_rollout(view, moved, f"promoting {rollout.revision}: {why}")
+
+
+def take_all(view: View, rollout: RolloutStatus) -> Move:
+    """Send everything to the canary's backend; without a Gateway go on at once."""
+    if not view.uses_gateway:
+        return repoint(view, rollout)
+    moved = in_stage(view, rollout, Stage.TAKING_ALL)
+    return with_rollout(view, moved, f"promoting {rollout.revision}: 100% through the canary's backend")
+
+
+def repoint(view: View, rollout: RolloutStatus) -> Move:
+    """Make the canary stable: the point of no return."""
+    status = ending.make_stable(view, rollout)
+    moved = in_stage(view, rollout, Stage.REPOINTING)
+    note = f"promoting {rollout.revision}: the stable Service selects it"
+    return Move(status.model_copy(update={"rollout": moved}), note)
+
+
+def give_back(view: View, rollout: RolloutStatus) -> Move:
+    """Send everything to the stable backend again, which is the new revision now."""
+    if not view.uses_gateway:
+        return ending.promoted(view, rollout)
+    moved = in_stage(view, rollout, Stage.RETURNING)
+    return with_rollout(view, moved, f"promoting {rollout.revision}: 100% through the stable backend")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What must be open before a stage is left, and what leaving it does."""
+
+    gates: tuple[Gate, ...]
+    leave: Callable[[View, RolloutStatus], Move]
+
+
+TABLE: Mapping[Stage, Row] = {
+    Stage.PREPARING: Row(
+        (gates.paused, gates.pods_ready, gates.metrics_readable, gates.held), enter_next_step
+    ),
+    Stage.SHIFTING: Row((gates.paused, gates.alone, gates.pods_ready, gates.weight_observed), begin_hold),
+    Stage.HOLDING: Row((gates.paused, gates.hold_over, gates.checks_pass), enter_next_step),
+    Stage.PAUSED: Row((gates.paused, resumed), enter_next_step),
+    Stage.ENLARGING: Row((gates.pods_ready,), take_all),
+    Stage.TAKING_ALL: Row((gates.weight_observed,), repoint),
+    Stage.REPOINTING: Row((service_repointed,), give_back),
+    Stage.RETURNING: Row((gates.weight_observed,), ending.promoted),
+    Stage.ABORTING: Row((gates.weight_observed,), ending.aborted),
+}
+FIRST = Row((first_ready,), ending.promoted)
+
+
+def row_of(view: View, rollout: RolloutStatus) -> Row:
+    """Return the row of the table that holds now."""
+    return FIRST if view.is_first else TABLE[rollout.stage]
+
+
+def waits_for(view: View) -> Wait | None:
+    """Say the one thing that the rollout in flight waits for; None when it can go on, or is over."""
+    if view.rollout is None:
+        return None
+    row = row_of(view, view.rollout)
+    return next((wait for gate in row.gates if (wait := gate(view))), None)
+
+
+def next_move(view: View) -> Move | None:
+    """Return the one transition that is due now; None while there is nothing but to wait."""
+    rollout = view.rollout
+    if rollout is None:
+        return start(view) or ending.retire(view)
+    if move := _interrupt(view, rollout):
+        return move
+    if not waits_for(view):
+        return row_of(view, rollout).leave(view, rollout)
+    return None if rollout.stage in FINISHING else ending.retire(view)
+
+
+def _interrupt(view: View, rollout: RolloutStatus) -> Move | None:
+    if rollout.stage in FINISHING or rollout.stage is Stage.ABORTING:
+        return None
+    if view.wanted.revision != rollout.revision:
+        return _spec_changed(view, rollout)
+    if view.is_first:
+        return None
+    if view.spec.rollout.abort == rollout.id and view.stable is not None:
+        return ending.abort(view, rollout, Outcome.ABORTED, "Aborted", "aborted by rollout.abort")
+    if view.stable is not None and (failure := gates.verdict(view)):
+        if not gates.forgiven(view, failure):
+            return ending.abort(view, rollout, Outcome.ROLLED_BACK, failure.reason, failure.message)
+        if move := _count_failed_look(view, rollout, failure.message):
+            return move
+    if rollout.stage not in REVERSIBLE:
+        return None
+    return _edited(view, rollout) or _hurried(view, rollout) or _without_data(view, rollout)
+
+
+def _spec_changed(view: View, rollout: RolloutStatus) -> Move:
+    wanted = view.wanted.revision
+    if view.is_first:
+        if view.status.stable and view.status.stable.served_at:
+            return ending.promoted(view, rollout)
+        return ending.replace_first(view, rollout)
+    if view.stable is None:
+        return ending.replace_first(view, rollout)
+    if wanted == view.stable_revision:
+        return ending.abort(view, rollout, Outcome.REVERTED, "Reverted", "the spec is stable's again")
+    return ending.abort(view, rollout, Outcome.SUPERSEDED, "Superseded", f"the spec asks for {wanted} now")
+
+
+def _count_failed_look(view: View, rollout: RolloutStatus, message: str) -> Move | None:
+    """Count a failed look that `failureLimit` forgives, once per observation."""
+    seen = view.observation
+    if seen is None or (rollout.failed_look_at and seen.at <= rollout.failed_look_at):
+        return None
+    moved = rollout.model_copy(
+        update={
+            "failed_looks": rollout.failed_looks + 1,
+            "failed_look_at": seen.at,
+            "totals": gates.totals(view),
+        }
+    )
+    limit = view.spec.analysis.failure_limit
+    return with_rollout(view, moved, f"failed look {moved.failed_looks} of {limit} forgiven: {message}")
+
+
+def _edited(view: View, rollout: RolloutStatus) -> Move | None:
+    """Take over edited steps: re-enter at the last one whose weight is not above the current one."""
+    plan = plan_of(view)
+    if rollout.plan is None or rollout.plan.hash == plan.hash or view.stable is None:
+        return None
+    note = "the steps or checks were edited"
+    if rollout.stage is Stage.PREPARING:
+        return with_rollout(view, rollout.model_copy(update={"plan": plan}), note)
+    carried = step_weight(rollout, rollout.step)
+    entry = max(
+        (n for n, step in enumerate(plan.steps, start=1) if step.weight and step.weight <= carried), default=0
+    )
+    stage = Stage.SHIFTING if entry else Stage.PREPARING
+    moved = in_stage(view, rollout, stage, plan=plan, step=entry, totals=None, checks=(), failed_looks=0)
+    where = f"goes on at step {entry}" if entry else "starts again below the first step"
+    return with_rollout(
+        view, moved, f"{note}: {where}", event("Normal", "StepsEdited", "Edit", f"{note}: {where}")
+    )
+
+
+def _hurried(view: View, rollout: RolloutStatus) -> Move | None:
+    """Skip the steps that are left: by command, or because stable serves nothing any more."""
+    if view.spec.rollout.promote == rollout.id:
+        return enlarge(view, rollout, "rollout.promote says so")
+    if view.stable_is_down and view.canary and view.canary.ready:
+        return enlarge(view, rollout, "stable has had no ready pod for 60s")
+    return None
+
+
+def _without_data(view: View, rollout: RolloutStatus) -> Move | None:
+    """Pause a step that did not get its requests within `maxWait`."""
+    rules = view.spec.analysis
+    if rollout.stage is not Stage.HOLDING or not gates.waited_out(view) or rules.on_no_data != "pause":
+        return None
+    seen = gates.totals(view).canary.requests
+    if seen >= rules.min_samples or gates.metrics_readable(view):
+        return None
+    message = f"{seen} of {rules.min_samples} requests seen within {rules.max_wait}"
+    moved = in_stage(view, rollout, Stage.PAUSED, reason="NoData", message=message)
+    return with_rollout(view, moved, f"paused: {message}", event("Warning", "NoData", "Pause", message))

@@ -1,0 +1,139 @@
+"""The conditions: one function each, every reason from the table in `conditions.py`."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from ekiben.api.status import Condition, Outcome, Status
+from ekiben.core import conditions as c
+from ekiben.core.gates import Wait
+from ekiben.core.traffic import live_route, route_problem
+from ekiben.core.view import FINISHING, View
+
+
+class Said(NamedTuple):
+    """One condition before its times are known."""
+
+    type: str
+    status: Literal["True", "False", "Unknown"]
+    reason: str
+    message: str
+
+
+def conditions_of(view: View, status: Status, wait: Wait | None) -> tuple[Condition, ...]:
+    """Return every condition; a transition time moves with the condition's status only."""
+    failed = failed_outcome(view)
+    said = (
+        _ready(view, status),
+        _reconciling(view, status, wait),
+        _stalled(view, status, failed),
+        _traffic_applied(view),
+        *_outcome(view, status, failed),
+    )
+    return tuple(_timed(view, item) for item in said)
+
+
+def failed_outcome(view: View) -> Outcome | None:
+    """Return how the spec's revision failed, when it did and nothing is in flight."""
+    if view.rollout is not None:
+        return None
+    failed = next((f for f in view.status.failed_revisions if f.revision == view.wanted.revision), None)
+    if failed is None:
+        return None
+    return Outcome.ABORTED if failed.reason == "Aborted" else Outcome.ROLLED_BACK
+
+
+def _timed(view: View, said: Said) -> Condition:
+    before = next((item for item in view.status.conditions if item.type == said.type), None)
+    since = before.last_transition_time if before and before.status == said.status else view.now
+    return Condition(
+        type=said.type,
+        status=said.status,
+        reason=said.reason,
+        message=said.message,
+        observed_generation=view.model.generation,
+        last_transition_time=since,
+    )
+
+
+def _ready(view: View, status: Status) -> Said:
+    stable = status.stable
+    if stable and stable.ready_replicas:
+        return Said(c.READY, "True", "Serving", f"{stable.revision} serves")
+    if stable and stable.served_at:
+        return Said(c.READY, "False", "NoReadyPods", status.message)
+    return Said(c.READY, "False", "Starting", status.message)
+
+
+def _reconciling(view: View, status: Status, wait: Wait | None) -> Said:
+    rollout = view.rollout
+    if rollout is None:
+        if view.status.retiring:
+            return Said(c.RECONCILING, "False", "Retiring", "an old revision still has pods")
+        return Said(c.RECONCILING, "False", "Idle", "")
+    if view.is_first:
+        return Said(c.RECONCILING, "True", wait.reason if wait else "FirstRevision", status.message)
+    if rollout.stage in FINISHING:
+        return Said(c.RECONCILING, "True", "Promoting", status.message)
+    if rollout.outcome is not None:
+        return Said(c.RECONCILING, "True", "Aborting", status.message)
+    return Said(c.RECONCILING, "True", wait.reason if wait else "Waiting", status.message)
+
+
+def _stalled(view: View, status: Status, failed: Outcome | None) -> Said:
+    if view.snapshot.foreign:
+        ref = min(view.snapshot.foreign)
+        message = (
+            f"{ref.kind} {ref.name} exists and is not ours: delete or rename it,"
+            " or give the ModelDeployment another name"
+        )
+        return Said(c.STALLED, "True", "ChildConflict", message)
+    if failed:
+        return Said(c.STALLED, "True", str(failed), status.message)
+    return Said(c.STALLED, "False", "Idle", "")
+
+
+def _traffic_applied(view: View) -> Said:
+    traffic, cluster = view.spec.traffic, view.snapshot.cluster
+    if traffic is None:
+        return Said(c.TRAFFIC_APPLIED, "True", "ServiceOnly", "the Service splits the traffic")
+    if not cluster.gateway_api:
+        message = "traffic.parentRefs needs the Gateway API: install its CRDs, or leave traffic out"
+        return Said(c.TRAFFIC_APPLIED, "False", "GatewayAPIMissing", message)
+    for gateway in cluster.gateways:
+        where = f"{gateway.namespace}/{gateway.name}"
+        if not gateway.found:
+            message = (
+                f"traffic.parentRefs names Gateway {where}, which does not exist: create it or name another"
+            )
+            return Said(c.TRAFFIC_APPLIED, "False", "GatewayNotFound", message)
+        if not gateway.class_found:
+            message = f"Gateway {where} is of class {gateway.class_name}, which does not exist"
+            return Said(c.TRAFFIC_APPLIED, "False", "GatewayClassNotFound", message)
+    if cluster.claims:
+        claim = cluster.claims[0]
+        message = (
+            f"HTTPRoute {claim.namespace}/{claim.name} already answers {claim.hostname}{traffic.path.prefix}:"
+            " choose another traffic.hostnames or traffic.path.prefix"
+        )
+        return Said(c.TRAFFIC_APPLIED, "False", "HostnameTaken", message)
+    route = live_route(view)
+    problem = route_problem(route) if route else "the route is not there yet"
+    if problem:
+        return Said(c.TRAFFIC_APPLIED, "False", "RouteNotAccepted", problem)
+    return Said(c.TRAFFIC_APPLIED, "True", "Accepted", "every Gateway serves the route")
+
+
+def _outcome(view: View, status: Status, failed: Outcome | None) -> tuple[Said, Said]:
+    if failed:
+        return (
+            Said(c.ROLLED_OUT, "False", str(failed), status.message),
+            Said(c.SETTLED, "True", str(failed), status.message),
+        )
+    if view.rollout is not None or view.wanted.revision != view.stable_revision:
+        return (
+            Said(c.ROLLED_OUT, "Unknown", "InProgress", status.message),
+            Said(c.SETTLED, "Unknown", "InProgress", status.message),
+        )
+    message = f"{view.stable_revision} serves"
+    return Said(c.ROLLED_OUT, "True", "Promoted", message), Said(c.SETTLED, "True", "Promoted", message)

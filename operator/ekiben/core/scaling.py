@@ -1,0 +1,92 @@
+"""How many pods each revision should have, and who decides it.
+
+Stable holds its size while a rollout is in flight, so that aborting needs no new pod. The canary gets the
+pods of the next weight before the route moves, and never fewer while it is on trial.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil, floor
+
+from ekiben.api.fields import fraction
+from ekiben.api.status import Stage
+from ekiben.core.view import FINISHING, View, step_weight
+
+CARRYING_ALL = frozenset({Stage.ENLARGING, Stage.TAKING_ALL})
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """The size of one revision: `replicas` to start from, and the autoscaler's bounds where it has one."""
+
+    replicas: int
+    autoscaled: bool = False
+    max_replicas: int = 0
+    hold: bool = False
+
+
+def need(weight: int, full_size: int, *, gateway: bool) -> int:
+    """Return the pods that a weight (percent) needs, where `full_size` pods carry all traffic.
+
+    Behind a Gateway the weight is exact and the pods follow; without one the pods are the weight.
+    """
+    if weight >= 100:
+        return full_size
+    pods = ceil(weight * full_size / 100) if gateway else round(full_size * weight / (100 - weight))
+    return max(pods, 1)
+
+
+def surge_limit(view: View) -> int:
+    """Return how many pods the canary may have: `maxSurge` of stable's size, at least 1."""
+    return max(floor(fraction(view.spec.rollout.max_surge) * view.full_size), 1)
+
+
+def canary_need(view: View) -> int:
+    """Return the pods that the canary needs for the weight it carries or is about to carry."""
+    rollout = view.rollout
+    if rollout is None:
+        return 0
+    if rollout.stage is Stage.ABORTING:
+        return view.canary.replicas if view.canary else 0
+    if rollout.stage in CARRYING_ALL or view.stable is None or view.stable_is_down:
+        return view.full_size
+    if rollout.stage is Stage.PREPARING:
+        first = [step.weight for step in (rollout.plan.steps if rollout.plan else ()) if step.weight]
+        weight = first[0] if first else 100
+    else:
+        weight = step_weight(rollout, rollout.step)
+    return need(weight, view.full_size, gateway=view.uses_gateway)
+
+
+def canary_size(view: View) -> Size:
+    """Size the canary: what its weight needs, never fewer than it has, never above the surge limit."""
+    canary, rollout = view.canary, view.rollout
+    if canary is None or rollout is None:
+        return Size(0)
+    wanted = min(canary_need(view), surge_limit(view))
+    autoscaling = view.spec.autoscaling
+    # Without a Gateway the pods are the weight: an autoscaler would move traffic.
+    if autoscaling is None or not view.uses_gateway:
+        return Size(max(wanted, canary.replicas) if rollout.stage is not Stage.PREPARING else wanted)
+    return Size(wanted, autoscaled=True, max_replicas=max(autoscaling.max_replicas, wanted), hold=True)
+
+
+def stable_size(view: View) -> Size:
+    """Size stable: what the spec says, and while others run beside it never fewer than it has."""
+    stable = view.stable
+    if stable is None:
+        return Size(0)
+    hold = is_held(view)
+    has = stable.replicas if stable.deployment else 0
+    autoscaling = view.spec.autoscaling
+    if autoscaling is None:
+        return Size(max(view.fixed_replicas, has) if hold else view.fixed_replicas)
+    keeps = has if view.rollout and view.rollout.stage in FINISHING else 0
+    floor_ = max(autoscaling.min_replicas, keeps)
+    return Size(floor_, autoscaled=True, max_replicas=max(autoscaling.max_replicas, floor_), hold=hold)
+
+
+def is_held(view: View) -> bool:
+    """Tell whether stable keeps its size: a trial is on, or the old revision has not gone yet."""
+    return (view.rollout is not None and not view.is_first) or bool(view.status.retiring)

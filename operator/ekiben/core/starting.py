@@ -1,0 +1,102 @@
+"""How a rollout begins: with the first revision, a changed spec, or a retry."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from ekiben.api.status import RevisionStatus, RolloutPlan, RolloutStatus, Stage
+from ekiben.api.v1alpha1 import Step
+from ekiben.core import analysis
+from ekiben.core.commands import commands
+from ekiben.core.moves import Move, event
+from ekiben.core.revision import image_of
+from ekiben.core.view import View
+
+DEFAULT_STEPS = (
+    Step(weight=5, hold="2m"),
+    Step(weight=25, hold="5m"),
+    Step(weight=50, hold="5m"),
+)
+# Pods are whole: without a Gateway small weights can't be reached with few replicas.
+DEFAULT_SERVICE_STEPS = (Step(weight=50, hold="5m"),)
+
+
+def plan_of(view: View) -> RolloutPlan:
+    """Snapshot the steps and checks that the spec asks for."""
+    default = DEFAULT_STEPS if view.uses_gateway else DEFAULT_SERVICE_STEPS
+    steps = view.spec.rollout.canary.steps or default
+    checks = analysis.effective_checks(view.spec.analysis.checks)
+    wire = [item.model_dump(mode="json", exclude_none=True) for item in (*steps, *checks)]
+    digest = hashlib.sha256(json.dumps(wire, sort_keys=True).encode()).hexdigest()[:8]
+    return RolloutPlan(hash=digest, steps=tuple(steps), checks=checks)
+
+
+def next_number(view: View) -> int:
+    """Return a rollout number that was never used for this model."""
+    ids = [entry.rollout for entry in view.status.history]
+    ids += [failed.rollout for failed in view.status.failed_revisions]
+    if view.status.rollout:
+        ids.append(view.status.rollout.id)
+    used = [int(number) for _, _, number in (item.rpartition(".") for item in ids) if number.isdigit()]
+    used += [record.number for record in view.snapshot.records.values()]
+    return max(used, default=0) + 1
+
+
+def start(view: View) -> Move | None:
+    """Start what the spec asks for; None when it serves already, or failed and was not released."""
+    wanted = view.wanted.revision
+    if wanted == view.stable_revision:
+        return None
+    if view.status.stable is None:
+        return _first(view)
+    if view.spec.rollout.paused:
+        return None
+    failed = next((item for item in view.status.failed_revisions if item.revision == wanted), None)
+    if failed and view.spec.rollout.retry != failed.rollout:
+        return None
+    return _begin(view, "retry" if failed else "the spec changed")
+
+
+def _first(view: View) -> Move | None:
+    wanted = view.wanted
+    rollout = _new(view)
+    if view.spec.rollout.initial == "Held":
+        note = f"first revision {wanted.revision} is held until rollout.promote is {rollout.id}"
+        held = rollout.model_copy(update={"plan": plan_of(view).model_copy(update={"steps": ()})})
+        return Move(
+            view.status.model_copy(update={"rollout": held}), note, event("Normal", "Held", "Start", note)
+        )
+    stable = RevisionStatus(revision=wanted.revision, image=image_of(wanted))
+    note = f"first revision {wanted.revision}"
+    status = view.status.model_copy(update={"stable": stable, "rollout": rollout})
+    return Move(status, note, event("Normal", "FirstRevision", "Start", note))
+
+
+def _begin(view: View, why: str) -> Move:
+    rollout = _new(view).model_copy(update={"plan": plan_of(view)})
+    wanted = view.wanted.revision
+    # Without a Gateway the widened Service would select the pods of every revision that is still there.
+    keep = rollout.provider == "Gateway"
+    status = view.status.model_copy(
+        update={
+            "rollout": rollout,
+            "retiring": tuple(i for i in view.status.retiring if keep and i.revision != wanted),
+            "failed_revisions": tuple(i for i in view.status.failed_revisions if i.revision != wanted),
+            "commands": commands(view),
+        }
+    )
+    note = f"rollout {rollout.id} started: {why}"
+    return Move(status, note, event("Normal", "RolloutStarted", "Start", note))
+
+
+def _new(view: View) -> RolloutStatus:
+    revision = view.wanted.revision
+    return RolloutStatus(
+        id=f"{revision}.{next_number(view)}",
+        revision=revision,
+        provider="Gateway" if view.spec.traffic else "Service",
+        stage=Stage.PREPARING,
+        stage_started_at=view.now,
+        started_at=view.now,
+    )

@@ -1,0 +1,164 @@
+"""What the operator says: phase, message, conditions and figures, as seen and not as meant."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ekiben.api.status import Outcome, Phase, RevisionStatus, RolloutStatus, Stage, Status
+from ekiben.core import gates, names
+from ekiben.core.commands import commands
+from ekiben.core.gates import Wait
+from ekiben.core.revision import image_of
+from ekiben.core.saying import conditions_of, failed_outcome
+from ekiben.core.traffic import observed_weight
+from ekiben.core.view import Side, View
+
+# Figures that change with every request are written at most this often, in seconds.
+TICK = 15.0
+
+
+def report(view: View, wait: Wait | None) -> Status:
+    """Return the whole status as it should read now; equal to the old one when there is nothing new."""
+    rollout = _measured(view)
+    stable = _side(view, view.stable, view.status.stable)
+    canary = _side(view, view.canary, view.status.canary)
+    status = view.status.model_copy(
+        update={
+            "observed_generation": view.model.generation,
+            "rollout": rollout,
+            "stable": stable,
+            "canary": canary,
+            "replicas": stable.replicas if stable else 0,
+            "selector": _selector(view),
+            "ready": _ready(stable, canary),
+            "url": url_of(view),
+            "commands": commands(view),
+        }
+    )
+    phase = phase_of(view, wait)
+    message = message_of(view, wait)
+    said = status.model_copy(update={"phase": phase, "message": message})
+    return said.model_copy(update={"conditions": conditions_of(view, said, wait)})
+
+
+def _measured(view: View) -> RolloutStatus | None:
+    rollout = view.rollout
+    if rollout is None or view.is_first:
+        return view.status.rollout
+    if rollout.stage is Stage.PREPARING:
+        # Nothing is judged yet, and a rollout may wait here for days without a word.
+        return rollout.model_copy(update={"weight": observed_weight(view)})
+    totals = gates.totals(view)
+    together = totals.canary.requests + totals.stable.requests
+    share = f"{100 * totals.canary.requests / together:.1f}%" if together else None
+    return rollout.model_copy(
+        update={
+            "weight": observed_weight(view),
+            "observed_share": share,
+            "totals": totals,
+            "checks": gates.judged(view),
+        }
+    )
+
+
+def _side(view: View, side: Side | None, before: RevisionStatus | None) -> RevisionStatus | None:
+    if side is None:
+        return None
+    known = before if before and before.revision == side.revision else RevisionStatus(revision=side.revision)
+    digest = next((pod.image_digest for pod in side.pods if pod.image_digest and pod.ready), None)
+    served = known.served_at or (view.now if side.ready else None)
+    down = None if side.ready or not served else (known.unready_since or view.now)
+    return known.model_copy(
+        update={
+            "image": image_of(side.record) if side.record else known.image,
+            "image_digest": digest or known.image_digest,
+            "replicas": side.replicas,
+            "ready_replicas": side.ready,
+            "served_at": served,
+            "unready_since": down,
+        }
+    )
+
+
+def _selector(view: View) -> str:
+    selector = names.pod_selector(view.model.name, view.stable_revision or "none")
+    return ",".join(f"{key}={value}" for key, value in selector.items())
+
+
+def _ready(stable: RevisionStatus | None, canary: RevisionStatus | None) -> str:
+    sides = [side for side in (stable, canary) if side]
+    return f"{sum(s.ready_replicas for s in sides)}/{sum(s.replicas for s in sides)}"
+
+
+def url_of(view: View) -> str | None:
+    """Return where the model answers: its first hostname, or its Service inside the cluster."""
+    traffic = view.spec.traffic
+    if traffic and traffic.hostnames:
+        return f"http://{traffic.hostnames[0]}{traffic.path.prefix}"
+    return f"http://{names.stable_service(view.model.name)}.{view.model.namespace}:{names.PORT}"
+
+
+def phase_of(view: View, wait: Wait | None) -> Phase:
+    """Return the one word for people."""
+    stable = view.stable
+    if view.rollout and not view.is_first:
+        stopped = wait is not None and wait.reason in ("PauseStep", "NoData", "Paused", "Held")
+        return Phase.PAUSED if stopped else Phase.PROGRESSING
+    if stable is None or stable.ready == 0:
+        served = view.status.stable and view.status.stable.served_at
+        return Phase.DEGRADED if served else Phase.PENDING
+    if view.is_first:
+        return Phase.PROGRESSING
+    if view.wanted.revision != view.stable_revision:
+        return Phase.PAUSED if not failed_outcome(view) else Phase.DEGRADED
+    return Phase.HEALTHY
+
+
+def message_of(view: View, wait: Wait | None) -> str:
+    """Name the one thing that is waited for, or what serves."""
+    rollout = view.rollout
+    if rollout and not view.is_first:
+        step, steps = gates.current_step(view)
+        where = f"step {step} of {steps}: {observed_weight(view)}% to {rollout.revision}, " if step else ""
+        what = wait.message if wait else str(rollout.stage)
+        return f"{where}{what}"
+    if wait:
+        return wait.message
+    if bad := failed_outcome(view):
+        failed = next(f for f in view.status.failed_revisions if f.revision == view.wanted.revision)
+        did = "aborted by hand" if bad is Outcome.ABORTED else f"rolled back: {failed.message}"
+        way_out = f"set rollout.retry to {failed.rollout} to try again"
+        return f"{failed.revision} {did}; {view.stable_revision} serves; {way_out}"
+    if view.wanted.revision != view.stable_revision and view.spec.rollout.paused:
+        return "a new revision waits: paused by rollout.paused; set it to false to go on"
+    stable = view.stable
+    if stable is None or stable.ready == 0:
+        hindrance = gates.blocked(view, stable) if stable else None
+        return hindrance.message if hindrance else f"no pod of {view.stable_revision} is ready"
+    return f"{view.stable_revision} serves with {stable.ready} of {stable.replicas} pods"
+
+
+def is_worth_writing(old: Status, new: Status, age: float | None) -> bool:
+    """Tell whether a status says something new; mere figures wait until the last ones are `TICK` old.
+
+    `age` is the seconds since the figures in `old` were measured; None when there are none.
+    """
+    before, after = old.to_wire(), new.to_wire()
+    if before == after:
+        return False
+    if _without_figures(before) != _without_figures(after):
+        return True
+    return age is None or age >= TICK
+
+
+def _without_figures(wire: dict[str, Any]) -> dict[str, Any]:
+    rollout = {
+        key: value
+        for key, value in (wire.get("rollout") or {}).items()
+        if key not in ("totals", "observedShare")
+    }
+    rollout["checks"] = [(check["metric"], check["verdict"]) for check in rollout.get("checks", ())]
+    conditions = [
+        {key: value for key, value in item.items() if key != "message"} for item in wire.get("conditions", ())
+    ]
+    return wire | {"message": "", "rollout": rollout, "conditions": conditions}

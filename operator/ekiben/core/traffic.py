@@ -1,0 +1,151 @@
+"""Which revision gets which part of the traffic.
+
+A weight is written for pods that are ready, never for pods that are hoped for: gateways do not route around
+an empty backend. Lowering is always allowed; raising needs the capacity first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ekiben.api.status import RolloutStatus, Stage
+from ekiben.core import names
+from ekiben.core.scaling import need
+from ekiben.core.snapshot import Manifest, Ref
+from ekiben.core.view import FINISHING, View, step_weight
+
+ON_TRIAL = frozenset({Stage.HOLDING, Stage.PAUSED, Stage.ENLARGING, Stage.TAKING_ALL})
+
+
+@dataclass(frozen=True, slots=True)
+class RouteState:
+    """What the live HTTPRoute does: the canary backend's percent, and whether every Gateway took it over."""
+
+    weight: int
+    settled: bool
+    serving: bool = True
+    problem: str = ""
+
+
+def live_route(view: View) -> Manifest | None:
+    """Return our HTTPRoute as it is."""
+    return view.live.get(Ref("HTTPRoute", names.route(view.model.name)))
+
+
+def route_state(view: View) -> RouteState | None:
+    """Read the live HTTPRoute; None while there is none."""
+    route = live_route(view)
+    if route is None:
+        return None
+    canary = names.canary_service(view.model.name)
+    backends = [
+        backend for rule in route.get("spec", {}).get("rules", ()) for backend in rule.get("backendRefs", ())
+    ]
+    total = sum(backend.get("weight", 1) for backend in backends)
+    share = sum(backend.get("weight", 1) for backend in backends if backend.get("name") == canary)
+    weight = round(100 * share / total) if total else 0
+    problem = route_problem(route)
+    serving = any(
+        condition.get("type") == "Accepted" and condition.get("status") == "True"
+        for parent in route.get("status", {}).get("parents", ())
+        for condition in parent.get("conditions", ())
+    )
+    return RouteState(weight=weight, settled=problem == "", serving=serving, problem=problem)
+
+
+def route_problem(route: Manifest) -> str:
+    """Say why the Gateways don't serve this generation of the route yet; empty when they all do."""
+    parents = route.get("status", {}).get("parents", ())
+    if not parents:
+        return "no Gateway has answered for the route yet"
+    generation = route.get("metadata", {}).get("generation", 0)
+    for parent in parents:
+        by_type: dict[str, dict[str, Any]] = {item.get("type"): item for item in parent.get("conditions", ())}
+        for kind in ("Accepted", "ResolvedRefs"):
+            condition = by_type.get(kind)
+            if condition is None or condition.get("observedGeneration", generation) < generation:
+                return f"Gateway {parent.get('parentRef', {}).get('name')} has not taken the change over yet"
+            if condition.get("status") != "True":
+                return f"{condition.get('reason')}: {condition.get('message', '')}".rstrip(": ")
+    return ""
+
+
+def target_weight(rollout: RolloutStatus | None) -> int:
+    """Return the percent that the canary's backend should get at this stage."""
+    if rollout is None:
+        return 0
+    match rollout.stage:
+        case Stage.SHIFTING | Stage.HOLDING | Stage.PAUSED | Stage.ENLARGING:
+            return step_weight(rollout, rollout.step)
+        case Stage.TAKING_ALL | Stage.REPOINTING:
+            return 100
+        case _:
+            return 0
+
+
+def next_weight(view: View) -> int:
+    """Return the percent to write now: the target as far as ready pods can carry it."""
+    rollout, target = view.rollout, target_weight(view.rollout)
+    if rollout is None or rollout.stage in FINISHING or view.is_first:
+        return target
+    state, canary = route_state(view), view.canary
+    current = state.weight if state else 0
+    if canary is None or canary.ready == 0:
+        return 0
+    capacity = min(100 * canary.ready // view.full_size, 100)
+    if view.stable_is_down and canary.ready >= view.full_size:
+        return 100
+    if target <= capacity:
+        return target
+    return min(current, target, capacity)
+
+
+def is_widened(view: View) -> bool:
+    """Tell, without a Gateway, whether the stable Service selects the canary's pods too."""
+    rollout, canary = view.rollout, view.canary
+    if rollout is None or canary is None or view.uses_gateway:
+        return False
+    if rollout.stage in ON_TRIAL:
+        return step_weight(rollout, rollout.step) > 0 or rollout.stage is Stage.ENLARGING
+    if rollout.stage is Stage.SHIFTING:
+        wanted = need(step_weight(rollout, rollout.step), view.full_size, gateway=False)
+        return canary.ready >= wanted or step_weight(rollout, rollout.step - 1) > 0
+    return view.stable_is_down and canary.ready > 0
+
+
+def stable_selector(view: View) -> dict[str, str]:
+    """Return what the stable Service should select."""
+    if is_widened(view):
+        return names.pod_selector(view.model.name, None)
+    return names.pod_selector(view.model.name, view.stable_revision or "none")
+
+
+def live_selector(view: View) -> dict[str, str] | None:
+    """Return what the stable Service selects; None while there is none."""
+    service = view.live.get(Ref("Service", names.stable_service(view.model.name)))
+    return dict(service.get("spec", {}).get("selector") or {}) if service else None
+
+
+def observed_weight(view: View) -> int:
+    """Return the percent that really goes to the revision under trial, as the live objects say."""
+    if view.uses_gateway:
+        state = route_state(view)
+        return state.weight if state else 0
+    stable, canary = view.stable, view.canary
+    if canary is None or live_selector(view) != names.pod_selector(view.model.name, None):
+        return 0
+    together = canary.ready + (stable.ready if stable else 0)
+    return round(100 * canary.ready / together) if together else 0
+
+
+def is_observed(view: View, target: int) -> bool:
+    """Tell whether the live objects carry the target weight and the Gateways took it over."""
+    if view.uses_gateway:
+        state = route_state(view)
+        if state is None:
+            return target == 0
+        # A route that no Gateway serves carries nothing to the canary: taking its weight away is done.
+        return state.weight == target and (state.settled or (target == 0 and not state.serving))
+    wide = live_selector(view) == names.pod_selector(view.model.name, None)
+    return wide if target else not wide

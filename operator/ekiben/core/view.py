@@ -1,0 +1,207 @@
+"""What a decision derives once from its snapshot: sides, stages and commands by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from ekiben.api.fields import delta
+from ekiben.api.status import RolloutStatus, Stage, Status
+from ekiben.api.v1alpha1 import Spec
+from ekiben.core import names
+from ekiben.core.snapshot import Manifest, Model, Observation, Pod, Record, Ref, Snapshot
+
+# How long stable must have had no ready pod before the canary may carry everything.
+STABLE_DOWN_AFTER = timedelta(seconds=60)
+DEFAULT_REPLICAS = 2
+
+# From here on the new revision is stable: a rollout can only be finished.
+FINISHING = frozenset({Stage.REPOINTING, Stage.RETURNING})
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One revision as it stands in the cluster: its Deployment and its pods."""
+
+    revision: str
+    record: Record | None
+    deployment: Manifest | None
+    pods: tuple[Pod, ...]
+
+    @property
+    def replicas(self) -> int:
+        """Pods that its Deployment asks for; 0 while there is none."""
+        if self.deployment is None:
+            return 0
+        return int(self.deployment.get("spec", {}).get("replicas", 1))
+
+    @property
+    def ready(self) -> int:
+        """Pods that can serve now."""
+        return sum(pod.ready and not pod.deleting for pod in self.pods)
+
+    @property
+    def replica_failure(self) -> str:
+        """What the Deployment says of pods that it may not create, such as a quota."""
+        status = (self.deployment or {}).get("status", {})
+        for condition in status.get("conditions", ()):
+            if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
+                return str(condition.get("message", "pods can't be created"))
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One model at one instant: what is wanted, what is served, what is on its way."""
+
+    snapshot: Snapshot
+    spec: Spec
+    status: Status
+    wanted: Record
+
+    @property
+    def model(self) -> Model:
+        """The model's metadata."""
+        return self.snapshot.model
+
+    @property
+    def now(self) -> datetime:
+        """The instant of this decision."""
+        return self.snapshot.now
+
+    @property
+    def live(self) -> Mapping[Ref, Manifest]:
+        """Our children as they are."""
+        return self.snapshot.live
+
+    @property
+    def rollout(self) -> RolloutStatus | None:
+        """The rollout in flight, if there is one."""
+        rollout = self.status.rollout
+        return rollout if rollout and rollout.stage is not Stage.OVER else None
+
+    @property
+    def stable_revision(self) -> str | None:
+        """The revision that serves."""
+        return self.status.stable.revision if self.status.stable else None
+
+    @property
+    def canary_revision(self) -> str | None:
+        """The revision under trial; None once it is stable."""
+        if self.rollout and self.rollout.revision != self.stable_revision:
+            return self.rollout.revision
+        return None
+
+    @property
+    def is_first(self) -> bool:
+        """Tell whether the rollout in flight is that of the very first revision."""
+        rollout = self.rollout
+        return (
+            rollout is not None
+            and rollout.stage is Stage.PREPARING
+            and rollout.revision == self.stable_revision
+        )
+
+    @property
+    def stable(self) -> Side | None:
+        """The serving side."""
+        return self.side(self.stable_revision) if self.stable_revision else None
+
+    @property
+    def canary(self) -> Side | None:
+        """The side under trial."""
+        return self.side(self.canary_revision) if self.canary_revision else None
+
+    def side(self, revision: str) -> Side:
+        """Return one revision as it stands."""
+        return Side(
+            revision=revision,
+            record=self.record(revision),
+            deployment=self.live.get(Ref("Deployment", names.revision_child(self.model.name, revision))),
+            pods=tuple(pod for pod in self.snapshot.pods if pod.revision == revision),
+        )
+
+    def record(self, revision: str) -> Record | None:
+        """Return what a revision was when it was born; the wanted one may not be recorded yet."""
+        if revision in self.snapshot.records:
+            return self.snapshot.records[revision]
+        return self.wanted if revision == self.wanted.revision else None
+
+    @property
+    def uses_gateway(self) -> bool:
+        """Tell what splits the traffic: a rollout keeps to what it began with."""
+        if self.rollout:
+            return self.rollout.provider == "Gateway"
+        return self.spec.traffic is not None
+
+    @property
+    def fixed_replicas(self) -> int:
+        """Pods of the serving revision where no autoscaler decides."""
+        return self.spec.replicas or DEFAULT_REPLICAS
+
+    @property
+    def floor(self) -> int:
+        """Fewest pods of the serving revision."""
+        return self.spec.autoscaling.min_replicas if self.spec.autoscaling else self.fixed_replicas
+
+    @property
+    def full_size(self) -> int:
+        """Pods that carry all traffic now: stable's size, the unit of every weight."""
+        stable = self.stable
+        return max(stable.replicas if stable and stable.deployment else self.floor, 1)
+
+    @property
+    def stable_is_down(self) -> bool:
+        """Tell whether stable has had no ready pod for so long that the canary may carry everything."""
+        since = self.status.stable.unready_since if self.status.stable else None
+        return (
+            since is not None
+            and self.now - since >= STABLE_DOWN_AFTER
+            and self.snapshot.cluster.watches_fresh
+            and (self.stable is None or self.stable.ready == 0)
+        )
+
+    @property
+    def observation(self) -> Observation | None:
+        """What was counted in the current window; None while nothing was counted in it."""
+        seen = self.snapshot.observation
+        return seen if seen and seen.window == self.window else None
+
+    @property
+    def window(self) -> str:
+        """Name the window that requests are counted in now: it changes with each weight and each edit."""
+        rollout = self.status.rollout
+        if rollout is None:
+            return ""
+        if rollout.stage in FINISHING or rollout.stage is Stage.OVER:
+            return f"{rollout.id}/over"
+        judged = rollout.step if rollout.stage in (Stage.HOLDING, Stage.PAUSED) else rollout.step - 1
+        if rollout.stage in (Stage.ENLARGING, Stage.TAKING_ALL, Stage.ABORTING):
+            judged = rollout.step
+        if not self.is_past_initial_delay:
+            return f"{rollout.id}/{judged}/delay"
+        return f"{rollout.id}/{weight_step(rollout, judged)}/{rollout.plan.hash if rollout.plan else ''}"
+
+    @property
+    def is_past_initial_delay(self) -> bool:
+        """Tell whether the requests of this step are judged already."""
+        rollout = self.status.rollout
+        if rollout is None or rollout.stage is not Stage.HOLDING or rollout.step_started_at is None:
+            return True
+        return self.now >= rollout.step_started_at + delta(self.spec.analysis.initial_delay)
+
+
+def weight_step(rollout: RolloutStatus, step: int) -> int:
+    """Return the last step up to `step` that sets a weight, from 1; 0 when none does."""
+    steps = rollout.plan.steps if rollout.plan else ()
+    return max(
+        (number for number, item in enumerate(steps[: max(step, 0)], start=1) if item.weight), default=0
+    )
+
+
+def step_weight(rollout: RolloutStatus, step: int) -> int:
+    """Return the weight that holds at a step, in percent."""
+    number = weight_step(rollout, step)
+    steps = rollout.plan.steps if rollout.plan else ()
+    return (steps[number - 1].weight or 0) if number else 0
