@@ -1,0 +1,1 @@
+"""The imperative shell around the API server: it carries out, reports and retries, and decides nothing."""

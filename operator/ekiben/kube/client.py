@@ -1,0 +1,287 @@
+"""Requests to the API server with plain dicts, through kubernetes.aio's ApiClient.
+
+The typed API classes are left out on purpose: decoding every object through their models costs more than the
+request, and drops fields that they do not know.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aiohttp import ClientError, ClientTimeout
+from kubernetes.aio.config import ConfigException
+from prometheus_client import Counter
+
+from ekiben.core.names import MANAGER
+from ekiben.kube import config
+from ekiben.kube.errors import ApiError, error_from_response, network_error
+from ekiben.kube.kinds import DEPLOYMENT, Kind
+from ekiben.kube.lines import LineSplitter, garbled, parse_event
+
+__all__ = ["API_REQUESTS", "ApiError", "Client", "Manifest"]
+
+Manifest = dict[str, Any]
+
+API_REQUESTS = Counter(
+    "ekiben_api_requests_total",
+    "Requests to the API server by RBAC verb, resource and HTTP status (error: no whole answer).",
+    ["verb", "resource", "code"],
+)
+
+PAGE = 500
+_SECONDS = 15.0
+_JSON = "application/json"
+_MERGE_PATCH = "application/merge-patch+json"
+_APPLY_PATCH = "application/apply-patch+yaml"
+_WRITE = {"fieldManager": MANAGER, "fieldValidation": "Strict"}
+_BROKEN = (ClientError, TimeoutError, OSError)
+_METHODS = {
+    "get": "GET",
+    "list": "GET",
+    "watch": "GET",
+    "create": "POST",
+    "update": "PUT",
+    "patch": "PATCH",
+    "delete": "DELETE",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """One request, by its RBAC verb."""
+
+    verb: str
+    kind: Kind
+    namespace: str | None = None
+    name: str | None = None
+    subresource: str | None = None
+    query: Manifest | None = None
+    body: Manifest | None = None
+    content_type: str = _JSON
+
+    @property
+    def resource(self) -> str:
+        """Name the resource as RBAC rules do."""
+        return f"{self.kind.plural}/{self.subresource}" if self.subresource else self.kind.plural
+
+
+class Client:
+    """One session with one API server; safe to share between tasks of one event loop.
+
+    A request that does not succeed raises ApiError; one that takes over `timeout` seconds does not succeed.
+    """
+
+    def __init__(self, api: Any, timeout: float = _SECONDS) -> None:
+        self._api = api
+        self._timeout = timeout
+
+    @classmethod
+    async def connect(
+        cls, kubeconfig: str | Path | None = None, context: str | None = None, user_agent: str = "ekiben"
+    ) -> Client:
+        """Open a session: `kubeconfig`, else $KUBECONFIG, else the pod's service account."""
+        return cls(await config.connect(kubeconfig, context, user_agent))
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._api.close()
+
+    async def get(self, kind: Kind, namespace: str | None, name: str) -> Manifest | None:
+        """Read one object; None when there is none of that name."""
+        try:
+            return await self._call(_Request("get", kind, namespace, name))
+        except ApiError as error:
+            if error.is_not_found:
+                return None
+            raise
+
+    async def list_pages(
+        self,
+        kind: Kind,
+        namespace: str | None = None,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
+    ) -> AsyncGenerator[tuple[list[Manifest], str], None]:
+        """List page by page: (objects, the list's resource version, the same on every page).
+
+        A 410 in the middle (the list became too old) is raised: start again.
+        """
+        query: dict[str, Any] = {"limit": PAGE}
+        query |= {"labelSelector": label_selector} if label_selector else {}
+        query |= {"fieldSelector": field_selector} if field_selector else {}
+        while True:
+            answer = await self._call(_Request("list", kind, namespace, query=query))
+            items, about = answer.get("items") or [], answer.get("metadata") or {}
+            if not isinstance(items, list) or not isinstance(about, dict):
+                raise garbled(f"a list of {kind.plural} without items")
+            found = [item for item in items if isinstance(item, dict)]
+            for item in found:
+                # Lists leave out what is the same for every object; watches and single reads do not.
+                item.setdefault("apiVersion", kind.api_version)
+                item.setdefault("kind", kind.kind)
+            yield found, str(about.get("resourceVersion") or "")
+            if not about.get("continue"):
+                return
+            query["continue"] = about["continue"]
+
+    async def list(
+        self,
+        kind: Kind,
+        namespace: str | None = None,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
+    ) -> tuple[list[Manifest], str]:
+        """List everything: (objects, resource version to watch from)."""
+        found: list[Manifest] = []
+        version = ""
+        async for items, version in self.list_pages(kind, namespace, label_selector, field_selector):  # noqa: B007
+            found += items
+        return found, version
+
+    async def watch(
+        self,
+        kind: Kind,
+        namespace: str | None,
+        resource_version: str,
+        label_selector: str | None = None,
+        timeout_seconds: int = 270,
+    ) -> AsyncGenerator[tuple[str, Manifest], None]:
+        """Yield (ADDED, MODIFIED, DELETED or BOOKMARK; object) until the server ends it at `timeout_seconds`.
+
+        Raises ApiError for an ERROR event too (`is_gone`: list again). Close it: `contextlib.aclosing`.
+        """
+        query = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": resource_version,
+            "timeoutSeconds": timeout_seconds,
+        }
+        query |= {"labelSelector": label_selector} if label_selector else {}
+        limit = ClientTimeout(total=timeout_seconds + self._timeout)
+        try:
+            async with asyncio.timeout(self._timeout):
+                answer = await self._send(_Request("watch", kind, namespace, query=query), limit)
+        except TimeoutError as problem:
+            raise network_error(problem) from problem
+        stream, splitter = answer.response, LineSplitter()
+        try:
+            async for chunk in stream.content.iter_any():
+                for line in splitter.feed(chunk):
+                    yield parse_event(line)
+                # A flood that is read without waiting must not keep the rest of the process waiting.
+                await asyncio.sleep(0)
+        except _BROKEN as problem:
+            raise network_error(problem) from problem
+        finally:
+            stream.close()
+
+    async def apply(self, kind: Kind, namespace: str | None, manifest: Manifest) -> Manifest:
+        """Apply a manifest server-side as field manager `ekiben`, taking over fields that others hold.
+
+        With `metadata.resourceVersion` the server answers 409 if the object changed since; a field that the
+        kind does not have is rejected.
+        """
+        name = manifest["metadata"]["name"]
+        query = _WRITE | {"force": "true"}
+        return await self._call(_Request("patch", kind, namespace, name, None, query, manifest, _APPLY_PATCH))
+
+    async def create(self, kind: Kind, namespace: str | None, body: Manifest) -> Manifest:
+        """Create an object; 409 (AlreadyExists) where the name is taken."""
+        return await self._call(_Request("create", kind, namespace, query=_WRITE, body=body))
+
+    async def replace(self, kind: Kind, namespace: str | None, body: Manifest) -> Manifest:
+        """Put an object in the place of the one with its name and resourceVersion; 409 if that changed."""
+        name = body["metadata"]["name"]
+        return await self._call(_Request("update", kind, namespace, name, query=_WRITE, body=body))
+
+    async def patch_status(
+        self, kind: Kind, namespace: str, name: str, status: Manifest, resource_version: str
+    ) -> Manifest:
+        """Put `status` in the place of the whole status; 409 if the object changed since `resource_version`.
+
+        A PUT, whose RBAC verb is `update`: a merge patch would leave behind what `status` no longer names.
+        """
+        about = {"name": name, "namespace": namespace, "resourceVersion": resource_version}
+        body = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": about, "status": status}
+        return await self._call(_Request("update", kind, namespace, name, "status", _WRITE, body))
+
+    async def scale(
+        self, namespace: str, name: str, replicas: int, resource_version: str | None = None
+    ) -> Manifest:
+        """Set a Deployment's replicas; the answer is a Scale, with the Deployment's new resourceVersion."""
+        body: Manifest = {"spec": {"replicas": replicas}}
+        if resource_version:
+            body["metadata"] = {"resourceVersion": resource_version}
+        return await self.patch_merge(DEPLOYMENT, namespace, name, body, "scale")
+
+    async def patch_merge(
+        self, kind: Kind, namespace: str | None, name: str, body: Manifest, subresource: str | None = None
+    ) -> Manifest:
+        """Send a JSON merge patch."""
+        return await self._call(
+            _Request("patch", kind, namespace, name, subresource, _WRITE, body, _MERGE_PATCH)
+        )
+
+    async def delete(self, kind: Kind, namespace: str | None, name: str, uid: str) -> Manifest | None:
+        """Delete the object with this uid, its dependants in the background; 409 where the name is another's.
+
+        Returns None once it is gone (or was already), else the object that finalizers or its grace period
+        still hold.
+        """
+        body = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "preconditions": {"uid": uid},
+            "propagationPolicy": "Background",
+        }
+        try:
+            answer = await self._call(_Request("delete", kind, namespace, name, body=body))
+        except ApiError as error:
+            if error.is_not_found:
+                return None
+            raise
+        about = answer.get("metadata") or {}
+        held = about.get("finalizers") or about.get("deletionGracePeriodSeconds")
+        return answer if about.get("deletionTimestamp") and held else None
+
+    async def _call(self, request: _Request) -> Manifest:
+        """Send one request and read its answer as a JSON object."""
+        answer = await self._send(request, ClientTimeout(total=self._timeout))
+        try:
+            content = json.loads(await answer.read())
+        except _BROKEN as problem:
+            raise network_error(problem) from problem
+        except (ValueError, RecursionError):
+            raise garbled(f"an answer about {request.resource} that is no JSON") from None
+        if not isinstance(content, dict):
+            raise garbled(f"an answer about {request.resource} that is no object")
+        return content
+
+    async def _send(self, request: _Request, timeout: ClientTimeout) -> Any:
+        """Send one request, count it, and return the answer with its body unread; ApiError unless 2xx."""
+        code = "error"
+        try:
+            prepared = await self._api.param_serialize(
+                _METHODS[request.verb],
+                request.kind.path(request.namespace, request.name, request.subresource),
+                query_params=request.query,
+                header_params={"Accept": _JSON, "Content-Type": request.content_type},
+                body=request.body,
+                auth_settings=["BearerToken"],
+            )
+            answer = await self._api.call_api(*prepared, _request_timeout=timeout)
+            code = str(answer.status)
+            if not 200 <= answer.status < 300:
+                raise error_from_response(answer.status, answer.headers, await answer.read())
+        except ConfigException as problem:
+            raise ApiError(0, "Config", str(problem)) from problem
+        except _BROKEN as problem:
+            raise network_error(problem) from problem
+        finally:
+            API_REQUESTS.labels(request.verb, request.resource, code).inc()
+        return answer
