@@ -77,10 +77,12 @@ def scales(view: View) -> tuple[Scale, ...]:
         short = has < size.replicas if size.autoscaled else has != size.replicas
         if autoscaler is None and short and view.record(revision):
             wanted.append(Scale(names.revision_child(view.model.name, revision), size.replicas))
-    for revision in gone(view):
-        if view.side(revision).replicas and _live(view, "HorizontalPodAutoscaler", revision) is None:
-            wanted.append(Scale(names.revision_child(view.model.name, revision), 0))
-    return tuple(wanted)
+    emptied = (
+        Scale(names.revision_child(view.model.name, revision), 0)
+        for revision in gone(view)
+        if view.side(revision).replicas and _live(view, "HorizontalPodAutoscaler", revision) is None
+    )
+    return (*wanted, *emptied)
 
 
 def deletes(view: View) -> tuple[Delete, ...]:

@@ -84,8 +84,8 @@ def pods_ready(view: View) -> Wait | None:
     if (limit := surge_limit(view)) < wanted:
         return Wait(
             "SurgeLimit",
-            f"rollout.maxSurge {view.spec.rollout.max_surge} allows {limit} of the {wanted} pods that are needed;"
-            " raise it",
+            f"rollout.maxSurge {view.spec.rollout.max_surge} allows {limit} of the {wanted} pods"
+            " that are needed; raise it",
         )
     seconds = _seconds_to_deadline(view, canary.pods)
     reason = "Starting" if view.rollout and view.rollout.stage is Stage.PREPARING else "Scaling"

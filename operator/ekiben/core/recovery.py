@@ -38,7 +38,7 @@ def recovered(snapshot: Snapshot) -> Status:
 
 
 def _serving(snapshot: Snapshot) -> str | None:
-    """Return the revision that serves: as labelled, as the Service selects, or the one with most ready pods."""
+    """Return the revision that serves: selected by the Service, labelled so, or with most ready pods."""
     labelled = [record.revision for record in snapshot.records.values() if record.outcome == "stable"]
     service = snapshot.live.get(Ref("Service", names.stable_service(snapshot.model.name)), {})
     selected = (service.get("spec", {}).get("selector") or {}).get(names.REVISION)

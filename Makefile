@@ -1,0 +1,83 @@
+# Ekiben: `make help` lists the targets; `make demo` and `make test` are all that a newcomer needs.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= $(shell command -v python3.12 || command -v python3.11 || command -v python3)
+PY ?= .venv/bin/python
+export PYTHONPATH := hack
+
+##@ Start here
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
+	  /^[a-zA-Z_-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ Checks
+.venv/installed: requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Ekiben needs Python 3.11 or later; $(PYTHON) is older: set PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "==> installing the development environment into .venv"
+	@$(PYTHON) -m venv .venv
+	@.venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@.venv/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+.PHONY: venv lint types unit contract integration e2e test verify fmt
+venv: .venv/installed ## Install the development environment (locked, by hash)
+
+lint: venv ## Style, import rules, formatting
+	.venv/bin/ruff check operator hack tests
+	.venv/bin/ruff format --check operator hack tests
+	.venv/bin/lint-imports --no-cache
+
+types: venv ## mypy --strict
+	.venv/bin/mypy operator hack
+
+fmt: venv ## Format the code
+	.venv/bin/ruff check --fix operator hack tests
+	.venv/bin/ruff format operator hack tests
+
+unit: venv ## Unit tests: pure, a few seconds
+	$(PY) -m pytest tests/unit -q
+
+contract: venv tools ## What others rely on: CRD and CEL on a real API server, manifests, chart, lint of texts
+	$(PY) -m pytest tests/contract -q
+
+integration: venv tools ## The operator in-process against a real etcd and kube-apiserver
+	$(PY) -m pytest tests/integration -q
+
+e2e: venv tools images ## Everything on a real cluster: kubelet, containerd, Traefik, BentoML pods
+	$(PY) -m pytest tests/e2e -q
+
+test: venv ## Prove it: lint, types, unit, contract, integration, e2e
+	@hack/test
+
+verify: venv ## Fail when a generated file is stale
+	$(PY) -m ekiben.api.crd --check
+	$(PY) -m ekiben.api.docs --check
+
+##@ Generated files
+.PHONY: generate lock
+generate: venv ## Write the CRD and the reference tables from the models
+	$(PY) -m ekiben.api.crd
+	$(PY) -m ekiben.api.docs
+
+lock: venv ## Pin the dependencies anew, by hash and without index lines
+	.venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  pyproject.toml -o requirements/operator.txt
+	.venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --extra dev pyproject.toml -o requirements/dev.txt
+
+##@ Real parts
+-include hack/cluster.mk
+-include hack/images.mk
+
+##@ See it
+.PHONY: demo bench clean
+demo: venv tools images ## Serve, canary, promote and roll back a real model on a real cluster
+	$(PY) -m demo
+
+bench: venv tools images ## Measure what the README claims, each against its floor
+	$(PY) -m bench
+
+clean: ## Remove what the targets made in this folder
+	rm -rf .venv .local build .pytest_cache .mypy_cache .ruff_cache .hypothesis
