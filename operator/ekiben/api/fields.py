@@ -48,10 +48,14 @@ def cel(rule: str, message: str, field_path: str | None = None) -> dict[str, str
     return {"rule": rule, "message": message} | ({"fieldPath": field_path} if field_path else {})
 
 
+def checked(*items: dict[str, str]) -> dict[str, Any]:
+    """Build the schema extra that carries CEL rules."""
+    return {"x-kubernetes-validations": [*items]}
+
+
 def rules(*items: dict[str, str]) -> ConfigDict:
     """Build a model config that carries CEL rules into the schema."""
-    validations: list[Any] = [*items]
-    return ConfigDict(json_schema_extra={"x-kubernetes-validations": validations})
+    return ConfigDict(json_schema_extra=checked(*items))
 
 
 def matches(pattern: str, value: str = "self") -> str:
@@ -204,5 +208,5 @@ Opaque = Annotated[
 
 
 def keyed_by(*keys: str) -> dict[str, Any]:
-    """Build the schema extra of a list whose items are told apart by these fields, as server-side apply does."""
+    """Build the schema extra of a list whose items server-side apply tells apart by these fields."""
     return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(keys)}

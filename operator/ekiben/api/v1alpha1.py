@@ -27,6 +27,7 @@ from ekiben.api.fields import (
     UrlPath,
     Worded,
     at_least,
+    checked,
     keyed_by,
     rules,
 )
@@ -37,8 +38,15 @@ VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
 KIND = "ModelDeployment"
 PLURAL = "modeldeployments"
+# What makes a revision; the rest may change without another pod.
 HASHED_FIELDS = (
-    *("bento", "runtime", "resources", "env", "service_account_name", "image_pull_secrets", "pod_template"),
+    "bento",
+    "runtime",
+    "resources",
+    "env",
+    "service_account_name",
+    "image_pull_secrets",
+    "pod_template",
 )
 
 _ROLLOUT_ID = r"[a-z][a-z0-9]{9}\.[1-9][0-9]{0,8}"
@@ -139,7 +147,7 @@ class Traffic(ApiModel):
             min_length=1,
             max_length=8,
             description="Gateways that route to the model.",
-            json_schema_extra={"x-kubernetes-validations": [{**say.PARENTS_DIFFER}]},
+            json_schema_extra=checked(say.PARENTS_DIFFER),
         ),
     ]
     hostnames: Annotated[
@@ -177,7 +185,7 @@ class Canary(ApiModel):
         Field(
             max_length=20,
             description="Default: 5% for 2m, 25% for 5m, 50% for 5m; without a Gateway 50% for 5m.",
-            json_schema_extra={"x-kubernetes-validations": [{**say.WEIGHTS_RISE}]},
+            json_schema_extra=checked(say.WEIGHTS_RISE),
         ),
     ] = ()
 

@@ -1,0 +1,156 @@
+"""The rules between fields, in CEL: each sentence is what a user reads when `kubectl apply` refuses.
+
+Rules about one string alone stand beside its pattern. There are no transition rules: whatever is valid may be
+changed into whatever is valid, because the operator defines what every edit means.
+"""
+
+from __future__ import annotations
+
+from ekiben.api.fields import DURATION_PATTERN, cel, matches
+
+NAME_MAX_LENGTH = 40
+# BentoML's own latency buckets as durations; any other bound has to be configured, by the service's name.
+DEFAULT_BOUNDS = (
+    *("5ms", "10ms", "25ms", "50ms", "100ms", "250ms", "500ms"),
+    *("1s", "2500ms", "5s", "10s", "30s", "60s", "120s", "180s"),
+)
+RESERVED_LABELS = ("app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kubernetes.io/managed-by")
+RESERVED_ENV = ("BENTOML_HOME", "BENTOML_HOST", "BENTOML_PORT", "PORT")
+CONFIG_ENV = ("BENTOML_CONFIG_OVERRIDES", "BENTOML_CONFIG_OPTIONS")
+
+
+def _one_of(value: str, words: tuple[str, ...]) -> str:
+    return f"{value} in [{', '.join(repr(word) for word in words)}]"
+
+
+def _default_bound(value: str) -> str:
+    """Tell whether a duration is a default bound; one that can't be parsed has its own sentence elsewhere."""
+    bounds = ", ".join(f"duration('{bound}')" for bound in DEFAULT_BOUNDS)
+    return f"!{matches(DURATION_PATTERN, value)} || duration({value}) in [{bounds}]"
+
+
+NAME_FITS = cel(
+    f"self.metadata.name.size() <= {NAME_MAX_LENGTH}"
+    f" && {matches('^[a-z]([-a-z0-9]*[a-z0-9])?$', 'self.metadata.name')}",
+    f"metadata.name must have at most {NAME_MAX_LENGTH} characters, which are lower-case letters, digits and"
+    " dashes, begin with a letter and not end with a dash, so that the names of Services can be made from it",
+)
+
+RUNTIME_NEEDS_SERVICE = cel(
+    "!has(self.runtime) || has(self.bento.service)",
+    "bento.service is needed with runtime: name the class of the bento's entry service",
+    ".bento.service",
+)
+BOUNDS_NEED_SERVICE = cel(
+    "has(self.bento.service) || !has(self.analysis) || !has(self.analysis.checks)"
+    f" || self.analysis.checks.all(c, !has(c.over) || {_default_bound('c.over')})",
+    "bento.service is needed with a check `over` a bound that is not one of BentoML's own"
+    f" ({', '.join(DEFAULT_BOUNDS)}): name the class of the bento's entry service, or take one of these",
+    ".bento.service",
+)
+
+REQUESTS_WITHIN_LIMITS = cel(
+    "!has(self.requests) || !has(self.limits) || self.requests.all(k, !(k in self.limits)"
+    " || !isQuantity(string(self.requests[k])) || !isQuantity(string(self.limits[k]))"
+    " || quantity(string(self.requests[k])).compareTo(quantity(string(self.limits[k]))) <= 0)",
+    "resources.requests must not be above resources.limits: lower the request or raise the limit",
+)
+
+ENV_ONE_SOURCE = cel(
+    "!has(self.value) || !has(self.valueFrom)",
+    "env takes either value or valueFrom: remove one of the two",
+)
+ENV_NOT_CONFIG = cel(
+    f"!({_one_of('self.name', CONFIG_ENV)})",
+    f"env must not set {' or '.join(CONFIG_ENV)}: write it as runtime.overrides",
+    ".name",
+)
+ENV_NOT_RESERVED = cel(
+    f"!({_one_of('self.name', RESERVED_ENV)})",
+    f"env must not set {', '.join(RESERVED_ENV[:-1])} or {RESERVED_ENV[-1]}, which Ekiben sets for probes,"
+    " metrics and the read-only root: remove it",
+    ".name",
+)
+
+LABELS_NOT_RESERVED = cel(
+    "!has(self.labels) || self.labels.all(k, !k.startsWith('ekiben.dev/')"
+    f" && !({_one_of('k', RESERVED_LABELS)}))",
+    f"podTemplate.labels must not set ekiben.dev/* or {', '.join(RESERVED_LABELS)}, by which Ekiben finds its"
+    " pods: choose other keys",
+    ".labels",
+)
+CONTAINER_NOT_BENTO = cel(
+    "self.name != 'bento'",
+    "sidecars and initContainers must not be named bento, as the model's container is: choose another name",
+    ".name",
+)
+CONTAINERS_DIFFER = cel(
+    "!has(self.sidecars) || !has(self.initContainers)"
+    " || self.sidecars.all(s, !self.initContainers.exists(i, i.name == s.name))",
+    "podTemplate.sidecars and initContainers must not share a name: rename one of the two",
+    ".sidecars",
+)
+VOLUME_NOT_TMP = cel(
+    "self.name != 'tmp'",
+    "volumes must not be named tmp, as Ekiben's own is: choose another name",
+    ".name",
+)
+MOUNT_NOT_TMP = cel(
+    f"!{matches('^/tmp(/|$)', 'self.mountPath')}",
+    "volumeMounts must not be at /tmp or below, where Ekiben mounts a volume of its own: choose another path",
+    ".mountPath",
+)
+MOUNTS_HAVE_VOLUMES = cel(
+    "!has(self.volumeMounts) || self.volumeMounts.all(m,"
+    " has(self.volumes) && self.volumes.exists(v, v.name == m.name))",
+    "podTemplate.volumeMounts must each name a volume of podTemplate.volumes: add the volume",
+    ".volumeMounts",
+)
+
+METRIC_ONE_TARGET = cel(
+    "has(self.cpu) != has(self.memory)",
+    "autoscaling.metrics takes exactly one of cpu and memory per item: write one item for each target",
+)
+MIN_WITHIN_MAX = cel(
+    "self.minReplicas <= self.maxReplicas",
+    "autoscaling.minReplicas must not be above maxReplicas: lower it or raise maxReplicas",
+    ".minReplicas",
+)
+
+PARENTS_DIFFER = cel(
+    "self.all(a, self.exists_one(b, a.name == b.name"
+    " && (has(a.__namespace__) ? has(b.__namespace__) && a.__namespace__ == b.__namespace__"
+    " : !has(b.__namespace__))"
+    " && (!has(a.sectionName) || !has(b.sectionName) || a.sectionName == b.sectionName)))",
+    "traffic.parentRefs must not name a Gateway twice, unless each time with another sectionName: remove one",
+)
+
+STEP_ONE_KIND = cel(
+    "has(self.weight) != has(self.pause)",
+    "a step is either `weight`, with or without `hold`, or `pause: {}`: write one item for each",
+)
+HOLD_NEEDS_WEIGHT = cel(
+    "!has(self.hold) || !has(self.pause) || has(self.weight)",
+    "hold belongs to a step with weight: remove it, a pause lasts until rollout.resume",
+    ".hold",
+)
+_WEIGHTS = "self.filter(s, has(s.weight)).map(s, s.weight)"
+WEIGHTS_RISE = cel(
+    f"{_WEIGHTS}.isSorted() && {_WEIGHTS}.all(w, self.exists_one(s, has(s.weight) && s.weight == w))",
+    "the weights of rollout.canary.steps must rise from step to step: order them, each weight once",
+)
+
+CHECK_HAS_LIMIT = cel(
+    "has(self.max) || has(self.maxRatioToStable)",
+    "a check needs a limit: set max, maxRatioToStable or both",
+)
+OVER_FOR_SLOW_REQUESTS = cel(
+    "has(self.over) == (self.metric == 'slow-requests')",
+    "over belongs to slow-requests, which needs it: add it there, remove it from any other metric",
+    ".over",
+)
+SHEDS_FOR_ERROR_RATE = cel(
+    "!has(self.excludeSheds) || self.metric == 'error-rate'",
+    "excludeSheds belongs to error-rate: remove it from any other metric",
+    ".excludeSheds",
+)
