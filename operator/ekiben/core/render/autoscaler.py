@@ -1,0 +1,62 @@
+"""The HorizontalPodAutoscaler of one revision."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from ekiben.api.v1alpha1 import Autoscaling, ScalingMetric
+from ekiben.core import names
+from ekiben.core.canonical import canonical_quantity
+from ekiben.core.render.metadata import build_metadata
+from ekiben.core.snapshot import Manifest, Model, Record
+
+DEFAULT_METRIC = ScalingMetric(cpu="70%")
+
+_PERCENT = re.compile(r"^([0-9]{1,6})(?:\.[0-9]+)?%$")
+
+
+def build_autoscaler(
+    model: Model,
+    record: Record,
+    autoscaling: Autoscaling,
+    *,
+    min_replicas: int,
+    max_replicas: int,
+    hold: bool,
+) -> Manifest:
+    """Build the autoscaler of a revision; with `hold` it may add pods and not take any away."""
+    name = names.revision_child(model.name, record.revision)
+    metrics = autoscaling.metrics or (DEFAULT_METRIC,)
+    return {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": build_metadata(model, name, names.revision_labels(model.name, record.revision)),
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
+            "minReplicas": min_replicas,
+            "maxReplicas": max_replicas,
+            "metrics": [target for metric in metrics for target in _targets(metric)],
+            # Always written: a field that is only left out again would keep what it held.
+            "behavior": {"scaleDown": {"selectPolicy": "Disabled" if hold else "Max"}},
+        },
+    }
+
+
+def _targets(metric: ScalingMetric) -> list[dict[str, Any]]:
+    # Of the bento container alone: what a sidecar uses says nothing about the model's load.
+    return [
+        {
+            "type": "ContainerResource",
+            "containerResource": {"name": name, "container": names.CONTAINER, "target": _target(value)},
+        }
+        for name, value in (("cpu", metric.cpu), ("memory", metric.memory))
+        if value is not None
+    ]
+
+
+def _target(value: str) -> dict[str, Any]:
+    """Build the target for a share of the request such as `70%`, or for a mean per pod such as `500m`."""
+    if percent := _PERCENT.match(value):
+        return {"type": "Utilization", "averageUtilization": max(1, int(percent[1]))}
+    return {"type": "AverageValue", "averageValue": canonical_quantity(value)}
