@@ -28,7 +28,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of one request; `at` is when it was sent (seconds since the epoch), `status` 0 means none."""
+    """What became of one request: `at` is when it was sent (epoch seconds), `status` 0 means no answer."""
 
     id: str
     at: float

@@ -1,0 +1,79 @@
+{{- define "ekiben.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "ekiben.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
+{{- else if contains (include "ekiben.name" .) .Release.Name -}}
+{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name (include "ekiben.name" .) | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "ekiben.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "ekiben.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{/* managed-by is Helm's: the operator's own children are told apart by `app.kubernetes.io/managed-by: ekiben`. */}}
+{{- define "ekiben.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{ include "ekiben.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end -}}
+
+{{- define "ekiben.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (include "ekiben.fullname" .) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- default "default" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What the operator does in a namespace that it serves: exactly the verbs that it uses. */}}
+{{- define "ekiben.modelRules" -}}
+- apiGroups: [ekiben.dev]
+  resources: [modeldeployments]
+  verbs: [get, list, watch]
+- apiGroups: [ekiben.dev]
+  resources: [modeldeployments/status]
+  verbs: [update]
+- apiGroups: [apps]
+  resources: [deployments, controllerrevisions]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [apps]
+  resources: [deployments/scale]
+  verbs: [patch]
+- apiGroups: [""]
+  resources: [services]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [autoscaling]
+  resources: [horizontalpodautoscalers]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [httproutes]
+  verbs: [get, create, patch, delete]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list, watch]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+{{- end -}}
+
+{{/* What it reads everywhere: Gateways live in other namespaces, and so do routes that claim the same hostname. */}}
+{{- define "ekiben.clusterRules" -}}
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [httproutes, gateways, gatewayclasses]
+  verbs: [list, watch]
+- apiGroups: [apiextensions.k8s.io]
+  resources: [customresourcedefinitions]
+  resourceNames: [modeldeployments.ekiben.dev]
+  verbs: [get]
+{{- end -}}

@@ -1,0 +1,114 @@
+"""The chart: what it renders, what it refuses, and that it grants what the operator needs and no more."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from localcluster.errors import LocalClusterError
+from localcluster.tools import command_path
+
+ROOT = Path(__file__).parents[2]
+CHART = ROOT / "charts/ekiben"
+
+
+@pytest.fixture(scope="session")
+def helm() -> Path:
+    """The real helm."""
+    try:
+        return Path(command_path("helm"))
+    except LocalClusterError as missing:
+        pytest.skip(f"no helm: {missing}")
+
+
+def template(helm: Path, *options: str) -> list[dict[str, Any]]:
+    """Render the chart; raises CalledProcessError with helm's words in stderr."""
+    command = [str(helm), "template", "prod", str(CHART), "--namespace", "ekiben-system", *options]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+    return [item for item in yaml.safe_load_all(done.stdout) if item]
+
+
+def of_kind(objects: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    """Return the objects of one kind."""
+    return [item for item in objects if item["kind"] == kind]
+
+
+def granted(role: dict[str, Any]) -> set[tuple[str, str, str]]:
+    """Return every (group, resource, verb) that a role grants."""
+    return {
+        (group, resource, verb)
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+def test_the_chart_passes_helm_lint(helm: Path) -> None:
+    done = subprocess.run(
+        [str(helm), "lint", "--strict", str(CHART)], check=False, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_crd_of_the_chart_is_the_generated_one_and_is_kept_on_uninstall(helm: Path) -> None:
+    generated = yaml.safe_load((ROOT / "crds/modeldeployments.yaml").read_text())
+    (crd,) = of_kind(template(helm), "CustomResourceDefinition")
+    assert crd["metadata"].pop("annotations") == {"helm.sh/resource-policy": "keep"}
+    assert crd == generated
+
+
+def test_without_crds_install_no_crd_is_rendered(helm: Path) -> None:
+    assert not of_kind(template(helm, "--set", "crds.install=false"), "CustomResourceDefinition")
+
+
+def test_the_pod_is_hardened_and_never_two_at_once(helm: Path) -> None:
+    (deployment,) = of_kind(template(helm), "Deployment")
+    assert deployment["spec"]["strategy"] == {"type": "Recreate"}
+    pod = deployment["spec"]["template"]["spec"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    (container,) = pod["containers"]
+    assert container["securityContext"] == {
+        "readOnlyRootFilesystem": True,
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert {"startupProbe", "livenessProbe", "readinessProbe"} <= container.keys()
+
+
+def test_listed_namespaces_get_roles_and_nothing_else_is_granted_everywhere(helm: Path) -> None:
+    objects = template(helm, "--set", "namespaces[0]=team-a", "--set", "namespaces[1]=team-b")
+    (cluster_role,) = of_kind(objects, "ClusterRole")
+    assert {verb for _, _, verb in granted(cluster_role)} == {"get", "list", "watch"}
+    served = {role["metadata"]["namespace"] for role in of_kind(objects, "Role")}
+    assert served == {"team-a", "team-b", "ekiben-system"}
+
+
+def test_no_secret_no_wildcard_and_no_escalation_is_granted(helm: Path) -> None:
+    objects = template(helm)
+    everything = set().union(
+        *(granted(r) for kind in ("Role", "ClusterRole") for r in of_kind(objects, kind))
+    )
+    assert not {grant for grant in everything if "*" in grant}
+    resources = {resource for _, resource, _ in everything}
+    assert not resources & {"secrets", "roles", "rolebindings", "clusterroles", "pods/exec", "nodes"}
+    assert not {verb for _, _, verb in everything} & {"escalate", "bind", "impersonate"}
+
+
+@pytest.mark.parametrize(
+    ("option", "named"),
+    [
+        ("image.tag=latest", "tag"),
+        ("workers=0", "workers"),
+        ("log.level=loud", "level"),
+        ("settings.OTHER=1", "settings"),
+        ("typo=1", "typo"),
+    ],
+)
+def test_a_bad_value_is_refused_by_name(helm: Path, option: str, named: str) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        template(helm, "--set", option)
+    assert named in refused.value.stderr
