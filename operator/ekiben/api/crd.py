@@ -126,7 +126,8 @@ def object_schema() -> Schema:
         "properties": {
             "apiVersion": {"type": "string"},
             "kind": {"type": "string"},
-            "metadata": {"type": "object"},
+            # Declared only so that the rule about the name can point to it.
+            "metadata": {"type": "object", "properties": {"name": {"type": "string"}}},
             "spec": model_schema(Spec),
             "status": _types_only(model_schema(Status)),
         },

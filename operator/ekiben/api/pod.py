@@ -38,7 +38,7 @@ Image = Annotated[
     str,
     StringConstraints(pattern=IMAGE_PATTERN, min_length=1, max_length=512),
     Worded(
-        "image must name one version: a digest, or a tag that is not latest, such as"
+        "image must be an image's name with a digest, or with a tag that is not latest, such as"
         " registry.example.com/iris:1.4.2",
         also="(self.contains('@') || !self.endsWith(':latest'))",
     ),

@@ -33,7 +33,8 @@ NAME_FITS = cel(
     f"self.metadata.name.size() <= {NAME_MAX_LENGTH}"
     f" && {matches('^[a-z]([-a-z0-9]*[a-z0-9])?$', 'self.metadata.name')}",
     f"metadata.name must have at most {NAME_MAX_LENGTH} characters, which are lower-case letters, digits and"
-    " dashes, begin with a letter and not end with a dash, so that the names of Services can be made from it",
+    " dashes, begin with a letter and not end with a dash: names of Services are made from it",
+    ".metadata.name",
 )
 
 RUNTIME_NEEDS_SERVICE = cel(

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, WithJsonSchema
 
-from ekiben.api.fields import ApiModel
+from ekiben.api.fields import ApiModel, keyed_by
 from ekiben.api.v1alpha1 import Check, Step
 
 Time = Annotated[datetime, WithJsonSchema({"type": "string", "format": "date-time"})]
@@ -55,11 +55,11 @@ class Outcome(StrEnum):
 class RevisionStatus(ApiModel):
     """One revision that has pods."""
 
-    revision: str
-    image: str = ""
-    image_digest: str | None = None
-    replicas: int = 0
-    ready_replicas: int = 0
+    revision: Annotated[str, Field(description="Its name.")]
+    image: Annotated[str, Field(description="The image as the spec named it.")] = ""
+    image_digest: Annotated[str | None, Field(description="The digest that its pods really run.")] = None
+    replicas: Annotated[int, Field(description="Pods that it has.")] = 0
+    ready_replicas: Annotated[int, Field(description="Pods that are ready.")] = 0
     served_at: Annotated[Time | None, Field(description="When it first had a ready pod.")] = None
     unready_since: Annotated[Time | None, Field(description="Since when it has had no ready pod.")] = None
 
@@ -67,7 +67,7 @@ class RevisionStatus(ApiModel):
 class Counters(ApiModel):
     """Requests of one revision within the window of a step, probes excluded."""
 
-    requests: int = 0
+    requests: Annotated[int, Field(description="All answers.")] = 0
     errors: Annotated[int, Field(description="Answers 5xx.")] = 0
     sheds: Annotated[int, Field(description="Answers 429 and 503.")] = 0
     sheds_5xx: Annotated[int, Field(alias="sheds5xx", description="Answers 503, counted in errors too.")] = 0
@@ -82,45 +82,50 @@ class Totals(ApiModel):
     """Both sides' counters since the step's weight was observed."""
 
     window: Annotated[str, Field(description="What they belong to: rollout id and step.")] = ""
-    measured_at: Time | None = None
-    stable: Counters = Counters()
-    canary: Counters = Counters()
+    measured_at: Annotated[Time | None, Field(description="When the pods were last read.")] = None
+    stable: Annotated[Counters, Field(description="Stable's counters.")] = Counters()
+    canary: Annotated[Counters, Field(description="The canary's counters.")] = Counters()
     resets: Annotated[int, Field(description="Canary counters that fell back.")] = 0
 
 
 class CheckResult(ApiModel):
     """What one check says, with the numbers it rests on."""
 
-    metric: str
-    verdict: Literal["Pass", "Fail", "Waiting", "Error"]
-    value: str | None = None
-    limit: str | None = None
-    samples: int = 0
-    message: str = ""
+    metric: Annotated[str, Field(description="The check's metric, with its bound.")]
+    verdict: Annotated[
+        Literal["Pass", "Fail", "Waiting", "Error"],
+        Field(description="What it says; Waiting: more samples are needed, Error: it can't be judged."),
+    ]
+    value: Annotated[str | None, Field(description="What was measured.")] = None
+    limit: Annotated[str | None, Field(description="What is allowed.")] = None
+    samples: Annotated[int, Field(description="Requests that the value rests on.")] = 0
+    message: Annotated[str, Field(description="The same as a sentence.")] = ""
 
 
 class RolloutPlan(ApiModel):
     """The steps and checks as they were when the rollout started, or re-entered after an edit."""
 
-    hash: str
-    steps: tuple[Step, ...] = ()
-    checks: tuple[Check, ...] = ()
+    hash: Annotated[str, Field(description="Hash of both, to notice an edit.")]
+    steps: Annotated[tuple[Step, ...], Field(description="The steps.")] = ()
+    checks: Annotated[tuple[Check, ...], Field(description="The checks.")] = ()
 
 
 class RolloutStatus(ApiModel):
     """The rollout in flight, or the last one."""
 
-    id: str
-    revision: str
+    id: Annotated[str, Field(description="`<revision>.<n>`: what the commands in `spec.rollout` name.")]
+    revision: Annotated[str, Field(description="The revision that is to take over.")]
     provider: Annotated[
         Literal["Gateway", "Service"], Field(description="What splits the traffic in this rollout.")
     ] = "Service"
-    stage: Stage
-    stage_started_at: Time | None = None
-    outcome: Outcome | None = None
+    stage: Annotated[Stage, Field(description="Where it is on its way.")]
+    stage_started_at: Annotated[Time | None, Field(description="Since when it is there.")] = None
+    outcome: Annotated[Outcome | None, Field(description="How it ended; absent while it is in flight.")] = (
+        None
+    )
     reason: Annotated[str, Field(description="Why it is over or being aborted.")] = ""
-    message: str = ""
-    started_at: Time | None = None
+    message: Annotated[str, Field(description="The same as a sentence.")] = ""
+    started_at: Annotated[Time | None, Field(description="When it began.")] = None
     step: Annotated[int, Field(description="Current step, from 1; 0 before the first.")] = 0
     step_started_at: Annotated[Time | None, Field(description="When its weight was observed.")] = None
     weight: Annotated[int, Field(description="Percent that the traffic really carries, as observed.")] = 0
@@ -129,79 +134,95 @@ class RolloutStatus(ApiModel):
     ] = None
     plan: RolloutPlan | None = None
     totals: Totals | None = None
-    failed_looks: int = 0
-    failed_look_at: Time | None = None
-    checks: tuple[CheckResult, ...] = ()
+    failed_looks: Annotated[int, Field(description="Failed looks of this step.")] = 0
+    failed_look_at: Annotated[Time | None, Field(description="When the last of them was.")] = None
+    checks: Annotated[
+        tuple[CheckResult, ...], Field(description="What each check said at the last look.")
+    ] = ()
 
 
 class RetiringRevision(ApiModel):
     """A revision that keeps its pods until `until`."""
 
-    revision: str
-    since: Time
-    until: Time
+    revision: Annotated[str, Field(description="Its name.")]
+    since: Annotated[Time, Field(description="When it stopped serving.")]
+    until: Annotated[Time, Field(description="When its pods may go.")]
 
 
 class FailedRevision(ApiModel):
     """A revision that is not tried again until it is released."""
 
-    revision: str
+    revision: Annotated[str, Field(description="Its name.")]
     rollout: Annotated[str, Field(description="ID to name in `rollout.retry`.")]
-    reason: str
-    message: str = ""
-    at: Time
+    reason: Annotated[str, Field(description="Why, as one word.")]
+    message: Annotated[str, Field(description="Why, as a sentence.")] = ""
+    at: Annotated[Time, Field(description="When it failed.")]
 
 
 class HistoryEntry(ApiModel):
     """How one rollout ended."""
 
-    rollout: str
-    revision: str
-    outcome: Outcome
-    message: str = ""
-    at: Time
+    rollout: Annotated[str, Field(description="The rollout's ID.")]
+    revision: Annotated[str, Field(description="The revision that was to take over.")]
+    outcome: Annotated[Outcome, Field(description="How it ended.")]
+    message: Annotated[str, Field(description="Why, as a sentence.")] = ""
+    at: Annotated[Time, Field(description="When it ended.")]
 
 
 class Command(ApiModel):
     """What became of one of the commands in `spec.rollout`."""
 
-    command: Literal["promote", "resume", "abort", "retry"]
-    value: str
-    result: Literal["Honoured", "Ignored"]
-    message: str = ""
+    command: Annotated[Literal["promote", "resume", "abort", "retry"], Field(description="Its field.")]
+    value: Annotated[str, Field(description="What the field said.")]
+    result: Annotated[Literal["Honoured", "Ignored"], Field(description="Whether it was obeyed.")]
+    message: Annotated[str, Field(description="Why not, as a sentence.")] = ""
 
 
 class Condition(ApiModel):
     """A Kubernetes condition."""
 
-    type: str
-    status: Literal["True", "False", "Unknown"]
-    observed_generation: int | None = None
-    last_transition_time: Time
-    reason: str
-    message: str = ""
+    type: Annotated[str, Field(description="Which condition.")]
+    status: Annotated[Literal["True", "False", "Unknown"], Field(description="Whether it holds.")]
+    observed_generation: Annotated[
+        int | None, Field(description="The `metadata.generation` that it is about.")
+    ] = None
+    last_transition_time: Annotated[Time, Field(description="When the status last changed.")]
+    reason: Annotated[str, Field(description="Why, as one word.")]
+    message: Annotated[str, Field(description="Why, as a sentence.")] = ""
 
 
 class Status(ApiModel):
     """What is served now, and what is on its way."""
 
-    observed_generation: int | None = None
-    phase: Phase | None = None
-    message: str = ""
-    url: str | None = None
+    observed_generation: Annotated[
+        int | None, Field(description="The `metadata.generation` that all this is about.")
+    ] = None
+    phase: Annotated[
+        Phase | None, Field(description="One word for people; programs read the conditions.")
+    ] = None
+    message: Annotated[str, Field(description="The one thing that it does or waits for.")] = ""
+    url: Annotated[str | None, Field(description="Where the model answers.")] = None
     replicas: Annotated[int | None, Field(description="Pods of the serving stable (/scale).")] = None
     selector: Annotated[str | None, Field(description="Selector of those pods (/scale).")] = None
     ready: Annotated[str | None, Field(description="Ready pods of all, for the READY column.")] = None
-    stable: RevisionStatus | None = None
-    canary: RevisionStatus | None = None
-    rollout: RolloutStatus | None = None
-    retiring: tuple[RetiringRevision, ...] = ()
-    failed_revisions: tuple[FailedRevision, ...] = ()
-    history: tuple[HistoryEntry, ...] = ()
-    commands: tuple[Command, ...] = ()
+    stable: Annotated[RevisionStatus | None, Field(description="The revision that serves.")] = None
+    canary: Annotated[RevisionStatus | None, Field(description="The revision that is on its way.")] = None
+    rollout: Annotated[RolloutStatus | None, Field(description="The rollout in flight, or the last one.")] = (
+        None
+    )
+    retiring: Annotated[
+        tuple[RetiringRevision, ...], Field(description="Revisions that served and still have pods.")
+    ] = ()
+    failed_revisions: Annotated[
+        tuple[FailedRevision, ...], Field(description="Revisions that are not tried again; the last 10.")
+    ] = ()
+    history: Annotated[tuple[HistoryEntry, ...], Field(description="How the last 10 rollouts ended.")] = ()
+    commands: Annotated[
+        tuple[Command, ...], Field(description="What became of the commands in `spec.rollout`.")
+    ] = ()
     conditions: Annotated[
         tuple[Condition, ...],
-        Field(json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}),
+        Field(description="For programs: see the conditions below.", json_schema_extra=keyed_by("type")),
     ] = ()
 
     def to_wire(self) -> dict[str, Any]:
