@@ -1,0 +1,83 @@
+"""Read one pod's counters over HTTP, trusting nothing about the other end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import aiohttp
+
+from ekiben.samples.metrics import PAGE_LIMIT, MetricsError, Reading, parse, too_large
+
+_CHUNK = 64 * 1024
+_LONGEST_MESSAGE = 300
+
+
+def new_session() -> aiohttp.ClientSession:
+    """Make a session that goes straight to the pods and keeps nothing of them.
+
+    A proxy of the environment can't reach pods; an inflated page could be any size; a kept connection would
+    hold up a pod that drains, and answer for the pod that had the address before.
+    """
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, force_close=True),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={
+            "Accept": "text/plain; version=0.0.4",
+            "Accept-Encoding": "identity",
+            "User-Agent": "ekiben",
+        },
+        auto_decompress=False,
+        trust_env=False,
+    )
+
+
+class Fetcher:
+    """Reads pods of every model over one session, a bounded number at a time."""
+
+    def __init__(
+        self, port: int, session_factory: Callable[[], aiohttp.ClientSession], max_concurrency: int
+    ) -> None:
+        self._port = port
+        self._session_factory = session_factory
+        self._session: aiohttp.ClientSession | None = None
+        self._slots = asyncio.Semaphore(max_concurrency)
+
+    async def read(self, ip: str, service: str | None, timeout: float) -> Reading:
+        """Read one pod within `timeout` seconds from when its turn comes; raises MetricsError."""
+        async with self._slots:
+            page = await self._page(ip, timeout)
+        return parse(page, service)
+
+    async def close(self) -> None:
+        """Close the session; nothing may be read any more."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def _page(self, ip: str, timeout: float) -> bytes:
+        if self._session is None:
+            self._session = self._session_factory()
+        url = f"http://{f'[{ip}]' if ':' in ip else ip}:{self._port}/metrics"
+        limits = aiohttp.ClientTimeout(total=timeout)
+        try:
+            # Redirects are not followed: a pod must not choose whom the operator talks to.
+            async with self._session.get(url, timeout=limits, allow_redirects=False) as response:
+                return await self._body(response)
+        except TimeoutError:
+            raise MetricsError("MetricsUnreachable", f"did not answer {url} within {timeout:g} s") from None
+        except (aiohttp.ClientError, OSError, ValueError) as problem:
+            message = f"can't be read at {url}: {type(problem).__name__}: {problem}"
+            raise MetricsError("MetricsUnreachable", message[:_LONGEST_MESSAGE]) from problem
+
+    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
+        if response.status != 200:
+            raise MetricsError(
+                "MetricsUnreachable",
+                f"answered {response.status} to {response.url}: BentoML's metrics.enabled must not be false",
+            )
+        page = bytearray()
+        async for chunk in response.content.iter_chunked(_CHUNK):
+            page += chunk
+            if len(page) > PAGE_LIMIT:
+                raise too_large()
+        return bytes(page)

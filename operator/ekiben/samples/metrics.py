@@ -1,0 +1,160 @@
+"""Read one page of BentoML metrics into cumulative counters of the requests that clients sent.
+
+Only two of BentoML's families are looked at, and their lines are parsed by two expressions of our own:
+prometheus-client's parser takes nine times as long (617 ms against 69 ms for a page of 4 MB, and a
+scanner that asks for a thousand unknown paths makes such a page, because every path becomes a series).
+
+Pages come from pods, so they are hostile input: whatever is wrong with one ends as a MetricsError.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+PAGE_LIMIT = 4 * 1024 * 1024
+REQUESTS = "bentoml_service_request_total"
+DURATIONS = "bentoml_service_request_duration_seconds_bucket"
+# BentoML counts its probes and its own pages like requests. An API that is itself routed at "/" shares its
+# label with the index page and can't be told from it.
+NOT_COUNTED = re.compile(
+    r"/((readyz|livez|healthz|metrics|docs\.json|schema\.json)?$|(static_content|assets)/)"
+)
+
+Reason = Literal["MetricsUnreachable", "MetricsTooLarge", "MetricsInvalid", "ServiceNameMismatch"]
+
+_LABEL = re.compile(rb'([a-zA-Z_]\w*)="([^"\\]*+(?:\\.[^"\\]*+)*+)",?+')
+# Labels are read strictly in order: a client may put `,runner_name=` into a path, and so into a value.
+_SERIES = re.compile(
+    rb'\{((?:[a-zA-Z_]\w*="[^"\\]*+(?:\\.[^"\\]*+)*+",?+)*+)\}[ \t]+(\S+)(?:[ \t]+-?\d+)?[ \t]*\Z'
+)
+_FAMILIES = tuple(f"{name}{{".encode() for name in (REQUESTS, DURATIONS))
+# Sums of it over a page and over a thousand pods still fit the status's 64 bits.
+_MOST_REQUESTS = 2**40
+_EXCERPT = 80
+_NAMES_SHOWN = 5
+
+
+class MetricsError(Exception):
+    """Metrics that can't be had; `message` is a sentence for the user that fits behind "the pod at IP"."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(reason, message)
+        self.reason = reason
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A pod's counters since its process started, or the difference of two such.
+
+    `codes` counts requests by HTTP status (0: not a status); `within` counts those that took no longer than
+    each bucket's bound, keyed as `bound` makes it, infinity included.
+    """
+
+    codes: Mapping[int, int]
+    within: Mapping[float, int]
+
+    def since(self, before: Reading) -> Reading | None:
+        """Return what came after `before`, None where a counter fell back."""
+        fell = any(self.codes.get(code, 0) < count for code, count in before.codes.items()) or any(
+            self.within.get(bucket, 0) < count for bucket, count in before.within.items()
+        )
+        if fell:
+            return None
+        return Reading(
+            {code: count - before.codes.get(code, 0) for code, count in self.codes.items()},
+            {bucket: count - before.within.get(bucket, 0) for bucket, count in self.within.items()},
+        )
+
+
+def bound(seconds: float) -> float:
+    """Round a latency bound to microseconds, so that 35 x 0.001 finds the bucket "0.035"."""
+    return round(seconds, 6)
+
+
+def parse(page: bytes, service: str | None) -> Reading:
+    """Count the requests to one service, or with None to every service on the page; raises MetricsError."""
+    if len(page) > PAGE_LIMIT:
+        raise too_large()
+    codes: Counter[int] = Counter()
+    within: Counter[float] = Counter()
+    services: set[str] = set()
+    # Not splitlines: a label's value may hold any other character that Python takes for the end of a line.
+    for line in page.split(b"\n"):
+        if not line.startswith(_FAMILIES):
+            continue
+        labels, count = _series(line)
+        name = labels.get(b"runner_name", b"").decode(errors="replace")
+        services.add(name)
+        if service is not None and name != service:
+            continue
+        counts = not NOT_COUNTED.match(labels.get(b"endpoint", b"").decode(errors="replace"))
+        if line.startswith(_FAMILIES[1]):
+            within[_bucket(labels.get(b"le", b""))] += count if counts else 0
+        elif counts:
+            codes[_code(labels.get(b"http_response_code", b""))] += count
+    _check_service(services, service)
+    return Reading(dict(codes), dict(within))
+
+
+def too_large() -> MetricsError:
+    """Build the error of a page over the limit."""
+    return MetricsError(
+        "MetricsTooLarge",
+        f"has a metrics page of more than {PAGE_LIMIT // 1024 // 1024} MiB: every unknown path that is asked "
+        "for becomes a series, so let only the model's own paths through the gateway, then restart the pod",
+    )
+
+
+def _series(line: bytes) -> tuple[dict[bytes, bytes], int]:
+    match = _SERIES.search(line, line.index(b"{"))
+    if not match:
+        raise _invalid(line, "is not a line of the Prometheus text format")
+    try:
+        value = float(match[2])
+    except ValueError:
+        value = math.nan
+    if not (0 <= value <= _MOST_REQUESTS and value.is_integer()):
+        raise _invalid(match[2], "is not a number of requests")
+    return dict(_LABEL.findall(match[1])), int(value)
+
+
+def _bucket(text: bytes) -> float:
+    try:
+        bucket = float(text)
+    except ValueError:
+        bucket = math.nan
+    if not bucket > 0:
+        raise _invalid(text, "is not the bound of a duration bucket")
+    return bound(bucket)
+
+
+def _code(text: bytes) -> int:
+    return int(text) if len(text) == 3 and text.isdigit() else 0
+
+
+def _invalid(text: bytes, what: str) -> MetricsError:
+    excerpt = text[:_EXCERPT].decode(errors="replace")
+    return MetricsError("MetricsInvalid", f"has a metrics page that can't be read: {excerpt!r} {what}")
+
+
+def _check_service(services: set[str], service: str | None) -> None:
+    if not services:
+        raise MetricsError(
+            "MetricsInvalid",
+            f"has a metrics page without {REQUESTS}: it must come from BentoML, with metrics enabled and "
+            "metrics.namespace left as it is",
+        )
+    if service is not None and service not in services:
+        names = ", ".join(name[:_EXCERPT] for name in sorted(services)[:_NAMES_SHOWN])
+        raise MetricsError(
+            "ServiceNameMismatch", f"serves {names}, not {service}: set spec.bento.service to the right one"
+        )

@@ -1,0 +1,233 @@
+"""Count requests by reading each pod's /metrics: the source that needs nothing but BentoML.
+
+Theory of operation. Each key has one task that looks at all pods that its Sampling names, then sleeps.
+A pod's first reading is its baseline; from then on the difference to its last reading is added to the
+window. So a request is counted at most once, whatever is missed: a restart, an unreadable pod, a
+counter that fell back, all cost requests and never add any. A new window keeps the pods' last readings,
+because what came since belongs to it. A look that was under way when the window or the service changed
+is thrown away whole: the next one, which starts at once, finds the same requests again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import aiohttp
+
+from ekiben.core.names import PORT
+from ekiben.core.plan import Sampling
+from ekiben.core.snapshot import Observation, Scrape
+from ekiben.samples.fetch import Fetcher, new_session
+from ekiben.samples.metrics import MetricsError, Reading
+from ekiben.samples.window import Window
+
+logger = logging.getLogger(__name__)
+
+Key = tuple[str, str]
+
+LONGEST_READ = 3.0
+SHORTEST_INTERVAL = 0.01
+
+
+def utc_now() -> datetime:
+    """Return the time as an aware UTC datetime."""
+    return datetime.now(UTC)
+
+
+class PodSampler:
+    """Keeps one reading task per key that is to be sampled; every method belongs to one event loop.
+
+    `on_observation` is called in the loop after each look, when `observation` already shows it.
+    """
+
+    def __init__(
+        self,
+        on_observation: Callable[[Key], None],
+        *,
+        port: int = PORT,
+        clock: Callable[[], datetime] = utc_now,
+        session_factory: Callable[[], aiohttp.ClientSession] = new_session,
+        max_concurrency: int = 64,
+    ) -> None:
+        self._on_observation = on_observation
+        self._clock = clock
+        self._fetcher = Fetcher(port, session_factory, max_concurrency)
+        # One model with many dead pods must not take every slot from the others.
+        self._share = max(1, max_concurrency // 4)
+        self._samples: dict[Key, _Sampled] = {}
+        self._tasks: dict[Key, asyncio.Task[None]] = {}
+        self._ending: set[asyncio.Task[None]] = set()
+
+    def ensure(self, key: Key, sampling: Sampling | None) -> None:
+        """Read for a key as `sampling` says from now on; None stops it and forgets what it counted."""
+        known = self._samples.get(key)
+        if sampling is None:
+            self._stop(key)
+        elif known is None:
+            self._samples[key] = sampled = _Sampled(sampling, self._fetcher, self._clock, self._share)
+            self._tasks[key] = asyncio.create_task(self._run(key, sampled), name=f"sample {key[0]}/{key[1]}")
+        else:
+            known.update(sampling)
+
+    def observation(self, key: Key) -> Observation | None:
+        """Return what the last look showed, None before the first; its window may be an earlier one."""
+        known = self._samples.get(key)
+        return known.observation if known else None
+
+    async def close(self) -> None:
+        """Stop all reading and let go of every connection."""
+        for key in list(self._samples):
+            self._stop(key)
+        await asyncio.gather(*self._ending, return_exceptions=True)
+        await self._fetcher.close()
+
+    def _stop(self, key: Key) -> None:
+        if self._samples.pop(key, None) is None:
+            return
+        task = self._tasks.pop(key)
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+        task.cancel()
+
+    async def _run(self, key: Key, sampled: _Sampled) -> None:
+        while True:
+            # A bug must not end the reading for good: a rollout would wait for samples for ever.
+            try:
+                if await sampled.look():
+                    self._on_observation(key)
+            except Exception:
+                logger.exception("a look at the pods of %s/%s failed", *key)
+            await sampled.rest()
+
+
+class _Answer(NamedTuple):
+    """What one pod answered."""
+
+    uid: str
+    ip: str
+    got: Reading | MetricsError
+
+
+class _Sampled:
+    """What is known of one key's pods and of its window."""
+
+    def __init__(
+        self, sampling: Sampling, fetcher: Fetcher, clock: Callable[[], datetime], share: int
+    ) -> None:
+        self.observation: Observation | None = None
+        self._sampling = sampling
+        self._fetcher = fetcher
+        self._clock = clock
+        self._slots = asyncio.Semaphore(share)
+        self._window = Window(sampling)
+        self._last: dict[str, Reading] = {}
+        self._still_since: dict[str, datetime] = {}
+        self._wake = asyncio.Event()
+        self._next = 0.0
+
+    def update(self, sampling: Sampling) -> None:
+        """Take over what is wanted now; a new window or interval wakes the next look."""
+        before, self._sampling = self._sampling, sampling
+        if sampling.window != before.window:
+            self._window = Window(sampling)
+            self._wake.set()
+        if sampling.interval != before.interval:
+            self._wake.set()
+        if sampling.service != before.service:
+            # The counters of another service are no baseline.
+            self._last.clear()
+            self._wake.set()
+
+    async def rest(self) -> None:
+        """Sleep until the next look is due."""
+        left = self._next - asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout(max(left, 0)):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    async def look(self) -> bool:
+        """Read all pods once and renew the observation; False when the look came to nothing."""
+        self._wake.clear()
+        sampling, window = self._sampling, self._window
+        interval = max(sampling.interval, SHORTEST_INTERVAL)
+        self._next = asyncio.get_running_loop().time() + interval
+        timeout = min(interval, LONGEST_READ)
+        answers = await asyncio.gather(
+            *(self._read_all(pods, sampling.service, timeout) for pods in sampling.targets.values())
+        )
+        if window is not self._window or sampling.service != self._sampling.service:
+            return False
+        self._forget_all_but(sampling)
+        at = self._clock()
+        scrapes = {
+            revision: self._count(revision, given, at)
+            for revision, given in zip(sampling.targets, answers, strict=True)
+        }
+        counters, resets = window.counters(sampling.bounds), window.resets()
+        self.observation = Observation(window.name, at, counters, resets, scrapes)
+        return True
+
+    async def _read_all(
+        self, pods: tuple[tuple[str, str], ...], service: str | None, timeout: float
+    ) -> list[_Answer]:
+        async def read(uid: str, ip: str) -> _Answer:
+            async with self._slots:
+                try:
+                    return _Answer(uid, ip, await self._fetcher.read(ip, service, timeout))
+                except MetricsError as problem:
+                    return _Answer(uid, ip, problem)
+
+        return await asyncio.gather(*(read(uid, ip) for uid, ip in pods))
+
+    def _forget_all_but(self, sampling: Sampling) -> None:
+        uids = {uid for pods in sampling.targets.values() for uid, _ in pods}
+        self._last = {uid: reading for uid, reading in self._last.items() if uid in uids}
+        self._still_since = {
+            revision: since for revision, since in self._still_since.items() if revision in sampling.targets
+        }
+
+    def _count(self, revision: str, answers: list[_Answer], at: datetime) -> Scrape:
+        """Add what each pod of a revision served since it was last read."""
+        problems = [answer for answer in answers if isinstance(answer.got, MetricsError)]
+        moved = [
+            self._add(revision, answer.uid, answer.got)
+            for answer in answers
+            if isinstance(answer.got, Reading)
+        ]
+        if any(moved) or (moved and revision not in self._still_since):
+            self._still_since[revision] = at
+            still_since = None
+        else:
+            # A pod that can't be read may be serving.
+            still_since = self._still_since.get(revision) if moved and not problems else None
+        return Scrape(len(moved), len(problems), *_explain(problems), still_since)
+
+    def _add(self, revision: str, uid: str, reading: Reading) -> bool:
+        """Count one pod's requests since its last reading; tell whether its counters moved."""
+        tally, before = self._window.tally(revision), self._last.get(uid)
+        self._last[uid] = reading
+        tally.see(reading)
+        if before is None:
+            return False
+        delta = reading.since(before)
+        if delta is None:
+            self._window.reset(revision)
+            return True
+        tally.add(delta)
+        return any(delta.codes.values())
+
+
+def _explain(problems: list[_Answer]) -> tuple[str, str]:
+    """Return the reason and the message for the pods that could not be read."""
+    if not problems:
+        return "", ""
+    first = problems[0]
+    assert isinstance(first.got, MetricsError)
+    others = f", and {len(problems) - 1} more can't be read" if len(problems) > 1 else ""
+    return first.got.reason, f"the pod at {first.ip} {first.got.message}{others}"
