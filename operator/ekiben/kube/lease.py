@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -38,6 +37,11 @@ class LeaseTiming:
     duration: float = 10.0
     renew: float = 7.0
     retry: float = 2.0
+
+
+def _now() -> float:
+    """Read the event loop's clock, which is monotonic."""
+    return asyncio.get_running_loop().time()
 
 
 def _die() -> None:
@@ -117,7 +121,7 @@ class Lease:
                     raise LeaseLostError("another process holds it")
             except (ApiError, TimeoutError) as problem:
                 logger.warning("the lease was not renewed: %s", problem or "time-out")
-            if time.monotonic() >= self._renewed_at + self._timing.renew:
+            if _now() >= self._renewed_at + self._timing.renew:
                 raise LeaseLostError(f"not renewed for {self._timing.renew:g} s")
 
     async def _attempt(self, request: Coroutine[Any, Any, bool]) -> bool:
@@ -139,7 +143,7 @@ class Lease:
         """Take the lease if it is free, expired, or ours already; False while another holds it."""
         lease = await self._client.get(LEASE, self._namespace, self._name)
         spec: Manifest = (lease or {}).get("spec") or {}
-        holder, now = spec.get("holderIdentity"), time.monotonic()
+        holder, now = spec.get("holderIdentity"), _now()
         if lease is not None and holder and holder != self._identity:
             # Only our own clock counts: a lease has expired when it has not changed for its duration.
             seen = (holder, spec.get("renewTime"))
@@ -164,7 +168,7 @@ class Lease:
 
     async def _write(self, changes: Manifest) -> None:
         """Write the lease that we hold or take, with changes to its spec; 409 if it is not as we know it."""
-        started = time.monotonic()
+        started = _now()
         body = self._held or {
             "apiVersion": LEASE.api_version,
             "kind": LEASE.kind,
