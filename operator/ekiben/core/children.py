@@ -106,14 +106,15 @@ def deletes(view: View) -> tuple[Delete, ...]:
 
 
 def gone(view: View) -> tuple[str, ...]:
-    """Return the revisions that have a Deployment and should have no pods."""
+    """Return the revisions of the past that should have no pods."""
     kept = {*serving(view), *(item.revision for item in view.status.retiring)}
     revisions = {
-        str(child["metadata"].get("labels", {}).get(names.REVISION))
+        str(child["metadata"]["labels"][names.REVISION])
         for ref, child in view.live.items()
-        if ref.kind == "Deployment"
+        if ref.kind in ("Deployment", "ControllerRevision")
+        and names.REVISION in child["metadata"].get("labels", {})
     }
-    return tuple(sorted(revisions - kept - {"None"}))
+    return tuple(sorted(revisions - kept))
 
 
 def _beyond_history(view: View) -> list[str]:

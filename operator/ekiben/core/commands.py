@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from ekiben.api.status import Command
-from ekiben.core.view import View
+from ekiben.api.status import Command, Outcome, RolloutStatus, Stage
+from ekiben.core.view import FINISHING, View
+
+PROMOTING = FINISHING | {Stage.ENLARGING, Stage.TAKING_ALL}
 
 
 def commands(view: View) -> tuple[Command, ...]:
@@ -35,8 +37,9 @@ def _honoured(view: View, name: str, value: str) -> Command | None:
         return before
     rollout = view.rollout
     in_force = rollout is not None and (
-        (name in ("promote", "abort") and value == rollout.id)
-        or (name == "resume" and _names_step_reached(value, rollout.id, rollout.step))
+        (name == "promote" and value == rollout.id and rollout.stage in PROMOTING)
+        or (name == "abort" and value == rollout.id and rollout.outcome is Outcome.ABORTED)
+        or (name == "resume" and _names_step_left(value, rollout))
     )
     released = name == "retry" and any(value == item.rollout for item in view.status.failed_revisions)
     if not (in_force or released):
@@ -44,6 +47,6 @@ def _honoured(view: View, name: str, value: str) -> Command | None:
     return Command.model_validate({"command": name, "value": value, "result": "Honoured"})
 
 
-def _names_step_reached(ticket: str, rollout: str, step: int) -> bool:
+def _names_step_left(ticket: str, rollout: RolloutStatus) -> bool:
     named, _, number = ticket.partition("/")
-    return named == rollout and number.isdigit() and int(number) <= step
+    return named == rollout.id and number.isdigit() and int(number) < rollout.step

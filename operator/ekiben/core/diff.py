@@ -1,7 +1,7 @@
 """Tell whether a live object still is what we want, without a write to find out.
 
 Server-side apply lets others add to an object, and the server writes values its own way. So only what we
-render is compared; and where that differs, the ledger knows whether the server made of our intent that.
+render is compared; where that differs, the ledger knows whether it is what the server made of our intent.
 """
 
 from __future__ import annotations

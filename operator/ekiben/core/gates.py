@@ -146,6 +146,10 @@ def hold_over(view: View) -> Wait | None:
 
 def checks_pass(view: View) -> Wait | None:
     """Wait until every check passes; a check that fails is a verdict, not a wait."""
+    if not view.is_past_initial_delay:
+        return Wait(
+            "Analysing", f"not judging yet: analysis.initialDelay is {view.spec.analysis.initial_delay}"
+        )
     if unreadable := metrics_readable(view):
         return unreadable
     waiting = [result for result in judged(view) if result.verdict != "Pass"]
@@ -265,7 +269,7 @@ def _bad_signs(view: View, canary: Side) -> Failure | None:
 
 def _bad_checks(view: View, canary: Side) -> Failure | None:
     rollout = view.rollout
-    if rollout is None or not step_weight(rollout, rollout.step):
+    if rollout is None or not step_weight(rollout, rollout.step) or not view.is_past_initial_delay:
         return None
     for result in judged(view):
         if result.verdict == "Fail":

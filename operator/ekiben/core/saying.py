@@ -59,14 +59,29 @@ def _timed(view: View, said: Said) -> Condition:
 def _ready(view: View, status: Status) -> Said:
     stable = status.stable
     if stable and stable.ready_replicas:
-        return Said(c.READY, "True", "Serving", f"{stable.revision} serves")
+        remarks = (f"{stable.revision} serves", *_remarks(view))
+        return Said(c.READY, "True", "Serving", "; ".join(remarks))
     if stable and stable.served_at:
         return Said(c.READY, "False", "NoReadyPods", status.message)
     return Said(c.READY, "False", "Starting", status.message)
 
 
+def _remarks(view: View) -> list[str]:
+    """Say what serves differently from what the spec's reader may think."""
+    remarks = []
+    digests = {pod.image_digest for pod in (view.stable.pods if view.stable else ()) if pod.image_digest}
+    if len(digests) > 1:
+        remarks.append("its tag was pushed again, so its pods differ: use a new tag or a digest")
+    if view.spec.replicas is not None and view.spec.autoscaling is not None:
+        remarks.append("replicas is ignored, because autoscaling decides")
+    return remarks
+
+
 def _reconciling(view: View, status: Status, wait: Wait | None) -> Said:
     rollout = view.rollout
+    if view.snapshot.rejections:
+        ref, why = min(view.snapshot.rejections.items())
+        return Said(c.RECONCILING, "True", "ChildRejected", f"{ref.kind} {ref.name} was rejected: {why}")
     if rollout is None:
         if view.status.retiring:
             return Said(c.RECONCILING, "False", "Retiring", "an old revision still has pods")

@@ -94,7 +94,7 @@ def next_weight(view: View) -> int:
     if canary is None or canary.ready == 0:
         return 0
     capacity = min(100 * canary.ready // view.full_size, 100)
-    if view.stable_is_down and canary.ready >= view.full_size:
+    if view.stable_is_down and rollout.outcome is None and canary.ready >= view.full_size:
         return 100
     if target <= capacity:
         return target
@@ -111,7 +111,7 @@ def is_widened(view: View) -> bool:
     if rollout.stage is Stage.SHIFTING:
         wanted = need(step_weight(rollout, rollout.step), view.full_size, gateway=False)
         return canary.ready >= wanted or step_weight(rollout, rollout.step - 1) > 0
-    return view.stable_is_down and canary.ready > 0
+    return view.stable_is_down and rollout.outcome is None and canary.ready > 0
 
 
 def stable_selector(view: View) -> dict[str, str]:
