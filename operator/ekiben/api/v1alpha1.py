@@ -184,7 +184,8 @@ class Canary(ApiModel):
         tuple[Step, ...],
         Field(
             max_length=20,
-            description="Default: 5% for 2m, 25% for 5m, 50% for 5m; without a Gateway 50% for 5m.",
+            description="The way up, after which the canary takes all traffic."
+            " Default: 5% for 2m, 25% for 5m, 50% for 5m; without a Gateway 50% for 5m.",
             json_schema_extra=checked(say.WEIGHTS_RISE),
         ),
     ] = ()
@@ -263,7 +264,10 @@ class Analysis(ApiModel):
     failure_limit: Annotated[
         int, Field(ge=0, le=100, description="Failed looks that are forgiven per step.")
     ] = 0
-    checks: Annotated[tuple[Check, ...], Field(max_length=10, description="Default: error-rate max 1%.")] = ()
+    checks: Annotated[
+        tuple[Check, ...],
+        Field(max_length=10, description="What the canary must fulfil. Default: error-rate max 1%."),
+    ] = ()
 
 
 class Spec(ApiModel):
