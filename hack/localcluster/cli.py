@@ -6,14 +6,20 @@ import signal
 import sys
 import tempfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
+from localcluster import cluster
 from localcluster import tools as toolbox
 from localcluster.controlplane import ControlPlane
 from localcluster.errors import LocalClusterError
 from localcluster.progress import say, step
+from localcluster.state import check_name, default_name
+
+Command = TypeVar("Command", bound=Callable[..., object])
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -50,6 +56,52 @@ def list_tools() -> None:
 def tool_path(command: str) -> None:
     """Print the path of a built command such as kubectl or helm."""
     click.echo(toolbox.command_path(command))
+
+
+def _name_option(function: Command) -> Command:
+    return click.option(
+        "--name",
+        default=default_name(),
+        show_default="from the work tree's path",
+        callback=lambda _context, _parameter, value: check_name(value),
+        help="The cluster's name.",
+    )(function)
+
+
+@cli.command()
+@_name_option
+@click.option("--subnet", help="A private /16 for the cluster, such as 10.50.0.0/16; a free one if missing.")
+def up(name: str, subnet: str | None) -> None:
+    """Bring the cluster up and write its kubeconfig into .local/."""
+    state = cluster.up(name, subnet)
+    network = cluster.network_of(state)
+    click.echo(f"gateway  http://{network.gateway}/  (Gateway models in namespace infra)")
+    click.echo(f"kubectl  {Path(state.kubeconfig).parent / 'bin' / 'kubectl'}")
+    click.echo(f"export KUBECONFIG={state.kubeconfig}")
+
+
+@cli.command()
+@_name_option
+def down(name: str) -> None:
+    """Take the cluster down and leave the machine as it was; loaded images stay for the next one."""
+    click.echo(f"cluster {name} is gone" if cluster.down(name) else f"there is no cluster {name}")
+
+
+@cli.command()
+@_name_option
+@click.argument("archives", nargs=-1, required=True, type=click.Path(path_type=Path))
+def load(name: str, archives: tuple[Path, ...]) -> None:
+    """Load image archives (OCI, or written by `docker save`) into the cluster."""
+    for archive in archives:
+        for image in cluster.load(name, archive):
+            click.echo(image)
+
+
+@cli.command()
+@_name_option
+def kubeconfig(name: str) -> None:
+    """Print the path of the running cluster's kubeconfig."""
+    click.echo(cluster.running(name).kubeconfig)
 
 
 @cli.command("control-plane")

