@@ -1,0 +1,581 @@
+"""What a user may write, and the exact sentence for what not, as the real API server says it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import yaml
+
+from contract.server import OBJECTS, Json, Refusal, Server, model
+from ekiben.api.crd import object_schema
+from ekiben.api.generated import CHECKOUT
+from ekiben.api.v1alpha1 import KIND
+
+IMAGE = "registry.example.com/iris:1.4.2"
+DIGEST = "sha256:" + "0a" * 32
+BENTO = {"image": IMAGE}
+SERVED = {"image": IMAGE, "service": "Iris"}
+
+
+class Refused(NamedTuple):
+    """A spec fragment, and what the server says about it."""
+
+    why: str
+    spec: Json
+    field: str
+    sentence: str
+
+
+def image(text: str) -> Json:
+    return {"bento": {"image": text}}
+
+
+def runtime(**fields: Any) -> Json:
+    return {"bento": SERVED, "runtime": fields}
+
+
+def pod(**fields: Any) -> Json:
+    return {"podTemplate": fields}
+
+
+def env(*variables: Json) -> Json:
+    return {"env": [*variables]}
+
+
+def scaling(*metrics: Json, **fields: Any) -> Json:
+    return {"autoscaling": {"maxReplicas": 4, **fields} | ({"metrics": [*metrics]} if metrics else {})}
+
+
+def parents(*refs: Json) -> Json:
+    return {"traffic": {"parentRefs": [*refs]}}
+
+
+def traffic(**fields: Any) -> Json:
+    return {"traffic": {"parentRefs": [{"name": "models"}], **fields}}
+
+
+def steps(*items: Json) -> Json:
+    return {"rollout": {"canary": {"steps": [*items]}}}
+
+
+def rollout(**fields: Any) -> Json:
+    return {"rollout": fields}
+
+
+def analysis(**fields: Any) -> Json:
+    return {"analysis": fields}
+
+
+def check(metric: str, **fields: Any) -> Json:
+    return {"analysis": {"checks": [{"metric": metric, **fields}]}}
+
+
+def mounted(path: str) -> Json:
+    return pod(volumes=[{"name": "data", "emptyDir": {}}], volumeMounts=[{"name": "data", "mountPath": path}])
+
+
+ACCEPTED: dict[str, Json] = {
+    "an image alone": {},
+    "an image without a registry": image("iris:1"),
+    "a registry with a port and a tag": image("localhost:5000/team/iris:1.4.2"),
+    "a registry that is an IPv6 address": image("[::1]:5000/iris:1"),
+    "a digest alone": image(f"registry.example.com/iris@{DIGEST}"),
+    "latest with a digest": image(f"registry.example.com/iris:latest@{DIGEST}"),
+    "a tag that only begins like latest": image("iris:latest-2"),
+    "a runtime with the service": runtime(workers=2, timeout="1m30s", overrides={"api_server": {"x": [1]}}),
+    "quantities as numbers and as text": {"resources": {"requests": {"cpu": 1}, "limits": {"cpu": "1500m"}}},
+    "a request equal to its limit in other words": {
+        "resources": {"requests": {"memory": "1024Mi"}, "limits": {"memory": "1Gi"}}
+    },
+    "an extended resource": {"resources": {"limits": {"example.com/gpu": 1}}},
+    "a variable from a Secret": env(
+        {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "a", "key": "b"}}}
+    ),
+    "BENTOML_DO_NOT_TRACK": env({"name": "BENTOML_DO_NOT_TRACK", "value": "false"}),
+    "an empty serviceAccountName": {"serviceAccountName": ""},
+    "a null in the place of an object": {"autoscaling": None, "podTemplate": None},
+    "a label that only looks like ours": pod(labels={"app.kubernetes.io/component": "model"}),
+    "a sidecar with everything a container has": pod(sidecars=[{"name": "log", "image": "a:1", "tty": True}]),
+    "a mount beside /tmp": mounted("/tmpfiles"),
+    "a mount at a path with dots in it": mounted("/models/v1.2/.cache"),
+    "one replica, whatever the autoscaler may do": {"replicas": 1} | scaling(),
+    "autoscaling in percent over the request": scaling({"cpu": "250%"}),
+    "autoscaling in quantities": scaling({"cpu": "1.5"}, {"memory": "700Mi"}),
+    "as many replicas at least as at most": scaling(minReplicas=4),
+    "one Gateway by two listeners": parents(
+        {"name": "a", "sectionName": "http"}, {"name": "a", "sectionName": "https"}
+    ),
+    "Gateways of one name in two namespaces": parents({"name": "a"}, {"name": "a", "namespace": "infra"}),
+    "a wildcard host": traffic(hostnames=["*.example.com", "iris.example.com"]),
+    "a path with its rewrite": traffic(path={"prefix": "/v1.0/iris_%20", "rewrite": "/"}),
+    "pauses between rising weights": steps(
+        {"pause": {}}, {"weight": 5, "hold": "0s"}, {"pause": {}}, {"weight": 6}, {"weight": 100}
+    ),
+    "no steps": steps(),
+    "a rollout's ID in every command": rollout(
+        promote="k7c4f9xw2p.1", resume="k7c4f9xw2p.12/3", abort="k7c4f9xw2p.1", retry="bcdf2456kk.999"
+    ),
+    "the shortest deadline": rollout(progressDeadline="10s"),
+    "no delay before scaling down": rollout(scaleDownDelay="0s", abortScaleDownDelay="0s"),
+    "a small surge": rollout(maxSurge="0.5%"),
+    "the shortest interval in milliseconds": analysis(interval="1000ms"),
+    "a check on ratio alone": check("shed-rate", maxRatioToStable="1.5"),
+    "no error at all": check("error-rate", max="0%", excludeSheds=True),
+    "one of BentoML's bounds without a service": check("slow-requests", over="2s500ms", max="5%"),
+    "any bound with a service": {"bento": SERVED} | check("slow-requests", over="300ms", max="5%"),
+}
+
+BAD_IMAGE = (
+    "image must be an image's name with a digest, or with a tag that is not latest, such as"
+    " registry.example.com/iris:1.4.2"
+)
+BAD_DURATION = "must be a duration such as 30s, 5m or 1h30m"
+NOT_POSITIVE = "must be a duration above zero, such as 300ms, 30s or 5m"
+BAD_LABEL = (
+    "podTemplate.labels must not set ekiben.dev/* or app.kubernetes.io/name, app.kubernetes.io/instance,"
+    " app.kubernetes.io/managed-by, by which Ekiben finds its pods: choose other keys"
+)
+BAD_CONTAINER = (
+    "sidecars and initContainers must not be named bento, as the model's container is: choose another name"
+)
+BAD_MOUNT = "must be an absolute path such as /models: not / itself, no //, no . or .. segment, no colon"
+TMP_MOUNT = (
+    "volumeMounts must not be at /tmp or below, where Ekiben mounts a volume of its own: choose another path"
+)
+BAD_METRIC = (
+    "autoscaling.metrics takes exactly one of cpu and memory per item: write one item for each target"
+)
+BAD_CPU = "must be a percentage such as 70%, or CPUs such as 500m or 1.5"
+BAD_MEMORY = "must be a percentage such as 80%, or an amount of at least 1Mi such as 700Mi"
+SAME_GATEWAY = (
+    "traffic.parentRefs must not name a Gateway twice, unless each time with another sectionName: remove one"
+)
+BAD_HOST = (
+    "must be a host name such as iris.example.com or *.example.com: lower case, no scheme, port, path or IP"
+    " address"
+)
+BAD_PATH = (
+    "must be a path such as /iris: it starts with / and has no //, no . or .. segment, no query, no %2F"
+)
+BAD_STEP = "a step is either `weight`, with or without `hold`, or `pause: {}`: write one item for each"
+NOT_RISING = "the weights of rollout.canary.steps must rise from step to step: order them, each weight once"
+BAD_ID = "must be a rollout's ID as status.rollout.id shows it, such as k7c4f9xw2p.1"
+BAD_PERCENT = "must be a percentage from 0% to 100%, such as 1% or 0.5%"
+BAD_RATIO = 'must be a ratio above zero in quotes, such as "1.5"'
+BAD_NAME = "must be a name of lower-case letters, digits and dashes, such as my-model"
+BAD_SUBDOMAIN = "must be a name of lower-case letters, digits, dashes and dots, such as my-model.v2"
+RESERVED_ENV = (
+    "env must not set BENTOML_HOME, BENTOML_HOST, BENTOML_PORT or PORT, which Ekiben sets for probes, metrics"
+    " and the read-only root: remove it"
+)
+CONFIG_ENV = (
+    "env must not set BENTOML_CONFIG_OVERRIDES or BENTOML_CONFIG_OPTIONS: write it as runtime.overrides"
+)
+NEEDS_LIMIT = "a check needs a limit: set max, maxRatioToStable or both"
+OVER = "over belongs to slow-requests, which needs it: add it there, remove it from any other metric"
+SHEDS = "excludeSheds belongs to error-rate: remove it from any other metric"
+RUNTIME = "bento.service is needed with runtime: name the class of the bento's entry service"
+BOUND = (
+    "bento.service is needed with a check `over` a bound that is not one of BentoML's own (5ms, 10ms, 25ms,"
+    " 50ms, 100ms, 250ms, 500ms, 1s, 2500ms, 5s, 10s, 30s, 60s, 120s, 180s): name the class of the bento's"
+    " entry service, or take one of these"
+)
+
+CHECK, STEP = "spec.analysis.checks[0]", "spec.rollout.canary.steps"
+METRIC, PATH = "spec.autoscaling.metrics[0]", "spec.traffic.path"
+REFUSED = [
+    Refused("no tag", image("registry.example.com/iris"), "spec.bento.image", BAD_IMAGE),
+    Refused("a port is no tag", image("localhost:5000/iris"), "spec.bento.image", BAD_IMAGE),
+    Refused("latest", image("registry.example.com/iris:latest"), "spec.bento.image", BAD_IMAGE),
+    Refused("an upper-case repository", image("Iris:1"), "spec.bento.image", BAD_IMAGE),
+    Refused("a short digest", image("iris@sha256:0a"), "spec.bento.image", BAD_IMAGE),
+    Refused("a blank in the image", image("iris :1"), "spec.bento.image", BAD_IMAGE),
+    Refused("a scheme", image("https://registry.example.com/iris:1"), "spec.bento.image", BAD_IMAGE),
+    Refused(
+        "a bento's tag as a service",
+        {"bento": {"image": IMAGE, "service": "iris:latest"}},
+        "spec.bento.service",
+        "service must be the name of a Python class, such as Iris",
+    ),
+    Refused("runtime without service", {"runtime": {"workers": 1}}, "spec.bento.service", RUNTIME),
+    Refused("a time-out of zero", runtime(timeout="0s"), "spec.runtime.timeout", NOT_POSITIVE),
+    Refused("a time-out without unit", runtime(timeout="60"), "spec.runtime.timeout", NOT_POSITIVE),
+    Refused(
+        "overrides that are no object",
+        runtime(overrides="{}"),
+        "spec.runtime.overrides",
+        'spec.runtime.overrides in body must be of type object: "string"',
+    ),
+    Refused(
+        "a quantity with a wrong unit",
+        {"resources": {"requests": {"memory": "512MB"}}},
+        "spec.resources.requests[memory]",
+        "must be a quantity such as 500m, 2 or 1Gi",
+    ),
+    Refused(
+        "a negative quantity",
+        {"resources": {"requests": {"cpu": -1}}},
+        "spec.resources.requests[cpu]",
+        "must be a quantity such as 500m, 2 or 1Gi",
+    ),
+    Refused(
+        "a request above its limit",
+        {"resources": {"requests": {"cpu": "1500m"}, "limits": {"cpu": 1}}},
+        "spec.resources",
+        "resources.requests must not be above resources.limits: lower the request or raise the limit",
+    ),
+    Refused("our configuration", env({"name": "BENTOML_CONFIG_OVERRIDES"}), "spec.env[0].name", CONFIG_ENV),
+    Refused("old configuration", env({"name": "BENTOML_CONFIG_OPTIONS"}), "spec.env[0].name", CONFIG_ENV),
+    Refused("BENTOML_HOME", env({"name": "BENTOML_HOME"}), "spec.env[0].name", RESERVED_ENV),
+    Refused("BENTOML_HOST", env({"name": "BENTOML_HOST"}), "spec.env[0].name", RESERVED_ENV),
+    Refused("BENTOML_PORT", env({"name": "BENTOML_PORT"}), "spec.env[0].name", RESERVED_ENV),
+    Refused("PORT", env({"name": "A"}, {"name": "PORT"}), "spec.env[1].name", RESERVED_ENV),
+    Refused(
+        "a blank in a variable's name",
+        env({"name": "A B"}),
+        "spec.env[0].name",
+        "must be the name of an environment variable, such as MODEL_CACHE",
+    ),
+    Refused(
+        "a variable with two sources",
+        env({"name": "A", "value": "b", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}),
+        "spec.env[0]",
+        "env takes either value or valueFrom: remove one of the two",
+    ),
+    Refused(
+        "a variable twice",
+        env({"name": "A", "value": "b"}, {"name": "A", "value": "c"}),
+        "spec.env[1]",
+        'Duplicate value: {"name":"A"}',
+    ),
+    Refused(
+        "an upper-case ServiceAccount",
+        {"serviceAccountName": "Iris"},
+        "spec.serviceAccountName",
+        BAD_SUBDOMAIN,
+    ),
+    Refused(
+        "a pull secret with a slash",
+        {"imagePullSecrets": [{"name": "ns/registry"}]},
+        "spec.imagePullSecrets[0].name",
+        BAD_SUBDOMAIN,
+    ),
+    Refused("our own label", pod(labels={"ekiben.dev/x": "y"}), "spec.podTemplate.labels", BAD_LABEL),
+    Refused(
+        "a label we select by",
+        pod(labels={"app.kubernetes.io/name": "y"}),
+        "spec.podTemplate.labels",
+        BAD_LABEL,
+    ),
+    Refused(
+        "a label we own",
+        pod(labels={"a": "b", "app.kubernetes.io/managed-by": "helm"}),
+        "spec.podTemplate.labels",
+        BAD_LABEL,
+    ),
+    Refused(
+        "a sidecar named bento",
+        pod(sidecars=[{"name": "bento"}]),
+        "spec.podTemplate.sidecars[0].name",
+        BAD_CONTAINER,
+    ),
+    Refused(
+        "an init container named bento",
+        pod(initContainers=[{"name": "bento"}]),
+        "spec.podTemplate.initContainers[0].name",
+        BAD_CONTAINER,
+    ),
+    Refused(
+        "a sidecar's name in upper case",
+        pod(sidecars=[{"name": "Log"}]),
+        "spec.podTemplate.sidecars[0].name",
+        BAD_NAME,
+    ),
+    Refused(
+        "two sidecars of one name",
+        pod(sidecars=[{"name": "log"}, {"name": "log"}]),
+        "spec.podTemplate.sidecars[1]",
+        'Duplicate value: {"name":"log"}',
+    ),
+    Refused(
+        "a sidecar named as an init container",
+        pod(sidecars=[{"name": "log"}], initContainers=[{"name": "log"}]),
+        "spec.podTemplate.sidecars",
+        "podTemplate.sidecars and initContainers must not share a name: rename one of the two",
+    ),
+    Refused(
+        "a volume named tmp",
+        pod(volumes=[{"name": "tmp", "emptyDir": {}}]),
+        "spec.podTemplate.volumes[0].name",
+        "volumes must not be named tmp, as Ekiben's own is: choose another name",
+    ),
+    Refused(
+        "a mount without its volume",
+        pod(volumeMounts=[{"name": "data", "mountPath": "/data"}]),
+        "spec.podTemplate.volumeMounts",
+        "podTemplate.volumeMounts must each name a volume of podTemplate.volumes: add the volume",
+    ),
+    Refused("a mount at /tmp", mounted("/tmp"), "spec.podTemplate.volumeMounts[0].mountPath", TMP_MOUNT),
+    Refused(
+        "a mount below /tmp", mounted("/tmp/cache"), "spec.podTemplate.volumeMounts[0].mountPath", TMP_MOUNT
+    ),
+    Refused(
+        "a roundabout mount", mounted("/x/../tmp"), "spec.podTemplate.volumeMounts[0].mountPath", BAD_MOUNT
+    ),
+    Refused("a relative mount", mounted("tmp"), "spec.podTemplate.volumeMounts[0].mountPath", BAD_MOUNT),
+    Refused("a mount at /", mounted("/"), "spec.podTemplate.volumeMounts[0].mountPath", BAD_MOUNT),
+    Refused(
+        "more at least than at most",
+        scaling(minReplicas=5),
+        "spec.autoscaling.minReplicas",
+        "autoscaling.minReplicas must not be above maxReplicas: lower it or raise maxReplicas",
+    ),
+    Refused("two targets in one metric", scaling({"cpu": "70%", "memory": "80%"}), METRIC, BAD_METRIC),
+    Refused("an empty metric", scaling({}), METRIC, BAD_METRIC),
+    Refused("zero percent of cpu", scaling({"cpu": "0%"}), f"{METRIC}.cpu", BAD_CPU),
+    Refused("no cpu at all", scaling({"cpu": "0m"}), f"{METRIC}.cpu", BAD_CPU),
+    Refused("cpu in bytes", scaling({"cpu": "500Mi"}), f"{METRIC}.cpu", BAD_CPU),
+    Refused("memory in thousandths of a byte", scaling({"memory": "700m"}), f"{METRIC}.memory", BAD_MEMORY),
+    Refused("a fraction of a percent", scaling({"memory": "0.5%"}), f"{METRIC}.memory", BAD_MEMORY),
+    Refused(
+        "no replicas",
+        {"replicas": 0},
+        "spec.replicas",
+        "spec.replicas in body should be greater than or equal to 1",
+    ),
+    Refused(
+        "a Gateway twice", parents({"name": "a"}, {"name": "a"}), "spec.traffic.parentRefs", SAME_GATEWAY
+    ),
+    Refused(
+        "a Gateway, and one of its listeners",
+        parents({"name": "a", "namespace": "n"}, {"name": "a", "namespace": "n", "sectionName": "http"}),
+        "spec.traffic.parentRefs",
+        SAME_GATEWAY,
+    ),
+    Refused(
+        "no Gateway",
+        parents(),
+        "spec.traffic.parentRefs",
+        "spec.traffic.parentRefs in body should have at least 1 items",
+    ),
+    Refused(
+        "a namespace with a dot",
+        parents({"name": "a", "namespace": "x.y"}),
+        "spec.traffic.parentRefs[0].namespace",
+        BAD_NAME,
+    ),
+    Refused("a host with a scheme", traffic(hostnames=["http://a.b"]), "spec.traffic.hostnames[0]", BAD_HOST),
+    Refused("a host with a port", traffic(hostnames=["a.b:80"]), "spec.traffic.hostnames[0]", BAD_HOST),
+    Refused("an address for a host", traffic(hostnames=["10.0.0.1"]), "spec.traffic.hostnames[0]", BAD_HOST),
+    Refused("a star inside a host", traffic(hostnames=["a.*.b"]), "spec.traffic.hostnames[0]", BAD_HOST),
+    Refused(
+        "a host twice",
+        traffic(hostnames=["a.b", "a.b"]),
+        "spec.traffic.hostnames[1]",
+        'Duplicate value: "a.b"',
+    ),
+    Refused("a relative prefix", traffic(path={"prefix": "iris"}), f"{PATH}.prefix", BAD_PATH),
+    Refused("an empty segment", traffic(path={"prefix": "/a//b"}), f"{PATH}.prefix", BAD_PATH),
+    Refused("a way up", traffic(path={"prefix": "/a/../b"}), f"{PATH}.prefix", BAD_PATH),
+    Refused("a hidden slash", traffic(path={"prefix": "/a%2fb"}), f"{PATH}.prefix", BAD_PATH),
+    Refused("a query", traffic(path={"prefix": "/a?b"}), f"{PATH}.prefix", BAD_PATH),
+    Refused("a relative rewrite", traffic(path={"rewrite": "x"}), f"{PATH}.rewrite", BAD_PATH),
+    Refused("falling weights", steps({"weight": 50}, {"weight": 20}), STEP, NOT_RISING),
+    Refused("a weight twice", steps({"weight": 20}, {"pause": {}}, {"weight": 20}), STEP, NOT_RISING),
+    Refused("a step of two kinds", steps({"weight": 5, "pause": {}}), f"{STEP}[0]", BAD_STEP),
+    Refused("a step of no kind", steps({"weight": 5}, {"hold": "1m"}), f"{STEP}[1]", BAD_STEP),
+    Refused(
+        "a pause with a hold",
+        steps({"pause": {}, "hold": "1m"}),
+        f"{STEP}[0].hold",
+        "hold belongs to a step with weight: remove it, a pause lasts until rollout.resume",
+    ),
+    Refused("a hold in words", steps({"weight": 5, "hold": "1 min"}), f"{STEP}[0].hold", BAD_DURATION),
+    Refused(
+        "a weight over 100",
+        steps({"weight": 101}),
+        f"{STEP}[0].weight",
+        "spec.rollout.canary.steps[0].weight in body should be less than or equal to 100",
+    ),
+    Refused(
+        "too many steps",
+        steps(*({"weight": weight} for weight in range(1, 22))),
+        STEP,
+        "Too many: 21: must have at most 20 items",
+    ),
+    Refused(
+        "an unknown start",
+        rollout(initial="Canary"),
+        "spec.rollout.initial",
+        'Unsupported value: "Canary": supported values: "Stable", "Held"',
+    ),
+    Refused("a revision for a rollout", rollout(promote="k7c4f9xw2p"), "spec.rollout.promote", BAD_ID),
+    Refused("a word for a rollout", rollout(abort="now"), "spec.rollout.abort", BAD_ID),
+    Refused("a zeroth rollout", rollout(retry="k7c4f9xw2p.0"), "spec.rollout.retry", BAD_ID),
+    Refused(
+        "a resume without its step",
+        rollout(resume="k7c4f9xw2p.1"),
+        "spec.rollout.resume",
+        "must be ID/STEP as status.rollout.id and .step show them, such as k7c4f9xw2p.1/2",
+    ),
+    Refused(
+        "a deadline too short",
+        rollout(progressDeadline="9s"),
+        "spec.rollout.progressDeadline",
+        "must be a duration of at least 10s, such as 10m",
+    ),
+    Refused("a negative delay", rollout(scaleDownDelay="-5s"), "spec.rollout.scaleDownDelay", BAD_DURATION),
+    Refused("a day", rollout(abortScaleDownDelay="1d"), "spec.rollout.abortScaleDownDelay", BAD_DURATION),
+    Refused(
+        "no surge",
+        rollout(maxSurge="0.0%"),
+        "spec.rollout.maxSurge",
+        "must be a percentage above 0%, up to 100%",
+    ),
+    Refused(
+        "too large a surge",
+        rollout(maxSurge="100.5%"),
+        "spec.rollout.maxSurge",
+        "must be a percentage above 0%, up to 100%",
+    ),
+    Refused(
+        "looks too often",
+        analysis(interval="500ms"),
+        "spec.analysis.interval",
+        "must be a duration of at least 1s, such as 15s",
+    ),
+    Refused(
+        "a delay that overflows", analysis(initialDelay="999999h"), "spec.analysis.initialDelay", BAD_DURATION
+    ),
+    Refused(
+        "too forgiving",
+        analysis(failureLimit=101),
+        "spec.analysis.failureLimit",
+        "spec.analysis.failureLimit in body should be less than or equal to 100",
+    ),
+    Refused(
+        "an unknown metric",
+        check("p99", max="1%"),
+        f"{CHECK}.metric",
+        'Unsupported value: "p99": supported values: "error-rate", "shed-rate", "slow-requests"',
+    ),
+    Refused("a check without limit", check("error-rate"), CHECK, NEEDS_LIMIT),
+    Refused("slow by no bound", check("slow-requests", max="5%"), f"{CHECK}.over", OVER),
+    Refused("a bound for errors", check("error-rate", max="1%", over="1s"), f"{CHECK}.over", OVER),
+    Refused(
+        "slow at once",
+        {"bento": SERVED} | check("slow-requests", max="5%", over="0ms"),
+        f"{CHECK}.over",
+        NOT_POSITIVE,
+    ),
+    Refused(
+        "our own bound without service",
+        check("slow-requests", max="5%", over="300ms"),
+        "spec.bento.service",
+        BOUND,
+    ),
+    Refused(
+        "sheds of sheds", check("shed-rate", max="1%", excludeSheds=True), f"{CHECK}.excludeSheds", SHEDS
+    ),
+    Refused("a share without %", check("error-rate", max="0.01"), f"{CHECK}.max", BAD_PERCENT),
+    Refused("a share over all", check("error-rate", max="101%"), f"{CHECK}.max", BAD_PERCENT),
+    Refused(
+        "a ratio of zero",
+        check("error-rate", maxRatioToStable="0.0"),
+        f"{CHECK}.maxRatioToStable",
+        BAD_RATIO,
+    ),
+    Refused(
+        "a negative ratio", check("error-rate", maxRatioToStable="-1"), f"{CHECK}.maxRatioToStable", BAD_RATIO
+    ),
+]
+
+BAD_MODEL_NAME = (
+    "metadata.name must have at most 40 characters, which are lower-case letters, digits and dashes, begin"
+    " with a letter and not end with a dash: names of Services are made from it"
+)
+
+
+@pytest.mark.parametrize("why", ACCEPTED)
+def test_accepts(server: Server, why: str) -> None:
+    assert server.refusals(model({"bento": BENTO, **ACCEPTED[why]})) == []
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=[case.why for case in REFUSED])
+def test_refuses_with_one_sentence(server: Server, case: Refused) -> None:
+    said = server.refusals(model({"bento": BENTO, **case.spec}))
+
+    assert said == [Refusal(case.field, case.sentence)]
+
+
+@pytest.mark.parametrize("name", ["i", "iris-2", "a" * 40])
+def test_accepts_name(server: Server, name: str) -> None:
+    assert server.refusals(model({"bento": BENTO}, name)) == []
+
+
+@pytest.mark.parametrize("name", ["a" * 41, "2iris", "iris.v2"])
+def test_refuses_name_that_services_cannot_have(server: Server, name: str) -> None:
+    assert server.refusals(model({"bento": BENTO}, name)) == [Refusal("metadata.name", BAD_MODEL_NAME)]
+
+
+def test_refuses_missing_image(server: Server) -> None:
+    assert server.refusals(model({"bento": {}})) == [Refusal("spec.bento.image", "Required value")]
+
+
+def test_refuses_misspelt_field_for_strict_clients(server: Server) -> None:
+    said = server.refusals(model({"bento": BENTO, "rollout": {"scaledownDelay": "5s"}}))
+
+    assert [refusal.sentence.split(": ", 1)[1] for refusal in said] == [
+        'strict decoding error: unknown field "spec.rollout.scaledownDelay"'
+    ]
+
+
+def test_names_every_mistake_at_once(server: Server) -> None:
+    said = server.refusals(model(image("iris") | {"runtime": {"timeout": "0s"}} | steps({"hold": "1m"})))
+
+    assert sorted(said) == [
+        Refusal("spec.bento.image", BAD_IMAGE),
+        Refusal("spec.bento.service", RUNTIME),
+        Refusal("spec.rollout.canary.steps[0]", BAD_STEP),
+        Refusal("spec.runtime.timeout", NOT_POSITIVE),
+    ]
+
+
+def test_every_rule_is_seen_to_refuse() -> None:
+    """A rule that no case trips may be one that can't be tripped."""
+    tripped = {case.sentence for case in REFUSED} | {BAD_MODEL_NAME}
+
+    assert set(_sentences(object_schema())) - tripped == set()
+
+
+@pytest.mark.parametrize("path", sorted((CHECKOUT / "examples").glob("*.yaml")), ids=lambda path: path.name)
+def test_accepts_example(server: Server, path: Path) -> None:
+    manifests = list(yaml.safe_load_all(path.read_text()))
+
+    assert [manifest["kind"] for manifest in manifests] == [KIND]
+    assert [server.refusals(manifest) for manifest in manifests] == [[]]
+
+
+def test_changes_a_valid_spec_into_any_other(server: Server) -> None:
+    """There are no transition rules: Git may revert to whatever it had."""
+    plain = model({"bento": BENTO}, "change")
+    full = yaml.safe_load((CHECKOUT / "examples/full.yaml").read_text()) | {"metadata": {"name": "change"}}
+    try:
+        generations = [server.apply(OBJECTS, each)["metadata"]["generation"] for each in (plain, full, plain)]
+    finally:
+        server.send("DELETE", f"{OBJECTS}/change")
+
+    assert generations == [1, 2, 3]
+
+
+def _sentences(schema: Json) -> Iterator[str]:
+    for rule in schema.get("x-kubernetes-validations", []):
+        yield rule["message"]
+    for child in schema.get("properties", {}).values():
+        yield from _sentences(child)
+    for keyword in ("items", "additionalProperties"):
+        if keyword in schema:
+            yield from _sentences(schema[keyword])
