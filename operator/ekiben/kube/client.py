@@ -87,6 +87,10 @@ class Client:
         """Open a session: `kubeconfig`, else $KUBECONFIG, else the pod's service account."""
         return cls(await config.connect(kubeconfig, context, user_agent))
 
+    async def access(self) -> config.Access:
+        """Say how another HTTP client reaches the same API server; ask again when its token is refused."""
+        return await config.access(self._api)
+
     async def close(self) -> None:
         """Close every connection."""
         await self._api.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,32 @@ from ekiben.kube.errors import ApiError
 CONNECTIONS = 32
 _REFRESH_SECONDS = 60.0
 _UNREADABLE = (ConfigException, OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError)
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What another HTTP client needs to reach the same API server as the same user."""
+
+    server: str
+    ca_file: str | None
+    cert_file: str | None
+    key_file: str | None
+    token: str | None
+    verify: bool
+
+
+async def access(api: Any) -> Access:
+    """Read how an ApiClient reaches its server; the token is fresh."""
+    configuration = api.configuration
+    authorization = await configuration.get_api_key_with_prefix("BearerToken")
+    return Access(
+        server=configuration.host,
+        ca_file=configuration.ssl_ca_cert,
+        cert_file=configuration.cert_file,
+        key_file=configuration.key_file,
+        token=authorization.split()[-1] if authorization else None,
+        verify=configuration.verify_ssl,
+    )
 
 
 async def connect(kubeconfig: str | Path | None, context: str | None, user_agent: str) -> Any:

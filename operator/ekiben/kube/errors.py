@@ -8,9 +8,9 @@ from collections.abc import Mapping
 _REJECTED = frozenset({400, 403, 405, 413, 415, 422})
 _LONGEST_RETRY_AFTER = 300.0
 _LONGEST_MESSAGE = 2000
-# The API server answers 500 to an apply whose manifest does not fit the schema: it is no outage, and the same
-# manifest will never be accepted.
-_BAD_MANIFEST = ("failed to create typed patch object", "failed to create typed live object")
+# The API server answers 500 to an apply whose manifest does not fit the schema, and etcd to an object of over
+# 1.5 MiB: these are no outages, and the same manifest will never be accepted.
+_BAD_MANIFEST = ("failed to create typed patch object", "etcdserver: request is too large")
 
 
 class ApiError(Exception):

@@ -42,7 +42,7 @@ _RENEWALS = 50
 class Timing:
     """How long an informer waits, in seconds; what is random is between the two bounds.
 
-    `inactivity` must be longer than the server's minute between two bookmarks.
+    `inactivity` must be longer than the minute between two of the server's bookmarks.
     """
 
     watch: tuple[int, int] = (240, 300)
@@ -90,6 +90,7 @@ class Informer:
         self._version: str | None = None
         self._highest = -1
         self._heard = -math.inf
+        self._silent_since = math.nan
         self._failures = 0
         self._sends_bookmarks = False
         self._relist_reason = "first"
@@ -124,10 +125,7 @@ class Informer:
             except ApiError as error:
                 pause = self._after(error)
             except TimeoutError:
-                # Either the connection is dead, or our version is in the future of a restored backup, where
-                # a watch hears nothing at all: only a list can tell.
-                self._relist("silence")
-                pause = self._failed(f"nothing heard for {self._timing.inactivity:g} s")
+                pause = self._silent()
             except Exception:
                 logger.exception("the informer of %s failed", self.kind.plural)
                 self._relist("bug")
@@ -155,6 +153,15 @@ class Informer:
         if self._failures % _RESUMES == 0:
             self._relist("resumes failed")
         return pause
+
+    def _silent(self) -> float:
+        """Note that a watch fell silent; return the seconds to wait."""
+        # Most likely the connection is dead, and another one will do. If that is silent too, our version may
+        # be in the future of a restored backup, where a watch hears nothing at all: only a list can tell.
+        if self._heard == self._silent_since:
+            self._relist("silence")
+        self._silent_since = self._heard
+        return self._failed("the watch fell silent")
 
     def _relist(self, reason: str) -> None:
         self._version = None
@@ -206,8 +213,9 @@ class Informer:
             self.kind, self._namespace, self._version or "", self._label_selector, seconds
         )
         started = renewed = time.monotonic()
-        patience = self._timing.inactivity
-        # Until a bookmark has been seen, silence may only mean that nothing happens.
+        # Until a bookmark has been seen, silence may only mean that nothing happens. And the first one in a
+        # watch is left out where it would only repeat the version that the watch began from.
+        patience = 2 * self._timing.inactivity
         async with (
             asyncio.timeout(patience if self._sends_bookmarks else None) as limit,
             contextlib.aclosing(events),
@@ -215,8 +223,11 @@ class Informer:
             async for event, item in events:
                 self._take(event, item)
                 self._hear()
-                due = limit.when() is None or self._heard >= renewed + patience / _RENEWALS
-                if self._sends_bookmarks and due:
+                if event == "BOOKMARK":
+                    patience = self._timing.inactivity
+                elif self._heard < renewed + patience / _RENEWALS:
+                    continue
+                if self._sends_bookmarks:
                     renewed = self._heard
                     limit.reschedule(asyncio.get_running_loop().time() + patience)
         if self._heard < started and time.monotonic() < started + _SHORTEST_WATCH:
