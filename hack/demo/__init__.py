@@ -1,0 +1,1 @@
+"""`make demo`: what Ekiben does, on a real cluster, with real requests."""

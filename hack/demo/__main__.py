@@ -1,0 +1,31 @@
+"""`python -m demo`: serve a model, promote a good version, roll a bad one back, and count every request."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+import click
+
+from demo.story import DemoFailedError, tell
+from localcluster.errors import LocalClusterError
+from rig.site import SiteError
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--namespace", default="demo", show_default=True, help="Namespace of the model.")
+@click.option("--rate", default=60.0, show_default=True, help="Requests per second through the gateway.")
+def main(namespace: str, rate: float) -> None:
+    """Show the whole story on this machine's own cluster; exit 0 only if all of it was seen."""
+    try:
+        asyncio.run(tell(namespace, rate))
+    except (DemoFailedError, SiteError, LocalClusterError, TimeoutError) as problem:
+        click.secho(f"\nThe demo failed: {problem}", fg="red", err=True)
+        click.echo(
+            "Look around with .local/bin/kubectl, for example: .local/bin/kubectl describe mdep -A", err=True
+        )
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

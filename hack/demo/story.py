@@ -1,0 +1,182 @@
+"""The demo's acts, in order; each one waits for what it shows and fails when it does not come."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import yaml
+
+from demo.screen import Screen
+from ekiben.kube.client import Client, Manifest
+from ekiben.kube.kinds import HPA
+from load.client import Answer
+from rig.models import condition, follow, is_settled
+from rig.site import ROOT, Site, install_operator, kubectl, load_archives, local_site
+from rig.traffic import Traffic, traffic
+
+MODEL = "iris"
+EXAMPLE = ROOT / "examples" / "iris.yaml"
+BURST = 3.0
+
+
+class DemoFailedError(RuntimeError):
+    """Something that the demo promises was not seen."""
+
+
+@dataclass
+class Story:
+    """What the acts share: the cluster, the screen, and what was measured on the way."""
+
+    site: Site
+    client: Client
+    namespace: str
+    screen: Screen
+    times: dict[str, float] = field(default_factory=dict)
+    excused: set[str] = field(default_factory=set)
+
+    async def timed(self, title: str, act: Callable[[], Awaitable[None]]) -> None:
+        """Run one act under its title and remember how long it took."""
+        self.screen.act(title)
+        start = time.monotonic()
+        await act()
+        self.times[title] = time.monotonic() - start
+
+    async def apply(self, image: str) -> None:
+        """Apply the example with another image, as a user or a GitOps tool would."""
+        manifest = yaml.safe_load(EXAMPLE.read_text())
+        manifest["spec"]["bento"]["image"] = image
+        self.screen.say(f"$ kubectl apply -f {EXAMPLE.relative_to(ROOT)}   # image: {image}")
+        await kubectl(
+            self.site, "apply", "--namespace", self.namespace, "--filename", "-", stdin=json.dumps(manifest)
+        )
+
+    async def follow(self, done: Callable[[Manifest], bool], seconds: float) -> Manifest:
+        """Show the model's rows until it is as wanted."""
+        return await follow(self.client, self.namespace, MODEL, done, seconds, self.screen.row)
+
+
+async def tell(namespace: str, rate: float) -> None:
+    """Tell the whole story; raises DemoFailedError where reality differs from it."""
+    screen = Screen()
+    screen.act("A real Kubernetes on this machine")
+    start = time.monotonic()
+    site = await asyncio.to_thread(local_site)
+    await asyncio.to_thread(load_archives, site)
+    client = await Client.connect(site.kubeconfig, user_agent="ekiben-demo")
+    story = Story(site, client, namespace, screen)
+    story.times["cluster and images"] = time.monotonic() - start
+    try:
+        await story.timed("Install the operator with its chart", lambda: _install(story))
+        await story.timed("Serve v1", lambda: _serve(story))
+        target = site.target(_host())
+        async with traffic(target, rate, site.prefix) as seen:
+            await seen.until(lambda now: len(now.answers) >= rate, 30)
+            await story.timed("Roll v2 out, step by step", lambda: _promote(story, seen))
+            await story.timed("Autoscale under load", lambda: _autoscale(story, rate * BURST))
+            await story.timed("Roll v3 out, which fails one request in five", lambda: _roll_back(story, seen))
+        _account(story, seen)
+    finally:
+        await client.close()
+
+
+def _host() -> str:
+    return str(yaml.safe_load(EXAMPLE.read_text())["spec"]["traffic"]["hostnames"][0])
+
+
+def _image(version: str) -> str:
+    image = str(yaml.safe_load(EXAMPLE.read_text())["spec"]["bento"]["image"])
+    return f"{image.rpartition(':')[0]}:{version}"
+
+
+async def _install(story: Story) -> None:
+    await install_operator(story.site)
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": story.namespace}}
+    await kubectl(story.site, "apply", "--filename", "-", stdin=json.dumps(namespace))
+    # A model that an earlier demo left would make this one a different story.
+    await kubectl(
+        story.site, "delete", "mdep", MODEL, "--namespace", story.namespace, "--ignore-not-found", "--wait"
+    )
+    await kubectl(
+        story.site, "delete", "pods", "--namespace", story.namespace, "--all", "--wait", "--timeout=90s"
+    )
+
+
+async def _serve(story: Story) -> None:
+    await story.apply(_image("1.0.0"))
+    await story.follow(
+        lambda m: is_settled(m, "Promoted") and condition(m, "TrafficApplied").get("status") == "True", 120
+    )
+
+
+async def _promote(story: Story, seen: Traffic) -> None:
+    await story.apply(_image("2.0.0"))
+    await story.follow(lambda m: is_settled(m, "Promoted"), 180)
+    since = time.time()
+    await seen.until(lambda now: len(now.since(since)) >= 50, 15)
+    answered = seen.versions(since)
+    if set(answered) != {"2.0.0"}:
+        raise DemoFailedError(f"after the promotion these versions answered: {dict(answered)}")
+
+
+async def _autoscale(story: Story, rate: float) -> None:
+    model = await story.follow(lambda m: True, 10)
+    name = f"{MODEL}-{model['status']['stable']['revision']}"
+    # The old revision's pods go first; then every further pod is the autoscaler's.
+    model = await story.follow(lambda m: not (m["status"].get("retiring") or ()), 60)
+    before = model["status"]["stable"]["replicas"]
+    story.screen.say(f"sending {rate:.0f} requests per second more to {before} pods")
+    async with traffic(story.site.target(_host()), rate, story.site.prefix) as burst:
+        await story.follow(lambda m: m["status"]["stable"]["readyReplicas"] > before, 120)
+        autoscaler = await story.client.get(HPA, story.namespace, name) or {}
+    metrics = autoscaler.get("status", {}).get("currentMetrics") or [{}]
+    usage = metrics[0].get("containerResource", {}).get("current", {}).get("averageUtilization")
+    story.screen.say(f"the autoscaler saw {usage}% CPU and added a pod; {len(burst.lost())} requests lost")
+    if lost := burst.lost():
+        raise DemoFailedError(f"{len(lost)} of {len(burst.answers)} burst requests were lost: {lost[0]}")
+
+
+async def _roll_back(story: Story, seen: Traffic) -> None:
+    since = time.time()
+    await story.apply(_image("3.0.0"))
+    model = await story.follow(lambda m: (m["status"].get("canary") or {}).get("readyReplicas", 0) > 0, 120)
+    canary = model["status"]["canary"]["revision"]
+    logs = asyncio.create_task(_failures_logged(story, canary))
+    await story.follow(lambda m: is_settled(m, "RolledBack"), 120)
+    await asyncio.sleep(1)
+    story.excused |= await logs
+    errors = [answer for answer in seen.lost(since) if answer.status >= 500]
+    story.screen.say(f"v3 answered {len(errors)} requests with an error before its weight was 0 again")
+    if not errors:
+        raise DemoFailedError("v3 was rolled back without a single error seen: that can't be why")
+
+
+async def _failures_logged(story: Story, revision: str) -> set[str]:
+    """Follow the logs of a revision's pods to their end; return the request ids that they say they failed."""
+    selector = f"ekiben.dev/model={MODEL},ekiben.dev/revision={revision}"
+    text = await kubectl(
+        story.site,
+        *("logs", "--namespace", story.namespace, "--selector", selector, "--container", "bento"),
+        *("--follow", "--tail", "-1", "--prefix=false", "--max-log-requests", "10"),
+    )
+    failed = set()
+    for line in text.splitlines():
+        if '"request_failed"' in line:
+            failed.add(str(json.loads(line)["request_id"]))
+    return failed
+
+
+def _account(story: Story, seen: Traffic) -> None:
+    """Account for every request: lost ones must be exactly those that v3 says it failed."""
+    lost: list[Answer] = seen.lost()
+    unexplained = [answer for answer in lost if answer.id not in story.excused]
+    unseen = story.excused - {answer.id for answer in lost}
+    story.screen.account(story.times, len(seen.answers), len(lost) - len(unexplained), len(unexplained))
+    story.screen.goodbye(story.namespace, MODEL)
+    if unexplained:
+        raise DemoFailedError(f"{len(unexplained)} requests were lost, the first one: {unexplained[0]}")
+    if unseen:
+        raise DemoFailedError(f"v3 logged {len(unseen)} failures that no caller saw")

@@ -1,0 +1,100 @@
+"""A running cluster with the operator on it: where to apply, where to send requests."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from images.names import operator_image
+from load.client import Target
+from localcluster import cluster
+from localcluster.client import Kubectl
+from localcluster.state import default_name
+from localcluster.tools import command_path
+
+ROOT = Path(__file__).resolve().parents[2]
+ARCHIVES = ROOT / "build" / "images"
+CHART = ROOT / "charts" / "ekiben"
+OPERATOR_NAMESPACE = "ekiben-system"
+FLOWERS = '{"flowers": [[5.9, 3.0, 5.1, 1.8]]}'
+
+
+class SiteError(RuntimeError):
+    """Something outside could not be brought up; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """One cluster: its kubeconfig, the gateway's address and how to enter its network."""
+
+    name: str
+    kubeconfig: Path
+    gateway: str
+    prefix: tuple[str, ...]
+
+    @property
+    def kubectl(self) -> Kubectl:
+        """kubectl for this cluster."""
+        return Kubectl(self.kubeconfig)
+
+    def target(self, host: str, path: str = "/predict") -> Target:
+        """Return where predictions of a model behind the gateway go."""
+        return Target(url=f"http://{self.gateway}{path}", host=host, body=FLOWERS)
+
+
+def local_site() -> Site:
+    """Bring the work tree's own cluster up, or find it up."""
+    state = cluster.up(default_name())
+    return Site(
+        name=state.name,
+        kubeconfig=Path(state.kubeconfig),
+        gateway=cluster.network_of(state).gateway,
+        # Load stays inside the cluster's own network namespace: the machine's routes are for people.
+        prefix=("nsenter", f"--target={state.processes[1].pid}", "--net", "--"),
+    )
+
+
+def load_archives(site: Site) -> None:
+    """Load the images that `make images` built."""
+    archives = sorted(ARCHIVES.glob("*.tar"))
+    if not archives:
+        raise SiteError("no image archives in build/images: run `make images` first")
+    for archive in archives:
+        cluster.load(site.name, archive)
+
+
+async def install_operator(site: Site, options: Sequence[str] = ()) -> None:
+    """Install or upgrade the chart, and wait until the operator is ready."""
+    repository, _, tag = operator_image().rpartition(":")
+    await run(
+        str(command_path("helm")),
+        *("upgrade", "--install", "ekiben", str(CHART)),
+        *("--namespace", OPERATOR_NAMESPACE, "--create-namespace", "--wait", "--timeout", "120s"),
+        *("--set", f"image.repository={repository}", "--set", f"image.tag={tag}"),
+        *("--set", "image.pullPolicy=Never"),
+        *options,
+        kubeconfig=site.kubeconfig,
+    )
+
+
+async def run(*command: str, kubeconfig: Path, stdin: str = "") -> str:
+    """Run a command on the cluster without holding the event loop up; raises SiteError with its words."""
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        env=os.environ | {"KUBECONFIG": str(kubeconfig)},
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await process.communicate(stdin.encode())
+    if process.returncode != 0:
+        raise SiteError(f"`{' '.join(command[:4])} ...` failed: {err.decode().strip()}")
+    return out.decode()
+
+
+async def kubectl(site: Site, *arguments: str, stdin: str = "") -> str:
+    """Run kubectl on the cluster."""
+    return await run(str(command_path("kubectl")), *arguments, kubeconfig=site.kubeconfig, stdin=stdin)
