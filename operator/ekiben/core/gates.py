@@ -53,7 +53,8 @@ def blocked(view: View, side: Side) -> Wait | None:
     if side.replica_failure:
         return Wait("Quota", side.replica_failure)
     for pod in side.pods:
-        if not pod.scheduled:
+        # A pod that was just created has no node either, and nothing to explain.
+        if not pod.scheduled and pod.waiting_reason:
             return Wait("Unschedulable", f"pod {pod.name} can't be scheduled: {pod.waiting_message}")
         if pod.waiting_reason in _IMAGE_PULL:
             return Wait("ImagePull", f"pod {pod.name} can't pull its image: {pod.waiting_message}")
@@ -108,11 +109,10 @@ def metrics_readable(view: View) -> Wait | None:
         if side is None or side.ready == 0:
             continue
         scrape = seen.scrapes.get(side.revision) if seen else None
-        if scrape is None:
+        if scrape is None or not (scrape.pods_read or scrape.pods_failed):
             return Wait("Starting", f"reading the metrics of {side.revision} for the first time", 1.0)
-        if scrape.reason or scrape.pods_read == 0:
-            message = scrape.message or "no pod's metrics could be read"
-            return Wait(scrape.reason or "MetricsUnreachable", message)
+        if scrape.reason:
+            return Wait(scrape.reason, scrape.message)
     return None
 
 

@@ -23,7 +23,7 @@ from ekiben.core.revision import revision_of
 from ekiben.core.rollout import next_move, waits_for
 from ekiben.core.sampling import sampling
 from ekiben.core.snapshot import InvalidSpec, Snapshot
-from ekiben.core.status import TICK, is_worth_writing, report
+from ekiben.core.status import is_worth_writing, report, says_the_same
 from ekiben.core.view import STABLE_DOWN_AFTER, View
 
 
@@ -56,34 +56,41 @@ def _steady(view: View) -> Plan:
     """Hold the children to what the persisted status says, and report what is seen."""
     wait = waits_for(view)
     status = report(view, wait)
-    age = _age_of_figures(view)
-    write = is_worth_writing(view.snapshot.status, status, age)
+    scales = children.scales(view)
+    write = is_worth_writing(view.snapshot.status, status, _age_of_figures(view, status))
+    # Sizes that change with this very plan are told once they have: a write saved with each.
+    if scales and says_the_same(view.snapshot.status, status):
+        write = False
     return Plan(
         status=status if write else None,
         applies=children.applies(view),
-        scales=children.scales(view),
+        scales=scales,
         deletes=children.deletes(view),
         sampling=sampling(view),
-        requeue_after=_next_look(view, wait, age),
+        requeue_after=_next_look(view, wait),
         notes=(wait.message,) if wait else (),
     )
 
 
-def _age_of_figures(view: View) -> float | None:
-    rollout = view.snapshot.status.rollout
-    at = rollout.totals.measured_at if rollout and rollout.totals else None
-    return (view.now - at).total_seconds() if at else None
+def _age_of_figures(view: View, status: Status) -> float | None:
+    """Return the seconds between the figures that were written last and those that are known now."""
+    old, new = view.rollout, status.rollout
+    if old is None or new is None:
+        return None
+    before = old.totals.measured_at if old.totals else None
+    after = new.totals.measured_at if new.totals else None
+    since = before or old.stage_started_at
+    measured = after if after and after != before else view.now
+    return abs((measured - since).total_seconds()) if since else None
 
 
-def _next_look(view: View, wait: Wait | None, age: float | None) -> float | None:
+def _next_look(view: View, wait: Wait | None) -> float | None:
     """Return the seconds after which something is due that no event announces; None when nothing is."""
     due = [wait.seconds if wait else None, next_retirement(view)]
     if view.rollout and not view.is_first:
         since = view.status.stable.unready_since if view.status.stable else None
         if since:
             due.append((since + STABLE_DOWN_AFTER - view.now).total_seconds())
-        if age is not None and age < TICK:
-            due.append(TICK - age)
     later = [max(seconds, 0.2) for seconds in due if seconds is not None and seconds > -1]
     return min(later, default=None)
 

@@ -133,7 +133,9 @@ def _traffic_applied(view: View) -> Said:
         )
         return Said(c.TRAFFIC_APPLIED, "False", "HostnameTaken", message)
     route = live_route(view)
-    problem = route_problem(route) if route else "the route is not there yet"
+    # During a rollout only weights are on their way: the route itself is served all the time.
+    moving = view.rollout is not None and not view.is_first
+    problem = route_problem(route, any_generation=moving) if route else "the route is not there yet"
     if problem:
         return Said(c.TRAFFIC_APPLIED, "False", "RouteNotAccepted", problem)
     return Said(c.TRAFFIC_APPLIED, "True", "Accepted", "every Gateway serves the route")

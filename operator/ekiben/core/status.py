@@ -11,10 +11,10 @@ from ekiben.core.gates import Wait
 from ekiben.core.revision import image_of
 from ekiben.core.saying import conditions_of, failed_outcome
 from ekiben.core.traffic import observed_weight
-from ekiben.core.view import Side, View
+from ekiben.core.view import FINISHING, Side, View
 
-# Figures that change with every request are written at most this often, in seconds.
-TICK = 15.0
+# Figures that change with every request are written at most every 15 s, give or take how long a look takes.
+TICK = 14.5
 
 
 def report(view: View, wait: Wait | None) -> Status:
@@ -47,6 +47,9 @@ def _measured(view: View) -> RolloutStatus | None:
         return view.status.rollout
     if rollout.stage is Stage.PREPARING:
         # Nothing is judged yet, and a rollout may wait here for days without a word.
+        return rollout.model_copy(update={"weight": observed_weight(view)})
+    if rollout.stage in FINISHING or rollout.stage is Stage.ABORTING:
+        # The judgement is over: what it rested on stays to be read.
         return rollout.model_copy(update={"weight": observed_weight(view)})
     totals = gates.totals(view)
     together = totals.canary.requests + totals.stable.requests
@@ -149,6 +152,17 @@ def is_worth_writing(old: Status, new: Status, age: float | None) -> bool:
     if _without_figures(before) != _without_figures(after):
         return True
     return age is None or age >= TICK
+
+
+def says_the_same(old: Status, new: Status) -> bool:
+    """Tell whether two statuses differ in no more than sizes, figures and the words about them."""
+    return _verdicts(old) == _verdicts(new)
+
+
+def _verdicts(status: Status) -> tuple[object, ...]:
+    stage = status.rollout.stage if status.rollout else None
+    conditions = [(item.type, item.status, item.reason) for item in status.conditions]
+    return status.observed_generation, status.phase, stage, conditions, status.commands
 
 
 def _without_figures(wire: dict[str, Any]) -> dict[str, Any]:

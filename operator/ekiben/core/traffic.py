@@ -54,12 +54,12 @@ def route_state(view: View) -> RouteState | None:
     return RouteState(weight=weight, settled=problem == "", serving=serving, problem=problem)
 
 
-def route_problem(route: Manifest) -> str:
-    """Say why the Gateways don't serve this generation of the route yet; empty when they all do."""
+def route_problem(route: Manifest, *, any_generation: bool = False) -> str:
+    """Say why the Gateways don't serve the route as it is now, or as it ever was; empty when they all do."""
     parents = route.get("status", {}).get("parents", ())
     if not parents:
         return "no Gateway has answered for the route yet"
-    generation = route.get("metadata", {}).get("generation", 0)
+    generation = 0 if any_generation else route.get("metadata", {}).get("generation", 0)
     for parent in parents:
         by_type: dict[str, dict[str, Any]] = {item.get("type"): item for item in parent.get("conditions", ())}
         for kind in ("Accepted", "ResolvedRefs"):
@@ -131,6 +131,8 @@ def observed_weight(view: View) -> int:
     """Return the percent that really goes to the revision under trial, as the live objects say."""
     if view.uses_gateway:
         state = route_state(view)
+        if state and not state.settled and view.rollout:
+            return view.rollout.weight
         return state.weight if state else 0
     stable, canary = view.stable, view.canary
     if canary is None or live_selector(view) != names.pod_selector(view.model.name, None):
