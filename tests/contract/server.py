@@ -47,6 +47,15 @@ class RefusedError(Exception):
         return [refusal for refusal in found if not refusal.sentence.startswith("some validation rules were")]
 
 
+def _status(body: bytes) -> Json:
+    """Read a Status; an API that is not served yet answers a 404 in plain text."""
+    try:
+        status: Json = json.loads(body)
+    except ValueError:
+        status = {"message": body.decode()}
+    return status
+
+
 def _sentence(message: str) -> str:
     """Take off `Invalid value: VALUE: `, which the server puts before the sentence of a rule."""
     kind = "Invalid value: "
@@ -97,7 +106,7 @@ class Server:
                 content: Json = json.load(answer)
         except urllib.error.HTTPError as error:
             with error:
-                raise RefusedError(json.load(error)) from None
+                raise RefusedError(_status(error.read())) from None
         return content
 
     def apply(self, path: str, body: Json, manager: str = "tests") -> Json:
@@ -110,12 +119,17 @@ class Server:
         """Apply a CRD and return it once it is served."""
         self.apply(CRDS, definition)
         deadline = time.monotonic() + 10
-        while True:
-            live = self.send("GET", f"{CRDS}/{NAME}")
-            if "True" in [c["status"] for c in live["status"]["conditions"] if c["type"] == "Established"]:
-                return live
-            assert time.monotonic() < deadline, live["status"]
+        while not self._serves():
+            assert time.monotonic() < deadline, self.send("GET", f"{CRDS}/{NAME}")["status"]
             time.sleep(0.05)
+        return self.send("GET", f"{CRDS}/{NAME}")
+
+    def _serves(self) -> bool:
+        try:
+            self.send("GET", OBJECTS)
+        except RefusedError:
+            return False
+        return True
 
     def try_create(self, manifest: Json) -> Json:
         """Return what would be stored; nothing is. RefusedError where it would be refused."""
