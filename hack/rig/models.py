@@ -32,13 +32,14 @@ def row(model: Manifest) -> tuple[str, ...]:
 def condition(model: Manifest, kind: str) -> dict[str, Any]:
     """Return a condition, or an empty one."""
     conditions: list[dict[str, Any]] = (model.get("status") or {}).get("conditions") or []
-    return next((item for item in conditions if item["type"] == kind), {})
+    found: dict[str, Any] = next((item for item in conditions if item["type"] == kind), {})
+    return found
 
 
 def is_settled(model: Manifest, outcome: str) -> bool:
     """Tell whether the spec as it is now has ended with this outcome."""
     said = condition(model, "Settled")
-    current = said.get("observedGeneration") == model["metadata"]["generation"]
+    current = bool(said.get("observedGeneration") == model["metadata"]["generation"])
     return current and said.get("status") == "True" and said.get("reason") == outcome
 
 
