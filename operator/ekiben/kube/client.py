@@ -53,7 +53,7 @@ _METHODS = {
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """One request, by its RBAC verb."""
+    """One request, by its RBAC verb; `discovery` is the path of a request about kinds, not objects."""
 
     verb: str
     kind: Kind
@@ -63,10 +63,18 @@ class _Request:
     query: Manifest | None = None
     body: Manifest | None = None
     content_type: str = _JSON
+    discovery: str = ""
+
+    @property
+    def path(self) -> str:
+        """Return the path of its URL."""
+        return self.discovery or self.kind.path(self.namespace, self.name, self.subresource)
 
     @property
     def resource(self) -> str:
         """Name the resource as RBAC rules do."""
+        if self.discovery:
+            return "discovery"
         return f"{self.kind.plural}/{self.subresource}" if self.subresource else self.kind.plural
 
 
@@ -94,6 +102,20 @@ class Client:
     async def close(self) -> None:
         """Close every connection."""
         await self._api.close()
+
+    async def serves(self, kind: Kind) -> bool:
+        """Tell whether the server announces a kind: a new CRD is stored some time before it is served."""
+        groups = await self._call(_Request("get", kind, discovery="/apis"))
+        if not any(item.get("name") == kind.group for item in groups.get("groups") or ()):
+            return False
+        path = f"/apis/{kind.group}/{kind.version}"
+        try:
+            answer = await self._call(_Request("get", kind, discovery=path))
+        except ApiError as error:
+            if error.is_not_found:
+                return False
+            raise
+        return any(item.get("name") == kind.plural for item in answer.get("resources") or ())
 
     async def get(self, kind: Kind, namespace: str | None, name: str) -> Manifest | None:
         """Read one object; None when there is none of that name."""
@@ -272,7 +294,7 @@ class Client:
         try:
             prepared = await self._api.param_serialize(
                 _METHODS[request.verb],
-                request.kind.path(request.namespace, request.name, request.subresource),
+                request.path,
                 query_params=request.query,
                 header_params={"Accept": _JSON, "Content-Type": request.content_type},
                 body=request.body,

@@ -1,0 +1,260 @@
+"""Carry out a plan: status first, then children, then words. Decides nothing.
+
+The order makes a crash harmless: what the status says is always at least as new as what the children are.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Protocol
+
+from ekiben import metrics
+from ekiben.api.status import Status
+from ekiben.caches import CHILDREN, Caches
+from ekiben.core.diff import digest, projection_digest
+from ekiben.core.plan import Delete, Plan, Sampling, Scale
+from ekiben.core.snapshot import Applied, Manifest, Model, Observation, Ref, Snapshot
+from ekiben.kube.client import ApiError, Client
+from ekiben.kube.kinds import DEPLOYMENT, MODELDEPLOYMENT
+from ekiben.kube.recorder import Recorder
+from ekiben.kube.store import Key, parse_version
+from ekiben.memory import Attempt, Memory, Refusal
+from ekiben.observe import is_ours
+
+logger = logging.getLogger(__name__)
+
+# What was refused is tried again after this, in seconds, unless the spec changes first.
+REFUSED_SECONDS = 60.0
+# A name that was taken is looked up again after this, in seconds.
+TAKEN_SECONDS = 30.0
+
+_KINDS = {kind.kind: kind for kind in CHILDREN}
+
+
+class Sampler(Protocol):
+    """Whoever reads the pods' metrics."""
+
+    def ensure(self, key: Key, sampling: Sampling | None) -> None:
+        """Read what `sampling` asks for from now on; None for nothing."""
+
+    def observation(self, key: Key) -> Observation | None:
+        """Return what was counted so far."""
+
+    async def close(self) -> None:
+        """Stop reading."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What acting needs of the world."""
+
+    client: Client
+    caches: Caches
+    recorder: Recorder
+    sampler: Sampler
+
+
+class NameTakenError(Exception):
+    """Somebody else's object has the name of a child."""
+
+
+class Act:
+    """One plan being carried out for one model.
+
+    `written` is the resourceVersion that our status write made, None where it made none; `news` tells whether
+    something was learned that the status does not say yet. `run` raises ApiError where the pass has to be
+    made again: on a conflict, on trouble that passes, and when the model is not found.
+    """
+
+    def __init__(self, tools: Tools, memory: Memory, snapshot: Snapshot, plan: Plan) -> None:
+        self._tools = tools
+        self._memory = memory
+        self._snapshot = snapshot
+        self._plan = plan
+        self._model = snapshot.model
+        self._namespace = snapshot.model.namespace
+        self.written: int | None = None
+        self.news = False
+
+    async def run(self) -> None:
+        """Carry out everything, in the order that a crash can't hurt."""
+        if self._plan.status is not None and self._plan.status != self._snapshot.status:
+            await self._write_status(self._plan.status)
+        self._tools.sampler.ensure((self._namespace, self._model.name), self._plan.sampling)
+        try:
+            await self._write_children()
+        finally:
+            # A transition that is in the status is told even where a child could not be written.
+            await self._tell()
+
+    async def _write_status(self, status: Status) -> None:
+        name, version = self._model.name, self._model.resource_version
+        try:
+            answer = await self._tools.client.patch_status(
+                MODELDEPLOYMENT, self._namespace, name, status.to_wire(), version
+            )
+        except ApiError as error:
+            if error.is_conflict:
+                await self._read_model_again()
+            raise
+        self.written = parse_version(answer["metadata"].get("resourceVersion"))
+        if self.written == parse_version(version):
+            self.written = None
+        self._tools.caches.models.note_written(answer)
+        _count_outcome(self._snapshot.status, status)
+        before = self._snapshot.status
+        level = (
+            logging.INFO
+            if (before.phase, before.message) != (status.phase, status.message)
+            else logging.DEBUG
+        )
+        logger.log(level, "%s: %s", status.phase, status.message)
+
+    async def _write_children(self) -> None:
+        asked: set[Attempt] = set()
+        for manifest in self._plan.applies:
+            attempt = ("apply", Ref(manifest["kind"], manifest["metadata"]["name"]))
+            asked.add(attempt)
+            if not self._is_held(attempt, intent := digest(manifest)):
+                await self._offer(attempt, intent, self._apply(attempt[1], manifest))
+        for scale in self._plan.scales:
+            attempt = ("scale", Ref(DEPLOYMENT.kind, scale.deployment))
+            asked.add(attempt)
+            if not self._is_held(attempt, intent := str(scale.replicas)):
+                await self._offer(attempt, intent, self._scale(scale))
+        for delete in self._plan.deletes:
+            await self._delete(delete)
+        # A pass that wrote a transition asks for no children: what was refused is still wanted.
+        if self._plan.status is None:
+            self.news |= self._memory.forget_refusals(asked)
+
+    def _is_held(self, attempt: Attempt, intent: str) -> bool:
+        refusal = self._memory.refusals.get(attempt)
+        return refusal is not None and refusal.holds(intent)
+
+    async def _offer(self, attempt: Attempt, intent: str, write: Coroutine[None, None, None]) -> None:
+        """Make one write; what the server refuses is remembered, and the others are made all the same."""
+        try:
+            await write
+        except NameTakenError:
+            self.news = True
+        except ApiError as error:
+            await self._after_refusal(attempt, intent, error)
+        else:
+            self.news |= self._memory.refusals.pop(attempt, None) is not None
+
+    async def _after_refusal(self, attempt: Attempt, intent: str, error: ApiError) -> None:
+        verb, ref = attempt
+        if error.is_conflict or (verb == "scale" and error.is_not_found):
+            await self._read_again(ref)
+            raise ApiError(409, error.reason, error.message) from error
+        # Where an apply finds nothing, the server lacks the kind or the namespace.
+        if not (error.is_rejected or error.is_not_found):
+            raise error
+        message = f"{ref.kind} {ref.name}: {error.message}"
+        before = self._memory.refusals.get(attempt)
+        if before is None or before.message != message:
+            logger.warning("refused: %s of %s", verb, message)
+            self.news = True
+        retry_at = time.monotonic() + REFUSED_SECONDS * random.uniform(0.9, 1.1)
+        self._memory.refusals[attempt] = Refusal(message, intent, self._model.generation, retry_at)
+
+    async def _apply(self, ref: Ref, manifest: Manifest) -> None:
+        kind = _KINDS[ref.kind]
+        live = self._snapshot.live.get(ref) or await look_up(self._tools, self._memory, self._model, ref)
+        body = manifest
+        if live is not None:
+            # The name may have gone to somebody else's object a moment ago: then this is a conflict.
+            body = {**manifest, "metadata": {**manifest["metadata"], "uid": live["metadata"]["uid"]}}
+        answer = await self._tools.client.apply(kind, self._namespace, body)
+        self._memory.ledger[ref] = Applied(intent=digest(manifest), live=projection_digest(manifest, answer))
+        self._tools.caches.store(kind, self._namespace).note_written(answer)
+        logger.info("applied %s %s", ref.kind, ref.name)
+
+    async def _scale(self, scale: Scale) -> None:
+        live = self._snapshot.live.get(Ref(DEPLOYMENT.kind, scale.deployment))
+        if live is None:
+            return
+        known = parse_version(live["metadata"].get("resourceVersion")) or 0
+        if known < self._memory.scaled.get(scale.deployment, 0):
+            # Our last scaling is not in what this was decided on: its event brings the next pass.
+            return
+        answer = await self._tools.client.scale(self._namespace, scale.deployment, scale.replicas)
+        self._memory.scaled[scale.deployment] = parse_version(answer["metadata"].get("resourceVersion")) or 0
+        logger.info("scaled Deployment %s to %d", scale.deployment, scale.replicas)
+
+    async def _delete(self, delete: Delete) -> None:
+        kind, name = _KINDS[delete.ref.kind], delete.ref.name
+        live = self._snapshot.live.get(delete.ref)
+        if live is not None and "deletionTimestamp" in live["metadata"]:
+            return
+        store = self._tools.caches.store(kind, self._namespace)
+        try:
+            left = await self._tools.client.delete(kind, self._namespace, name, delete.uid)
+        except ApiError as error:
+            if error.is_conflict:
+                await self._read_again(delete.ref)
+            raise
+        if left is None:
+            store.note_deleted(self._namespace, name, delete.uid)
+        else:
+            store.note_written(left)
+        self._memory.ledger.pop(delete.ref, None)
+        logger.info("deleted %s %s", delete.ref.kind, name)
+
+    async def _read_again(self, ref: Ref) -> None:
+        """Read a child that is not as our watch says, or the next pass would fail for the same reason."""
+        kind, name = _KINDS[ref.kind], ref.name
+        store = self._tools.caches.store(kind, self._namespace)
+        known, found = (
+            store.get(self._namespace, name),
+            await self._tools.client.get(kind, self._namespace, name),
+        )
+        if known is not None and (found is None or found["metadata"]["uid"] != known["metadata"]["uid"]):
+            store.note_deleted(self._namespace, name, known["metadata"]["uid"])
+        if found is not None and is_ours(found, self._model):
+            store.note_written(found)
+
+    async def _read_model_again(self) -> None:
+        models, name = self._tools.caches.models, self._model.name
+        found = await self._tools.client.get(MODELDEPLOYMENT, self._namespace, name)
+        if found is None or found["metadata"]["uid"] != self._model.uid:
+            models.note_deleted(self._namespace, name, self._model.uid)
+        if found is not None:
+            models.note_written(found)
+
+    async def _tell(self) -> None:
+        regarding = {
+            "apiVersion": MODELDEPLOYMENT.api_version,
+            "kind": MODELDEPLOYMENT.kind,
+            "namespace": self._namespace,
+            "name": self._model.name,
+            "uid": self._model.uid,
+        }
+        for event in self._plan.events:
+            await self._tools.recorder.event(regarding, event.type, event.reason, event.action, event.note)
+
+
+async def look_up(tools: Tools, memory: Memory, model: Model, ref: Ref) -> Manifest | None:
+    """Look who has the name of a child that our watches don't show, and return it if it is ours.
+
+    Raises NameTakenError, and remembers that, if it is somebody else's.
+    """
+    found = await tools.client.get(_KINDS[ref.kind], model.namespace, ref.name)
+    if found is None or is_ours(found, model):
+        memory.taken.pop(ref, None)
+        return found
+    if ref not in memory.taken:
+        logger.warning("%s %s belongs to somebody else: left alone", ref.kind, ref.name)
+    memory.taken[ref] = time.monotonic() + TAKEN_SECONDS * random.uniform(0.9, 1.1)
+    raise NameTakenError(f"{ref.kind} {ref.name}")
+
+
+def _count_outcome(old: Status, new: Status) -> None:
+    before = (old.rollout.id, old.rollout.outcome) if old.rollout else None
+    if new.rollout and new.rollout.outcome and (new.rollout.id, new.rollout.outcome) != before:
+        metrics.ROLLOUTS.labels(new.rollout.outcome.value).inc()

@@ -1,0 +1,289 @@
+"""What the cluster holds for our models, kept current by watches; and which model each change concerns."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+from ekiben.core import names
+from ekiben.core.snapshot import Manifest
+from ekiben.kube.client import Client
+from ekiben.kube.informer import Informer, Store
+from ekiben.kube.kinds import (
+    CONTROLLERREVISION,
+    DEPLOYMENT,
+    GATEWAY,
+    GATEWAYCLASS,
+    HPA,
+    HTTPROUTE,
+    MODELDEPLOYMENT,
+    PDB,
+    POD,
+    SERVICE,
+    Kind,
+)
+from ekiben.kube.store import Key, parse_version
+from ekiben.observe import Seen, controller_of, fixed_refs
+from ekiben.observe_pods import trim_pod
+from ekiben.observe_routes import Place, places_of_model, places_of_route
+
+CHILDREN = (DEPLOYMENT, SERVICE, HPA, PDB, HTTPROUTE, CONTROLLERREVISION)
+_OURS = f"{names.MANAGED_BY}={names.MANAGER}"
+
+
+class Caches:
+    """One store for models, filled by whoever watches them, and informers for everything else.
+
+    `wake` is called with the key of every model that a change concerns.
+    """
+
+    def __init__(self, client: Client, namespaces: tuple[str, ...], wake: Callable[[Key], None]) -> None:
+        self.models = Store(trim=trim_model, on_change=self._model_changed)
+        self._client = client
+        self._namespaces = namespaces or ("",)
+        self._wake = wake
+        self._model_changes = 0
+        self._routes = PlaceIndex(places_of_route)
+        self._wanted_places = PlaceIndex(places_of_model)
+        self._informers: dict[tuple[str, str], Informer] = {}
+        for kind in (DEPLOYMENT, SERVICE, PDB, CONTROLLERREVISION):
+            self._inform(kind, self._namespaces, _OURS)
+        self._inform(HPA, self._namespaces, _OURS, trim=trim_autoscaler)
+        self._inform(POD, self._namespaces, _OURS, trim=trim_pod)
+        # Routes of others too, wherever they are: they may answer where a model wants to.
+        self._inform(HTTPROUTE, ("",), None, on_change=self._route_changed)
+        # A model may name a Gateway of any namespace.
+        self._inform(GATEWAY, ("",), None, trim=trim_gateway, on_change=self._gateway_changed)
+        self._inform(GATEWAYCLASS, ("",), None, on_change=self._gateway_class_changed)
+
+    def _inform(
+        self,
+        kind: Kind,
+        namespaces: Iterable[str],
+        selector: str | None,
+        *,
+        trim: Callable[[Manifest], Manifest] | None = None,
+        on_change: Callable[[Manifest | None, Manifest | None], None] | None = None,
+    ) -> None:
+        for namespace in namespaces:
+            self._informers[kind.plural, namespace] = Informer(
+                self._client,
+                kind,
+                namespace or None,
+                selector,
+                trim=trim,
+                on_change=on_change or self._child_changed,
+            )
+
+    def start(self) -> None:
+        """Begin to watch."""
+        for informer in self._informers.values():
+            informer.start()
+
+    async def stop(self) -> None:
+        """End every watch."""
+        for informer in self._informers.values():
+            await informer.stop()
+
+    async def synced(self) -> None:
+        """Wait until everything was listed once."""
+        for informer in self._informers.values():
+            await informer.synced.wait()
+
+    def store(self, kind: Kind, namespace: str) -> Store:
+        """Return the store that holds a kind's objects of a namespace."""
+        return self._find(kind, namespace).store
+
+    async def relist_models(self) -> int:
+        """Compare the models with a fresh list; return how many changes it brought."""
+        before, entries, versions = self._model_changes, [], []
+        for namespace in self._namespaces:
+            items, version = await self._client.list(MODELDEPLOYMENT, namespace or None)
+            entries += [entry for item in items if (entry := self.models.prepare(item))]
+            versions.append(parse_version(version) or 0)
+        # What is newer than the oldest of the lists may have come after it was made.
+        self.models.replace(entries, min(versions))
+        return self._model_changes - before
+
+    def model_keys(self) -> list[Key]:
+        """Name every model."""
+        return [_key(raw) for raw in self.models.all()]
+
+    def seen(self, key: Key, watches_fresh: bool) -> Seen | None:
+        """Gather what is known of one model; None for a model that is gone."""
+        namespace, name = key
+        model = self.models.get(namespace, name)
+        if model is None:
+            return None
+        gateways, classes = self._find(GATEWAY, "").store, self._find(GATEWAYCLASS, "").store
+        return Seen(
+            model=model,
+            children=tuple(self._children(namespace, name, model["metadata"].get("uid", ""))),
+            pods=tuple(self.store(POD, namespace).by_model(namespace, name)),
+            routes=tuple(self._routes.at(places_of_model(model))),
+            gateways={_key(raw): raw for raw in gateways.all()},
+            gateway_classes={_key(raw)[1]: raw for raw in classes.all()},
+            gateway_api=self.gateway_api(),
+            watches_fresh=watches_fresh,
+        )
+
+    def gateway_api(self) -> bool:
+        """Tell whether the server has the Gateway API."""
+        return self._find(HTTPROUTE, "").present and self._find(GATEWAY, "").present
+
+    def ages(self) -> dict[str, float]:
+        """Return for each kind the seconds since its most silent watch was heard."""
+        now = time.monotonic()
+        ages: dict[str, float] = {}
+        for (plural, _), informer in self._informers.items():
+            ages[plural] = max(ages.get(plural, 0.0), informer.age(now))
+        return ages
+
+    def problems(self) -> list[str]:
+        """Say of each watch that was never whole what is wrong with it."""
+        return [
+            f"{plural}: not listed yet{': ' + informer.problem if informer.problem else ''}"
+            for (plural, _), informer in self._informers.items()
+            if not informer.synced.is_set()
+        ]
+
+    def _find(self, kind: Kind, namespace: str) -> Informer:
+        found = self._informers.get((kind.plural, namespace)) or self._informers.get((kind.plural, ""))
+        # Only a fake or an ambitious test names a namespace that is not served.
+        return found or next(item for (plural, _), item in self._informers.items() if plural == kind.plural)
+
+    def _children(self, namespace: str, name: str, uid: str) -> Iterator[Manifest]:
+        """Yield what is the model's, carries its label, or has a name that is to be one of its children's."""
+        fixed = fixed_refs(name)
+        for kind in CHILDREN:
+            store = self.store(kind, namespace)
+            found = {_key(raw): raw for raw in (*store.by_owner(uid), *store.by_model(namespace, name))}
+            for ref in fixed:
+                if ref.kind == kind.kind and (raw := store.get(namespace, ref.name)) is not None:
+                    found[namespace, ref.name] = raw
+            yield from found.values()
+
+    def _model_changed(self, old: Manifest | None, new: Manifest | None) -> None:
+        self._model_changes += 1
+        self._wanted_places.change(old, new)
+        for raw in filter(None, (old, new)):
+            self._wake(_key(raw))
+
+    def _child_changed(self, old: Manifest | None, new: Manifest | None) -> None:
+        if old is not None and new is not None and _same(old, new):
+            return
+        for key in {key for raw in (old, new) if raw is not None for key in _models_of(raw)}:
+            if self.models.get(*key) is not None:
+                self._wake(key)
+
+    def _route_changed(self, old: Manifest | None, new: Manifest | None) -> None:
+        self._routes.change(old, new)
+        self._child_changed(old, new)
+        if old is None or new is None or old.get("spec") != new.get("spec"):
+            places = {place for raw in (old, new) if raw is not None for place in places_of_route(raw)}
+            for model in self._wanted_places.at(places):
+                self._wake(_key(model))
+
+    def _gateway_changed(self, old: Manifest | None, new: Manifest | None) -> None:
+        if old is not None and new is not None and _same(old, new):
+            return
+        gateway = _key(new or old or {})
+        for model in self.models.all():
+            if gateway in _gateways_of(model):
+                self._wake(_key(model))
+
+    def _gateway_class_changed(self, old: Manifest | None, new: Manifest | None) -> None:
+        if old is None or new is None:
+            for model in self.models.all():
+                if _gateways_of(model):
+                    self._wake(_key(model))
+
+
+class PlaceIndex:
+    """Objects by the places at a gateway that they take or want."""
+
+    def __init__(self, places: Callable[[Manifest], set[Place]]) -> None:
+        self._places = places
+        self._at: dict[Place, dict[Key, Manifest]] = {}
+
+    def change(self, old: Manifest | None, new: Manifest | None) -> None:
+        """Take note of one change."""
+        if old is not None:
+            for place in self._places(old):
+                held = self._at.get(place, {})
+                held.pop(_key(old), None)
+                if not held:
+                    self._at.pop(place, None)
+        if new is not None:
+            for place in self._places(new):
+                self._at.setdefault(place, {})[_key(new)] = new
+
+    def at(self, places: Iterable[Place]) -> list[Manifest]:
+        """Return what takes or wants any of these places."""
+        found = {key: raw for place in places for key, raw in self._at.get(place, {}).items()}
+        return list(found.values())
+
+
+def trim_model(raw: Manifest) -> Manifest:
+    """Drop the annotations: kubectl keeps a second copy of the whole object in them."""
+    return {**raw, "metadata": {key: value for key, value in raw["metadata"].items() if key != "annotations"}}
+
+
+def trim_autoscaler(raw: Manifest) -> Manifest:
+    """Drop what changes every 15 s and decides nothing, so that a steady state is steady."""
+    status = raw.get("status") or {}
+    kept = ("currentReplicas", "desiredReplicas", "observedGeneration")
+    return {**raw, "status": {key: status[key] for key in kept if key in status}}
+
+
+def trim_gateway(raw: Manifest) -> Manifest:
+    """Keep the class and the conditions; the count of attached routes changes with every route."""
+    conditions = [
+        {key: item.get(key) for key in ("type", "status", "reason", "message")}
+        for item in (raw.get("status") or {}).get("conditions") or ()
+    ]
+    class_name = (raw.get("spec") or {}).get("gatewayClassName", "")
+    metadata = {key: raw["metadata"].get(key) for key in ("name", "namespace", "uid", "resourceVersion")}
+    return {
+        "metadata": metadata,
+        "spec": {"gatewayClassName": class_name},
+        "status": {"conditions": conditions},
+    }
+
+
+def _models_of(raw: Manifest) -> Iterator[Key]:
+    """Yield the models that an object concerns: its owner, its label's, those whose child has this name."""
+    metadata = raw.get("metadata", {})
+    namespace = metadata.get("namespace", "")
+    owner = controller_of(raw)
+    if owner is not None and owner.get("kind") == MODELDEPLOYMENT.kind:
+        yield namespace, owner.get("name", "")
+    label = (metadata.get("labels") or {}).get(names.MODEL)
+    if label:
+        yield namespace, label
+    if raw.get("kind") in (SERVICE.kind, HTTPROUTE.kind):
+        name = metadata.get("name", "")
+        yield namespace, name
+        yield namespace, name.removesuffix(names.canary_service(""))
+
+
+def _gateways_of(model: Manifest) -> set[Key]:
+    namespace = model["metadata"]["namespace"]
+    traffic = (model.get("spec") or {}).get("traffic") or {}
+    return {
+        (parent.get("namespace") or namespace, parent.get("name", ""))
+        for parent in traffic.get("parentRefs") or ()
+    }
+
+
+def _same(old: Manifest, new: Manifest) -> bool:
+    """Tell whether two versions of an object differ in nothing but their version."""
+    strip = {"resourceVersion"}
+    return {**old, "metadata": None} == {**new, "metadata": None} and {
+        k: v for k, v in old["metadata"].items() if k not in strip
+    } == {k: v for k, v in new["metadata"].items() if k not in strip}
+
+
+def _key(raw: Manifest) -> Key:
+    metadata = raw.get("metadata", {})
+    return metadata.get("namespace") or "", metadata.get("name", "")

@@ -1,0 +1,128 @@
+"""Kopf as the shell around the controller: its login and its watch on ModelDeployments, and nothing more.
+
+Only `on.event` is used, and it returns None: every other handler of kopf's writes finalizers or annotations
+to users' objects, and none is retried as we need it. Nothing else imports kopf.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import signal
+from collections.abc import Collection, Iterator
+from typing import Any
+
+import kopf
+
+from ekiben.api.v1alpha1 import GROUP, PLURAL, VERSION
+from ekiben.controller import Controller
+from ekiben.kube.client import Client
+
+
+class _Patience:
+    """Pauses between tries, without end: an API server that is away for an hour is no reason to end."""
+
+    def __iter__(self) -> Iterator[float]:
+        return itertools.chain((0.2, 0.5, 1.0, 2.0), itertools.repeat(5.0))
+
+
+class _NoDiffs(kopf.DiffBaseStorage):
+    """Remembers nothing of objects, and so neither copies nor annotates them."""
+
+    def build(self, **_: Any) -> Any:
+        return {}
+
+    def fetch(self, **_: Any) -> Any:
+        return None
+
+    def store(self, **_: Any) -> None:
+        return None
+
+
+class _NoProgress(kopf.ProgressStorage):
+    """Remembers nothing of handlers: what has to be tried again is in our own queue."""
+
+    def fetch(self, **_: Any) -> Any:
+        return None
+
+    def store(self, **_: Any) -> None:
+        return None
+
+    def purge(self, **_: Any) -> None:
+        return None
+
+    def touch(self, **_: Any) -> None:
+        return None
+
+    def clear(self, *, essence: Any) -> Any:
+        return essence
+
+
+def register(registry: kopf.OperatorRegistry, controller: Controller, client: Client) -> None:
+    """Tell kopf how to log in, and to hand every event of a ModelDeployment to the controller."""
+
+    @kopf.on.login(registry=registry, id="login")
+    async def login(**_: Any) -> kopf.ConnectionInfo:
+        access = await client.access()
+        return kopf.ConnectionInfo(
+            server=access.server,
+            ca_path=access.ca_file,
+            certificate_path=access.cert_file,
+            private_key_path=access.key_file,
+            token=access.token,
+            insecure=not access.verify,
+        )
+
+    @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry, id="observe")
+    async def observe(event: Any, **_: Any) -> None:
+        controller.observe_model(event["type"], event["object"])
+
+
+def configured() -> kopf.OperatorSettings:
+    """Return kopf's settings: write nothing anywhere, wait as long as it takes, notice silence."""
+    settings = kopf.OperatorSettings()
+    settings.persistence.diffbase_storage = _NoDiffs()
+    settings.persistence.progress_storage = _NoProgress()
+    settings.posting.enabled = False
+    # The CRD is there before we start, and a list of namespaces is fixed: nothing has to be looked for.
+    settings.scanning.disabled = True
+    settings.watching.server_timeout = 300
+    settings.watching.client_timeout = 310
+    settings.watching.connect_timeout = 30
+    settings.networking.request_timeout = 30
+    settings.networking.connect_timeout = 10
+    settings.networking.enforce_retry_after = True
+    settings.networking.error_backoffs = _Patience()
+    # Ending is ours: kopf would send SIGKILL to the whole process.
+    settings.process.ultimate_exiting_timeout = None
+    return settings
+
+
+async def run(
+    controller: Controller, client: Client, namespaces: Collection[str], ready: asyncio.Event
+) -> None:
+    """Watch ModelDeployments until a signal comes or this is cancelled; raises what kopf gives up on.
+
+    Not `kopf.operator`: at its end that cancels every task of the event loop that was begun meanwhile.
+    """
+    registry = kopf.OperatorRegistry()
+    register(registry, controller, client)
+    stop = asyncio.Event()
+    where: dict[str, Any] = {"namespaces": namespaces} if namespaces else {"clusterwide": True}
+    tasks = await kopf.spawn_tasks(
+        registry=registry, settings=configured(), standalone=True, stop_flag=stop, ready_flag=ready, **where
+    )
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        # Kopf leaves one task waiting for the flag, and its signal handlers in the loop.
+        stop.set()
+        await asyncio.sleep(0)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().remove_signal_handler(number)
+    for task in tasks:
+        if not task.cancelled() and (problem := task.exception()):
+            raise problem

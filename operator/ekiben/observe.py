@@ -1,0 +1,215 @@
+"""Turn what the caches hold about one model into the snapshot that a decision sees. Pure.
+
+Objects come from the API server and from whoever may write to it, so every field may be missing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from pydantic import ValidationError
+
+from ekiben.api.status import Status
+from ekiben.api.v1alpha1 import Spec, parse_spec
+from ekiben.core import names
+from ekiben.core.revision import record_of
+from ekiben.core.snapshot import (
+    Applied,
+    Cluster,
+    InvalidSpec,
+    Manifest,
+    Model,
+    Observation,
+    Record,
+    Ref,
+    Snapshot,
+)
+from ekiben.observe_pods import observe_pod, parse_time
+from ekiben.observe_routes import claims_of, gateway_views
+
+CHILD_KINDS = (
+    "Deployment",
+    "Service",
+    "HorizontalPodAutoscaler",
+    "PodDisruptionBudget",
+    "HTTPRoute",
+    "ControllerRevision",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the caches hold about one model, as the API server sent it.
+
+    `children` are all objects of CHILD_KINDS that are the model's, carry its label, or have a name that its
+    children have; `routes` are at least the HTTPRoutes that answer where the model wants to; `gateways` are
+    by (namespace, name), `gateway_classes` by name.
+    """
+
+    model: Manifest
+    children: tuple[Manifest, ...] = ()
+    pods: tuple[Manifest, ...] = ()
+    routes: tuple[Manifest, ...] = ()
+    gateways: Mapping[tuple[str, str], Manifest] = field(default_factory=dict)
+    gateway_classes: Mapping[str, Manifest] = field(default_factory=dict)
+    gateway_api: bool = True
+    watches_fresh: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What we know of one model beyond the caches, since we started.
+
+    `conflicts` are names that a look-up found taken, by objects that our watches don't show.
+    """
+
+    observation: Observation | None = None
+    ledger: Mapping[Ref, Applied] = field(default_factory=dict)
+    rejections: Mapping[Ref, str] = field(default_factory=dict)
+    conflicts: frozenset[Ref] = frozenset()
+
+
+def build_snapshot(seen: Seen, remembered: Remembered, now: datetime) -> Snapshot:
+    """Gather everything that one decision may see."""
+    model = observe_model(seen.model)
+    spec = observe_spec(seen.model)
+    live, foreign = sort_children(seen.children, model)
+    return Snapshot(
+        model=model,
+        spec=spec,
+        status=observe_status(seen.model),
+        now=now,
+        live=live,
+        foreign=foreign | (remembered.conflicts - live.keys()),
+        records=_records(live),
+        pods=tuple(
+            pod for raw in sorted(seen.pods, key=_name) if (pod := observe_pod(raw, model.name)) is not None
+        ),
+        observation=remembered.observation,
+        cluster=_cluster(seen, model, spec, live),
+        ledger=remembered.ledger,
+        rejections=remembered.rejections,
+    )
+
+
+def observe_model(raw: Manifest) -> Model:
+    """Read the metadata that decisions need."""
+    metadata = raw["metadata"]
+    return Model(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=metadata.get("uid", ""),
+        generation=metadata.get("generation", 0),
+        resource_version=metadata.get("resourceVersion", ""),
+        deleting="deletionTimestamp" in metadata,
+    )
+
+
+def observe_spec(raw: Manifest) -> Spec | InvalidSpec:
+    """Parse the spec; where it can't be understood, say which field is wrong and why."""
+    try:
+        return parse_spec(raw.get("spec") or {})
+    except ValidationError as problem:
+        return InvalidSpec(_sentence(problem))
+
+
+def observe_status(raw: Manifest) -> Status:
+    """Parse the status; one that we did not write, or not whole, counts as lost and is rebuilt."""
+    try:
+        return Status.model_validate(raw.get("status") or {})
+    except ValidationError:
+        return Status()
+
+
+def sort_children(raws: Iterable[Manifest], model: Model) -> tuple[dict[Ref, Manifest], frozenset[Ref]]:
+    """Part what we may apply to from what has a name that our children have, but belongs to others."""
+    live: dict[Ref, Manifest] = {}
+    foreign: set[Ref] = set()
+    for raw in raws:
+        ref = Ref(raw.get("kind", ""), _name(raw))
+        if is_ours(raw, model):
+            live[ref] = raw
+        elif is_child_name(ref, model.name):
+            foreign.add(ref)
+    return live, frozenset(foreign)
+
+
+def is_ours(raw: Manifest, model: Model) -> bool:
+    """Tell whether we may apply to an object: our uid controls it, or nobody does and it has our labels."""
+    owner = controller_of(raw)
+    if owner is not None:
+        return bool(owner.get("uid") == model.uid)
+    labels = _labels(raw)
+    return labels.get(names.MANAGED_BY) == names.MANAGER and labels.get(names.MODEL) == model.name
+
+
+def controller_of(raw: Manifest) -> Manifest | None:
+    """Return the owner reference of the object that controls this one."""
+    for reference in raw.get("metadata", {}).get("ownerReferences") or ():
+        if reference.get("controller"):
+            return dict(reference)
+    return None
+
+
+def is_child_name(ref: Ref, model: str) -> bool:
+    """Tell whether a child of this model may have this name."""
+    if ref in fixed_refs(model):
+        return True
+    per_revision = ref.kind in CHILD_KINDS and ref.kind not in ("Service", "HTTPRoute")
+    revision = ref.name.removeprefix(f"{model}-")
+    return per_revision and revision != ref.name and re.match(r"^[a-z][a-z0-9]{9}$", revision) is not None
+
+
+def fixed_refs(model: str) -> tuple[Ref, ...]:
+    """List the children whose names don't depend on a revision."""
+    return (
+        Ref("Service", names.stable_service(model)),
+        Ref("Service", names.canary_service(model)),
+        Ref("HTTPRoute", names.route(model)),
+    )
+
+
+def _records(live: Mapping[Ref, Manifest]) -> dict[str, Record]:
+    """Read what each revision was from its ControllerRevision."""
+    records = (record_of(raw) for ref, raw in live.items() if ref.kind == "ControllerRevision")
+    return {record.revision: record for record in records if record is not None}
+
+
+def _cluster(seen: Seen, model: Model, spec: Spec | InvalidSpec, live: Mapping[Ref, Manifest]) -> Cluster:
+    traffic = None if isinstance(spec, InvalidSpec) else spec.traffic
+    if traffic is None:
+        return Cluster(gateway_api=seen.gateway_api, watches_fresh=seen.watches_fresh)
+    own = live.get(Ref("HTTPRoute", names.route(model.name)))
+    return Cluster(
+        gateway_api=seen.gateway_api,
+        gateways=gateway_views(traffic, model, seen.gateways, seen.gateway_classes),
+        claims=claims_of(
+            (route for route in seen.routes if not is_ours(route, model)),
+            traffic,
+            model,
+            parse_time(own["metadata"].get("creationTimestamp")) if own else None,
+        ),
+        watches_fresh=seen.watches_fresh,
+    )
+
+
+def _sentence(problem: ValidationError) -> str:
+    """Say in one sentence which field is wrong first, and how many more there are."""
+    errors = problem.errors(include_url=False, include_context=False, include_input=False)
+    path = "spec"
+    for part in errors[0]["loc"]:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}"
+    text = errors[0]["msg"].removeprefix("Value error, ")
+    more = f" ({len(errors) - 1} more like this)" if len(errors) > 1 else ""
+    return f"{path}: {text[0].lower()}{text[1:]}{more}"
+
+
+def _name(raw: Manifest) -> str:
+    return str(raw.get("metadata", {}).get("name", ""))
+
+
+def _labels(raw: Manifest) -> Mapping[str, str]:
+    return raw.get("metadata", {}).get("labels") or {}

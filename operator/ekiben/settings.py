@@ -1,0 +1,212 @@
+"""What the operator is told from outside: environment variables EKIBEN_*, read once at the start."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import os
+import re
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, NamedTuple
+
+from ekiben.api.fields import DNS_LABEL_PATTERN, seconds
+
+PREFIX = "EKIBEN_"
+
+
+class SettingsError(ValueError):
+    """A variable that can't be used; the message names it and says what to write instead."""
+
+
+class Address(NamedTuple):
+    """Where to listen."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+_METRICS = Address("0.0.0.0", 9090)
+_PROBES = Address("0.0.0.0", 8080)
+
+
+# No variable ends in _PORT or _SERVICE_HOST: Kubernetes itself sets EKIBEN_METRICS_PORT=tcp://... in every
+# pod beside a Service called `ekiben-metrics`.
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The operator's settings; each field is the variable EKIBEN_<FIELD>."""
+
+    namespaces: tuple[str, ...] = ()
+    """Namespaces to serve, separated by commas. Empty: all of them. Gateways are read everywhere."""
+
+    workers: int = 4
+    """ModelDeployments that are worked on at the same time."""
+
+    metrics_address: Address = _METRICS
+    """Where to serve /metrics, as host:port."""
+
+    probes_address: Address = _PROBES
+    """Where to serve /healthz and /readyz, as host:port."""
+
+    log_level: str = "info"
+    """The least severe messages to log: debug, info, warning or error."""
+
+    log_format: str = "json"
+    """How log lines look: json for machines, text for people."""
+
+    leader_election: bool = False
+    """Work only while holding the Lease, so that two replicas never work at the same time."""
+
+    lease_namespace: str = "default"
+    """Namespace of the Lease."""
+
+    lease_name: str = "ekiben"
+    """Name of the Lease; one for each set of operators that serve the same namespaces."""
+
+    identity: str = field(default_factory=socket.gethostname)
+    """Who we are, in the Lease and in Events. Default: the host name, which is the pod's name."""
+
+    resync: float = 600.0
+    """How often to compare what we know with a fresh list of ModelDeployments, as a duration; jittered."""
+
+    watch_staleness: float = 120.0
+    """How long a watch may be silent before we are not ready, as a duration; watches speak once a minute."""
+
+    stop_grace: float = 20.0
+    """How long work in progress may go on after SIGTERM, as a duration."""
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str] = os.environ) -> Settings:
+        """Read the settings; unset and empty variables keep their defaults. Raises SettingsError."""
+        given: dict[str, Any] = {}
+        for name, parse in _PARSERS.items():
+            text = environ.get(variable(name), "").strip()
+            if not text:
+                continue
+            try:
+                given[name] = parse(text)
+            except ValueError as problem:
+                raise SettingsError(f"{variable(name)}={text!r}: {problem}") from problem
+        return cls(**given)
+
+
+def variable(name: str) -> str:
+    """Name the environment variable of a field."""
+    return PREFIX + name.upper()
+
+
+def help_table() -> str:
+    """List every variable with its default and what it means, for `--help`."""
+    documented = _field_docs()
+    lines = []
+    for item in fields(Settings):
+        default = "" if item.name == "identity" else _shown(item.default)
+        lines.append(f"  {variable(item.name)}" + (f" (default {default})" if default else ""))
+        lines.append(f"      {documented[item.name]}")
+    return "\n".join(lines)
+
+
+def _field_docs() -> dict[str, str]:
+    """Read the docstrings under the fields, which Python itself throws away."""
+    tree = ast.parse(inspect.getsource(Settings)).body[0]
+    assert isinstance(tree, ast.ClassDef)
+    docs: dict[str, str] = {}
+    for above, below in zip(tree.body, tree.body[1:], strict=False):
+        if (
+            isinstance(above, ast.AnnAssign)
+            and isinstance(above.target, ast.Name)
+            and isinstance(below, ast.Expr)
+            and isinstance(below.value, ast.Constant)
+        ):
+            docs[above.target.id] = str(below.value.value)
+    return docs
+
+
+def _shown(value: object) -> str:
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case float():
+            return f"{value:g}s"
+        case tuple() if not isinstance(value, Address):
+            return ",".join(value)
+        case _:
+            return str(value)
+
+
+def _namespaces(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    for name in names:
+        _label(name)
+    return names
+
+
+def _label(text: str) -> str:
+    if len(text) > 63 or not re.match(DNS_LABEL_PATTERN, text):
+        raise ValueError(f"{text!r} is no namespace; write lower case letters, digits and dashes")
+    return text
+
+
+def _object_name(text: str) -> str:
+    if len(text) > 253 or not re.match(r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", text):
+        raise ValueError("no name of an object; write lower case letters, digits, dashes and dots")
+    return text
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 64:
+        raise ValueError("write a whole number from 1 to 64")
+    return int(text)
+
+
+def _address(text: str) -> Address:
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > 65535:
+        raise ValueError("write host:port, for example 0.0.0.0:9090")
+    return Address(host.strip("[]") or "0.0.0.0", int(port))
+
+
+def _switch(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise ValueError("write true or false")
+    return text.lower() == "true"
+
+
+def _one_of(*words: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text.lower() not in words:
+            raise ValueError(f"write one of {', '.join(words)}")
+        return text.lower()
+
+    return parse
+
+
+def _between(low: float, high: float) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        value = seconds(text)
+        if not low <= value <= high:
+            raise ValueError(f"write a duration from {low:g}s to {high:g}s")
+        return value
+
+    return parse
+
+
+_PARSERS: dict[str, Callable[[str], Any]] = {
+    "namespaces": _namespaces,
+    "workers": _count,
+    "metrics_address": _address,
+    "probes_address": _address,
+    "log_level": _one_of("debug", "info", "warning", "error"),
+    "log_format": _one_of("json", "text"),
+    "leader_election": _switch,
+    "lease_namespace": _label,
+    "lease_name": _object_name,
+    "identity": str,
+    "resync": _between(10, 86400),
+    "watch_staleness": _between(75, 3600),
+    "stop_grace": _between(0, 300),
+}
