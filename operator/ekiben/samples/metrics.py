@@ -154,7 +154,10 @@ def _check_service(services: set[str], service: str | None) -> None:
             "metrics.namespace left as it is",
         )
     if service is not None and service not in services:
-        names = ", ".join(name[:_EXCERPT] for name in sorted(services)[:_NAMES_SHOWN])
+        names = ", ".join(
+            name if name.isidentifier() else repr(name)
+            for name in sorted(name[:_EXCERPT] for name in services)[:_NAMES_SHOWN]
+        )
         raise MetricsError(
             "ServiceNameMismatch", f"serves {names}, not {service}: set spec.bento.service to the right one"
         )

@@ -1,0 +1,192 @@
+"""What one metrics page says, and what a hostile one can't do."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+
+from ekiben.api.fields import seconds
+from ekiben.samples.metrics import PAGE_LIMIT, MetricsError, Reading, bound, parse
+from unit.samples.bento import REAL_PAGE, Bento
+
+TOTAL = b"bentoml_service_request_total"
+LABELS = b'endpoint="/predict",http_response_code="200",runner_name="Iris"'
+
+
+def test_a_real_page_counts_clients_requests_and_leaves_out_probes_and_docs() -> None:
+    reading = parse(REAL_PAGE, "Iris")
+    assert reading.codes == {200: 14, 500: 2, 429: 3, 504: 1, 404: 1}
+    assert reading.within[math.inf] == 21
+    assert reading.within[math.inf] - reading.within[bound(0.3)] == 5
+
+
+def test_our_parser_agrees_with_prometheus_client_on_the_real_page() -> None:
+    probes = {"/", "/readyz", "/livez", "/docs.json"}
+    samples = [
+        sample
+        for family in text_string_to_metric_families(REAL_PAGE.decode())
+        for sample in family.samples
+        if sample.labels.get("endpoint") not in probes
+    ]
+    requests = sum(s.value for s in samples if s.name == "bentoml_service_request_total")
+    fast = sum(s.value for s in samples if s.name.endswith("_seconds_bucket") and s.labels["le"] == "0.005")
+    reading = parse(REAL_PAGE, None)
+    assert (requests, fast) == (sum(reading.codes.values()), reading.within[0.005])
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "/readyz",
+        "/livez",
+        "/healthz",
+        "/metrics",
+        "/",
+        "/docs.json",
+        "/schema.json",
+        "/static_content/index.css",
+    ],
+)
+def test_requests_that_no_client_of_the_model_sent_are_not_counted(endpoint: str) -> None:
+    bento = Bento()
+    bento.serve(7, endpoint=endpoint)
+    reading = parse(bento.page(), "Iris")
+    assert reading.codes == {}
+    assert set(reading.within.values()) == {0}
+
+
+@pytest.mark.parametrize("endpoint", ["/predict", "/readyz/deep", "/docs", "/metrics2", "/x/livez"])
+def test_paths_that_only_look_like_probes_are_counted(endpoint: str) -> None:
+    bento = Bento()
+    bento.serve(7, endpoint=endpoint)
+    assert parse(bento.page(), "Iris").codes == {200: 7}
+
+
+def test_the_bounds_are_known_before_the_first_request() -> None:
+    assert bound(0.3) in parse(Bento().page(), "Iris").within
+
+
+def test_a_bound_computed_in_floats_finds_its_bucket() -> None:
+    assert seconds("9ms") != 0.009
+    assert bound(seconds("9ms")) in parse(Bento(buckets=(0.009, 0.1)).page(), "Iris").within
+
+
+def test_only_the_named_service_counts_and_without_a_name_every_one_does() -> None:
+    gateway, backend = Bento("Gateway"), Bento("Backend")
+    gateway.serve(3)
+    backend.serve(5)
+    page = gateway.page() + backend.page()
+    assert parse(page, "Gateway").codes == {200: 3}
+    assert parse(page, None).codes == {200: 8}
+
+
+def test_a_page_of_other_services_names_them() -> None:
+    page = Bento("Gateway").page() + Bento("Backend").page()
+    with pytest.raises(
+        MetricsError, match=r"serves Backend, Gateway, not Iris: set spec\.bento\.service"
+    ) as caught:
+        parse(page, "Iris")
+    assert caught.value.reason == "ServiceNameMismatch"
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "/x,runner_name=",
+        '/x",runner_name="Evil',
+        '/x"} 99\nbentoml_service_request_total{runner_name="Iris"} 99',
+        "/back\\slash\\",
+        "/line\rfeed\x0b\x0c\x1c\x85\u2028end",
+        "/brace{}# 5",
+    ],
+)
+def test_a_path_that_a_client_made_up_stays_one_path(endpoint: str) -> None:
+    bento = Bento()
+    bento.serve(4, code=404, endpoint=endpoint)
+    assert parse(bento.page(), "Iris").codes == {404: 4}
+    with pytest.raises(MetricsError, match="serves Iris, not Evil"):
+        parse(bento.page(), "Evil")
+
+
+HOSTILE = {
+    "not a number": (TOTAL + b"{" + LABELS + b"} NaN\n", "MetricsInvalid"),
+    "negative": (TOTAL + b"{" + LABELS + b"} -1\n", "MetricsInvalid"),
+    "infinite": (TOTAL + b"{" + LABELS + b"} +Inf\n", "MetricsInvalid"),
+    "huge": (TOTAL + b"{" + LABELS + b"} 1e300\n", "MetricsInvalid"),
+    "half a request": (TOTAL + b"{" + LABELS + b"} 0.5\n", "MetricsInvalid"),
+    "a word for a number": (TOTAL + b"{" + LABELS + b"} many\n", "MetricsInvalid"),
+    "no value": (TOTAL + b"{" + LABELS + b"}\n", "MetricsInvalid"),
+    "an open label": (TOTAL + b'{endpoint="/predict} 1\n', "MetricsInvalid"),
+    "labels that never end": (TOTAL + b'{a="' + b"\\" * 100_001, "MetricsInvalid"),
+    "a bucket without a bound": (
+        b"bentoml_service_request_duration_seconds_bucket{" + LABELS + b"} 1\n",
+        "MetricsInvalid",
+    ),
+    "a bucket of NaN": (
+        b'bentoml_service_request_duration_seconds_bucket{le="NaN",' + LABELS + b"} 1\n",
+        "MetricsInvalid",
+    ),
+    "an empty page": (b"", "MetricsInvalid"),
+    "a page of something else": (b"<html>login</html>", "MetricsInvalid"),
+    "a binary page": (bytes(range(256)) * 100, "MetricsInvalid"),
+    "a page over 4 MiB": (REAL_PAGE + b"#" * PAGE_LIMIT, "MetricsTooLarge"),
+    "no service at all": (TOTAL + b"{} 5\n", "ServiceNameMismatch"),
+    "a service that writes to the terminal": (
+        TOTAL + b'{runner_name="\x1b[2J\r"} 5\n',
+        "ServiceNameMismatch",
+    ),
+    "a hundred services": (
+        b"".join(TOTAL + b'{runner_name="%s%d"} 5\n' % (b"x" * 100, n) for n in range(100)),
+        "ServiceNameMismatch",
+    ),
+    "a service of bad UTF-8": (TOTAL + b'{runner_name="\xff\xfe"} 5\n', "ServiceNameMismatch"),
+}
+
+
+@pytest.mark.parametrize(("page", "reason"), HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_page_is_a_short_sentence_with_a_reason(page: bytes, reason: str) -> None:
+    with pytest.raises(MetricsError) as caught:
+        parse(page, "Iris")
+    assert caught.value.reason == reason
+    assert len(caught.value.message) < 700
+    assert caught.value.message.isprintable()
+
+
+def test_bad_utf8_in_a_path_and_an_unknown_status_are_still_requests() -> None:
+    page = TOTAL + b'{endpoint="/\xff",http_response_code="what",runner_name="Iris"} 3 1700000000000\n'
+    assert parse(page, "Iris").codes == {0: 3}
+
+
+@given(st.binary(max_size=300), st.integers(0, len(REAL_PAGE)), st.integers(0, 400))
+@example(b'{a="\\', 0, 0)
+def test_no_page_raises_anything_but_a_metrics_error(junk: bytes, at: int, gone: int) -> None:
+    for page in (junk, TOTAL + b"{" + junk, REAL_PAGE[:at] + junk + REAL_PAGE[at + gone :]):
+        try:
+            reading = parse(page, "Iris")
+        except MetricsError:
+            continue
+        assert all(count >= 0 for count in (*reading.codes.values(), *reading.within.values()))
+
+
+counts = st.dictionaries(st.sampled_from([200, 404, 429, 500, 503]), st.integers(0, 50), max_size=5)
+
+
+@given(st.lists(counts, min_size=2, max_size=8))
+def test_differences_of_a_growing_counter_add_up_and_one_that_falls_gives_none(
+    served: list[dict[int, int]],
+) -> None:
+    readings, now = [], dict.fromkeys(served[0], 0)
+    for more in served:
+        now = {code: now.get(code, 0) + more.get(code, 0) for code in now | more}
+        readings.append(Reading(dict(now), {math.inf: sum(now.values())}))
+    deltas = [after.since(before) for before, after in pairwise(readings)]
+    total = sum(sum(delta.codes.values()) for delta in deltas if delta)
+    assert None not in deltas
+    assert total == sum(readings[-1].codes.values()) - sum(readings[0].codes.values())
+    falls = total > 0
+    assert (readings[0].since(readings[-1]) is None) == falls
