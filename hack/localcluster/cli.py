@@ -13,11 +13,13 @@ from typing import TypeVar
 import click
 
 from localcluster import cluster
+from localcluster import status as looking
 from localcluster import tools as toolbox
 from localcluster.controlplane import ControlPlane
 from localcluster.errors import LocalClusterError
 from localcluster.progress import say, step
 from localcluster.state import check_name, default_name
+from localcluster.stores import remove_free_stores
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
@@ -102,6 +104,32 @@ def load(name: str, archives: tuple[Path, ...]) -> None:
 def kubeconfig(name: str) -> None:
     """Print the path of the running cluster's kubeconfig."""
     click.echo(cluster.running(name).kubeconfig)
+
+
+@cli.command()
+@_name_option
+@click.option("--all", "everything", is_flag=True, help="List every cluster of this machine instead.")
+def status(name: str, everything: bool) -> None:
+    """Say whether each part of the cluster works; exit code 0 only if all do."""
+    if everything:
+        for state, alive in looking.clusters():
+            click.echo(looking.describe(state, alive))
+        return
+    parts = looking.look(name)
+    for part in parts:
+        mark = click.style("ok  ", fg="green") if part.works else click.style("FAIL", fg="red")
+        click.echo(f"{mark} {part.name:11} {part.detail}")
+    if not all(part.works for part in parts):
+        raise LocalClusterError(
+            f"cluster {name} does not work: run `make cluster-down`, then `make cluster-up`."
+        )
+
+
+@cli.command()
+def prune() -> None:
+    """Remove image stores that no cluster uses, and builds of tools that this work tree does not ask for."""
+    for folder in (*remove_free_stores(), *toolbox.remove_old_builds()):
+        click.echo(f"removed {folder}")
 
 
 @cli.command("control-plane")

@@ -84,6 +84,9 @@ class ControlPlaneFlags:
             f"--cluster-signing-cert-file={self.pki.crt('ca')}",
             f"--cluster-signing-key-file={self.pki.key('ca')}",
             "--use-service-account-credentials=true",
+            # Each controller asks for an account and a token first: 4 s at the default of 20 requests/s.
+            "--kube-api-qps=300",
+            "--kube-api-burst=600",
             "--allocate-node-cidrs=false",
             "--leader-elect=false",
             "--secure-port=0",

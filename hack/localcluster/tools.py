@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import tempfile
 import threading
@@ -198,6 +199,19 @@ def builds() -> list[tuple[str, dict[str, float]]]:
     """Return the recorded builds in the cache: folder name, and minutes, packages, cpus, bytes."""
     records = sorted((cache_dir() / "tools").glob(f"*/{RECORD}"))
     return [(record.parent.name, json.loads(record.read_text())) for record in records]
+
+
+def remove_old_builds() -> list[Path]:
+    """Remove builds whose pins are not this work tree's; running programs keep their files until they end."""
+    current = {tool_dir(tool) for tool in TOOLS.values()}
+    old = [
+        record.parent
+        for record in (cache_dir() / "tools").glob(f"*/{RECORD}")
+        if record.parent not in current
+    ]
+    for folder in old:
+        shutil.rmtree(folder)
+    return old
 
 
 def gateway_api_crds() -> list[Path]:
