@@ -134,7 +134,8 @@ def start_runtime(config: NodeConfig, supervisor: Supervisor) -> None:
 
 def _clear_store(containerd: Sequence[str]) -> None:
     """Forget the containers of a cluster that is gone: the kubelet would spend its first minute on them."""
-    shutil.rmtree("/var/lib/containerd/io.containerd.grpc.v1.cri", ignore_errors=True)
+    for leftover in ("io.containerd.grpc.v1.cri", "io.containerd.runtime.v2.task"):
+        shutil.rmtree(f"/var/lib/containerd/{leftover}", ignore_errors=True)
     janitor = Path("/run/janitor.toml")
     config = Path(containerd[-1]).read_text()
     janitor.write_text(
@@ -152,6 +153,9 @@ def _clear_store(containerd: Sequence[str]) -> None:
         containers = _ctr("containers", "list", "--quiet").split()
         if containers:
             _ctr("containers", "delete", *containers)
+            # Collects what the containers had written, now: left to itself it stays on disk for good.
+            _ctr("leases", "create", "--id", "janitor")
+            _ctr("leases", "delete", "--sync", "janitor")
     finally:
         process.terminate()
         process.wait()
