@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import ClientError, ClientTimeout
-from kubernetes.aio.config import ConfigException
 from prometheus_client import Counter
 
 from ekiben.core.names import MANAGER
@@ -304,8 +303,6 @@ class Client:
             code = str(answer.status)
             if not 200 <= answer.status < 300:
                 raise error_from_response(answer.status, answer.headers, await answer.read())
-        except ConfigException as problem:
-            raise ApiError(0, "Config", str(problem)) from problem
         except _BROKEN as problem:
             raise network_error(problem) from problem
         finally:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import yaml
@@ -18,6 +18,8 @@ from ekiben.kube.errors import ApiError
 CONNECTIONS = 32
 _REFRESH_SECONDS = 60.0
 _UNREADABLE = (ConfigException, OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError)
+
+Load = Callable[[Any], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,40 +54,51 @@ async def connect(kubeconfig: str | Path | None, context: str | None, user_agent
     `context` picks one of a kubeconfig's contexts. Raises ApiError("Config") with the remedy.
     """
     chosen = str(kubeconfig or os.environ.get("KUBECONFIG") or "")
-    in_cluster = not chosen and context is None and "KUBERNETES_SERVICE_HOST" in os.environ
-    source = "the pod's service account" if in_cluster else chosen or "~/.kube/config"
+    in_pod = not chosen and context is None and "KUBERNETES_SERVICE_HOST" in os.environ
+    source = "the pod's service account" if in_pod else chosen or "~/.kube/config"
     configuration = Configuration(connection_pool_maxsize=CONNECTIONS)
     try:
-        if in_cluster:
-            load_incluster_config(configuration)
+        if in_pod:
+            load: Load = _load_from_pod
+            await load(configuration)
         else:
             loader = await load_kube_config(source, context, configuration, persist_config=False)
-            configuration.refresh_api_key_hook = _refresher(loader)
+            load = loader.load_and_set
         api = ApiClient(configuration)
     except _UNREADABLE as problem:
-        raise ApiError(
-            0,
-            "Config",
-            f"no API server to talk to: {source}: {problem}. Name a kubeconfig (KUBECONFIG), or run in a pod",
-        ) from problem
+        what = f"no API server to talk to: {source}: {_one_line(problem)}"
+        raise ApiError(0, "Config", f"{what}. Name a kubeconfig (KUBECONFIG), or run in a pod") from problem
+    configuration.refresh_api_key_hook = _refresher(load)
     api.user_agent = user_agent
     return api
 
 
-def _refresher(loader: Any) -> Callable[[Any], Awaitable[None]]:
-    """Read token files again, and run exec plugins whose token expires, at most once a minute."""
-    due = time.monotonic() + _REFRESH_SECONDS
+async def _load_from_pod(configuration: Any) -> None:
+    load_incluster_config(configuration, try_refresh_token=False)
+
+
+def _refresher(load: Load) -> Load:
+    """Load at most once a minute: token files rotate, and what exec plugins gave expires.
+
+    The library would do this in a pod only. What can't be loaded is an ApiError("Config") for the request
+    that needs it, and is tried again with the next one.
+    """
+    due = monotonic() + _REFRESH_SECONDS
 
     async def refresh(configuration: Any) -> None:
         nonlocal due
-        now = time.monotonic()
+        now = monotonic()
         if now < due:
             return
         due = now + _REFRESH_SECONDS
         try:
-            await loader.load_and_set(configuration)
-        except _UNREADABLE:
+            await load(configuration)
+        except _UNREADABLE as problem:
             due = now
-            raise
+            raise ApiError(0, "Config", f"no fresh credentials: {_one_line(problem)}") from problem
 
     return refresh
+
+
+def _one_line(problem: Exception) -> str:
+    return " ".join(str(problem).split())
