@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import runpy
-import tomllib
 from pathlib import Path
 
 from images.errors import ImageError
@@ -36,6 +35,6 @@ def iris_image(version: str) -> str:
 
 
 def operator_image() -> str:
-    """Return the operator's image name; its tag is the version in pyproject.toml."""
-    project = tomllib.loads((WORK_TREE / "pyproject.toml").read_text())["project"]
-    return f"{REGISTRY}/operator:{project['version']}"
+    """Return the operator's image name; its tag is the version of the package."""
+    package = runpy.run_path(str(OPERATOR_PACKAGE / "__init__.py"))
+    return f"{REGISTRY}/operator:{package['__version__']}"

@@ -7,9 +7,8 @@ import asyncio
 import logging
 import signal
 import sys
-from importlib.metadata import version
 
-from ekiben import logs, metrics
+from ekiben import __version__, logs, metrics
 from ekiben.kube.client import ApiError
 from ekiben.kube.lease import LeaseLostError
 from ekiben.lifecycle import run_operator
@@ -29,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
         epilog=f"environment variables:\n{help_table()}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"ekiben {version('ekiben')}")
+    parser.add_argument("--version", action="version", version=f"ekiben {__version__}")
     parser.parse_args(arguments)
     try:
         settings = Settings.from_environ()
@@ -37,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(problem, file=sys.stderr)
         return EXIT_MISUSED
     logs.configure(settings.log_level, settings.log_format)
-    metrics.BUILD.info({"version": version("ekiben")})
+    metrics.BUILD.info({"version": __version__})
     return asyncio.run(_run(settings))
 
 
@@ -46,7 +45,7 @@ async def _run(settings: Settings) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         # Until kopf runs; then it takes the signals itself, and its end is our stop.
         loop.add_signal_handler(number, stop.set)
-    logger.info("ekiben %s", version("ekiben"))
+    logger.info("ekiben %s", __version__)
     try:
         await run_operator(settings, stop=stop, ready=asyncio.Event())
     except SettingsError as problem:
