@@ -159,6 +159,9 @@ class Controller:
             self._forget(key)
             return "gone"
         memory = self._memory_of(key, raw["metadata"].get("uid", ""))
+        if (pause := memory.not_before - time.monotonic()) > 0:
+            self._queue.add_after(key, pause)
+            return "retry"
         await self._look_again(raw, memory)
         snapshot = self._observe(key, memory)
         if snapshot is None:
@@ -219,6 +222,9 @@ class Controller:
             self._queue.add_after(key, REFUSED_SECONDS * random.uniform(0.9, 1.1))
             return "rejected"
         pause = self._queue.retry(key, error.retry_after)
+        memory = self._memories.get(key)
+        if memory is not None and error.retry_after:
+            memory.not_before = time.monotonic() + error.retry_after
         logger.warning("again in %.1f s: %s", pause, error)
         return "retry"
 

@@ -32,7 +32,7 @@ class Memory:
 
     `refusals` are by verb and child; `taken` holds the names of children that others have, with the moment of
     the next look-up; `scaled` is each Deployment's resourceVersion after our last scaling; `conflicts` counts
-    those in a row.
+    those in a row; `not_before` is when a server that was asked too much lets us ask again.
     """
 
     uid: str
@@ -41,6 +41,7 @@ class Memory:
     taken: dict[Ref, float] = field(default_factory=dict)
     scaled: dict[str, int] = field(default_factory=dict)
     conflicts: int = 0
+    not_before: float = 0.0
 
     def rejections(self, generation: int) -> dict[Ref, str]:
         """Return what the server said to the children, forgetting what it said to older specs."""
@@ -66,13 +67,17 @@ class Echoes:
 
     def __init__(self) -> None:
         self._expected: dict[Key, deque[tuple[int, float]]] = {}
+        self._heard: dict[Key, int] = {}
 
     def expect(self, key: Key, version: int) -> None:
-        """Take note that our write made this resourceVersion."""
+        """Take note that our write made this resourceVersion; its event may have come before its answer."""
+        if version <= self._heard.get(key, 0):
+            return
         self._expected.setdefault(key, deque()).append((version, time.monotonic()))
 
     def heard(self, key: Key, version: int) -> None:
         """Take note that the watch has shown a model as of this resourceVersion."""
+        self._heard[key] = max(version, self._heard.get(key, 0))
         expected = self._expected.get(key)
         while expected and expected[0][0] <= version:
             expected.popleft()
@@ -82,6 +87,7 @@ class Echoes:
     def forget(self, key: Key) -> None:
         """Expect nothing more of a model that is gone."""
         self._expected.pop(key, None)
+        self._heard.pop(key, None)
 
     def age(self) -> float:
         """Return for how many seconds the watch has owed us a write; 0 when it owes none."""
