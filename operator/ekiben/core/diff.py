@@ -25,6 +25,8 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
     "volumeMounts": ("mountPath",),
     "volumes": ("name",),
 }
+# Maps that the server replaces whole: a key beside ours selects other pods.
+_WHOLE = frozenset({"selector", "matchLabels", "nodeSelector"})
 # What the server fills in below such a list of one owner.
 _FILLED_IN: Mapping[str, Any] = {"apiVersion": "v1", "expirationSeconds": 3600, "protocol": "TCP"}
 _QUANTITY_MAPS = frozenset({"requests", "limits"})
@@ -75,6 +77,7 @@ def _stands(
 ) -> bool:
     """Tell whether `live` holds every leaf of `desired`, and, where closed, nothing else."""
     if isinstance(desired, dict):
+        closed = closed or field in _WHOLE
         if not isinstance(live, dict) or (closed and _additions(desired, live)):
             return False
         return all(
@@ -101,7 +104,7 @@ def _list_stands(desired: list[Any], live: list[Any], field: str, *, closed: boo
 
 def _projection(desired: Any, live: Any, field: str = "") -> Any:
     """Return the part of `live` that `desired` owns; what is missing is missing in it too."""
-    if isinstance(desired, dict) and isinstance(live, dict):
+    if isinstance(desired, dict) and isinstance(live, dict) and field not in _WHOLE:
         return {key: _projection(value, live[key], key) for key, value in desired.items() if key in live}
     if isinstance(desired, list | tuple) and isinstance(live, list) and (key := _key(field, list(desired))):
         found = _by_key(live, key)

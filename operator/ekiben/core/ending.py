@@ -118,12 +118,13 @@ def _may_go(view: View, item: RetiringRevision) -> bool:
         return False
     seen = view.snapshot.observation
     scrape = seen.scrapes.get(item.revision) if seen else None
-    if scrape is None or scrape.quiet_since is None or scrape.reason:
+    if scrape is None or scrape.reason or not scrape.pods_read:
         # Nothing can be read of it: its delay has to be enough.
         return view.now >= item.until + QUIET_FOR or not any(p.ready for p in view.side(item.revision).pods)
     # A caller that never closes its connection must not keep old pods for ever.
     bound = item.until + delta(view.spec.rollout.progress_deadline)
-    return view.now - scrape.quiet_since >= QUIET_FOR or view.now >= bound
+    quiet = scrape.quiet_since is not None and view.now - scrape.quiet_since >= QUIET_FOR
+    return quiet or view.now >= bound
 
 
 def _over(view: View, rollout: RolloutStatus, outcome: Outcome, message: str) -> Status:

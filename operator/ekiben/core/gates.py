@@ -234,7 +234,10 @@ def _crash_loop(view: View, canary: Side) -> Failure | None:
 def _deadline(view: View, pod: Pod) -> datetime | None:
     if pod.ready or pod.deleting or pod.started_at is None or pod.lost_readiness:
         return None
-    return pod.started_at + delta(view.spec.rollout.progress_deadline)
+    # The node's clock says when it started and ours what time it is: where ours jumped, the stage is younger.
+    entered = view.rollout.stage_started_at if view.rollout else None
+    since = max(pod.started_at, entered) if entered else pod.started_at
+    return since + delta(view.spec.rollout.progress_deadline)
 
 
 def _seconds_to_deadline(view: View, pods: tuple[Pod, ...]) -> float | None:
