@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from math import isfinite
 from typing import Any
 
 from ekiben.api.fields import seconds
-from ekiben.api.v1alpha1 import Check, Spec
+from ekiben.api.v1alpha1 import HASHED_FIELDS, Check, Spec
 from ekiben.core import names
 from ekiben.core.canonical import canonical, canonical_json, canonical_quantity, duration_text
 from ekiben.core.defaults import DEFAULTS, Defaults, reduced_resources
@@ -22,15 +23,6 @@ CURRENT_TEMPLATE_VERSION = 1
 # BentoML's own bounds; a histogram given others would lose them, and with them the quantiles people look at.
 DEFAULT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 180.0)
 
-_HASHED = {
-    "bento",
-    "runtime",
-    "env",
-    "resources",
-    "service_account_name",
-    "image_pull_secrets",
-    "pod_template",
-}
 # No vowels, so no words; nothing that is read as something else (0 o, 1 l i, 3).
 _LETTERS = "bcdfghjkmnpqrstvwxz"
 _ALPHABET = _LETTERS + "2456789"
@@ -75,7 +67,7 @@ def timeout_of(record: Record) -> float:
     """Return the longest time in seconds that one request to a revision may take."""
     runtime = record.inputs.get("runtime", {})
     if "timeout" in runtime:
-        return seconds(runtime["timeout"])
+        return round(seconds(runtime["timeout"]), 3)
     return DEFAULTS.get(record.template_version, DEFAULTS[CURRENT_TEMPLATE_VERSION]).timeout
 
 
@@ -102,7 +94,9 @@ def _buckets(checks: Iterable[Check]) -> tuple[float, ...]:
 
 
 def _inputs(spec: Spec, defaults: Defaults) -> dict[str, Any]:
-    wire = canonical(spec.model_dump(mode="json", by_alias=True, exclude_none=True, include=_HASHED))
+    wire = canonical(
+        spec.model_dump(mode="json", by_alias=True, exclude_none=True, include=set(HASHED_FIELDS))
+    )
     wire["runtime"] = _runtime(wire.get("runtime", {}), defaults)
     wire["resources"] = reduced_resources(_quantities(wire.get("resources", {})), defaults)
     wire["env"] = [_without_nulls(_env_var(variable)) for variable in wire.get("env", [])]
@@ -116,7 +110,7 @@ def _written(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _runtime(runtime: Mapping[str, Any], defaults: Defaults) -> dict[str, Any]:
-    timeout = seconds(runtime["timeout"]) if "timeout" in runtime else defaults.timeout
+    timeout = round(seconds(runtime["timeout"]), 3) if "timeout" in runtime else defaults.timeout
     canonical_timeout = None if timeout == defaults.timeout else duration_text(timeout)
     return _written({**runtime, "timeout": canonical_timeout})
 
@@ -174,11 +168,18 @@ def _record(controller_revision: Manifest) -> Record | None:
         revision=labels[names.REVISION],
         inputs=canonical(data["inputs"]),
         template_version=int(labels[names.TEMPLATE_VERSION]),
-        buckets=tuple(float(bound) for bound in data["buckets"]),
-        deadline_seconds=float(data["deadlineSeconds"]),
-        number=int(controller_revision["revision"]),
+        buckets=tuple(_number(bound) for bound in data["buckets"]),
+        deadline_seconds=_number(data["deadlineSeconds"]),
+        number=int(_number(controller_revision["revision"])),
         outcome=str(labels.get(names.OUTCOME, "")),
     )
     # The name proves the content: whatever was edited by hand no longer hashes to it.
     genuine = labels[names.MANAGED_BY] == names.MANAGER and record.revision == _name(record.inputs)
-    return record if genuine and image_of(record) and timeout_of(record) >= 0 else None
+    possible = record.template_version > 0 and record.deadline_seconds > 0 and record.number >= 0
+    return record if genuine and possible and image_of(record) else None
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+        raise ValueError(f"{value!r} is not a number")
+    return float(value)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Sequence
 from math import ceil
 from typing import Any
 
@@ -22,8 +21,6 @@ Json = dict[str, Any]
 
 # The user that `bentoml containerize` puts into the image; by number, as runAsNonRoot can't check a name.
 USER = 1034
-SCRATCH = "ekiben-tmp"
-SCRATCH_PATH = "/tmp"
 
 # A pod that ends goes on getting requests until every proxy has heard of it, and BentoML resets those that
 # come after SIGTERM. The kubelet itself sleeps, so the image needs no `sleep`.
@@ -37,6 +34,16 @@ STARTUP_MARGIN_SECONDS = 60
 LIVENESS_PERIOD_SECONDS = 10
 LONGEST_SECONDS = 2**30  # Kubernetes counts in int32
 
+# Fields of podTemplate that go into the pod as they are.
+PASSED_ON = (
+    "nodeSelector",
+    "tolerations",
+    "affinity",
+    "topologySpreadConstraints",
+    "priorityClassName",
+    "runtimeClassName",
+    "initContainers",
+)
 # BentoML refuses 1 where it expects 1.0, and the API server hands 1.0 on as 1.
 FLOATS = frozenset({"max_age", "sample_rate"})
 
@@ -58,10 +65,6 @@ def build_pod_template(model: Model, record: Record) -> Manifest:
 
 def _pod_spec(record: Record, extra: Json) -> Json:
     inputs = record.inputs
-    own_scratch = all(
-        mount["mountPath"].rstrip("/") != SCRATCH_PATH for mount in extra.get("volumeMounts", [])
-    )
-    scratch = [{"name": SCRATCH, "emptyDir": {"sizeLimit": "1Gi"}}] if own_scratch else []
     spec: Json = {
         "enableServiceLinks": False,
         "securityContext": {
@@ -73,38 +76,29 @@ def _pod_spec(record: Record, extra: Json) -> Json:
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "terminationGracePeriodSeconds": PRE_STOP_SECONDS + _drain_seconds(record) + EXIT_SECONDS,
-        "containers": [_container(record, extra, own_scratch), *extra.get("sidecars", [])],
-        "volumes": _merged(scratch, extra.get("volumes", []), "name"),
+        "containers": [_container(record, extra), *extra.get("sidecars", [])],
+        "volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": "1Gi"}}, *extra.get("volumes", [])],
     }
     if "serviceAccountName" in inputs:
         spec["serviceAccountName"] = inputs["serviceAccountName"]
     else:
         # The namespace's default account is nobody's choice: its token is of no use to a model.
         spec["automountServiceAccountToken"] = False
-    passed_on = {name: inputs[name] for name in ("imagePullSecrets",) if name in inputs} | {
-        name: extra[name]
-        for name in (
-            "nodeSelector",
-            "tolerations",
-            "affinity",
-            "topologySpreadConstraints",
-            "priorityClassName",
-            "runtimeClassName",
-            "initContainers",
-        )
-        if name in extra
-    }
-    return {name: value for name, value in {**spec, **passed_on}.items() if value != []}
+    if "imagePullSecrets" in inputs:
+        spec["imagePullSecrets"] = inputs["imagePullSecrets"]
+    return spec | {name: extra[name] for name in PASSED_ON if name in extra}
 
 
-def _container(record: Record, extra: Json, own_scratch: bool) -> Json:
-    scratch = [{"name": SCRATCH, "mountPath": SCRATCH_PATH}] if own_scratch else []
+def _container(record: Record, extra: Json) -> Json:
     return {
         "name": names.CONTAINER,
         "image": image_of(record),
         "imagePullPolicy": "IfNotPresent",
         "args": [
             "serve",
+            # An image may carry PORT or BENTOML_PORT of its own; the option wins over both.
+            "--port",
+            str(names.PORT),
             "--timeout-graceful-shutdown",
             str(_drain_seconds(record)),
             "--timeout-keep-alive",
@@ -113,7 +107,7 @@ def _container(record: Record, extra: Json, own_scratch: bool) -> Json:
         "ports": [{"name": names.PORT_NAME, "containerPort": names.PORT, "protocol": "TCP"}],
         "env": _env(record),
         "resources": _resources(record),
-        "volumeMounts": _merged(scratch, extra.get("volumeMounts", []), "mountPath"),
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}, *extra.get("volumeMounts", [])],
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
@@ -154,13 +148,15 @@ def _drain_seconds(record: Record) -> int:
 
 def _env(record: Record) -> list[Json]:
     ours = [
-        {"name": "BENTOML_HOME", "value": f"{SCRATCH_PATH}/bentoml"},
+        {"name": "BENTOML_HOME", "value": "/tmp/bentoml"},
         {"name": "BENTOML_DO_NOT_TRACK", "value": "true"},
     ]
     if config := _bentoml_config(record):
         text = json.dumps(config, sort_keys=True, separators=(",", ":"))
         ours.append({"name": "BENTOML_CONFIG_OVERRIDES", "value": text})
-    return _merged(ours, record.inputs.get("env", []), "name")
+    theirs = record.inputs.get("env", [])
+    named = {variable["name"] for variable in theirs}
+    return [*(variable for variable in ours if variable["name"] not in named), *theirs]
 
 
 def _bentoml_config(record: Record) -> Json:
@@ -205,12 +201,3 @@ def _with_floats(value: Any, floats: bool = False) -> Any:
 def _resources(record: Record) -> Json:
     resources = effective_resources(record.inputs.get("resources", {}), DEFAULTS[record.template_version])
     return {section: quantities for section, quantities in resources.items() if quantities}
-
-
-def _merged(ours: Sequence[Json], theirs: Sequence[Json], key: str) -> list[Json]:
-    """Put the user's items after ours; of items with one key the last stays, as duplicates are refused."""
-    last: dict[str, Json] = {}
-    for item in (*ours, *theirs):
-        last.pop(item[key], None)
-        last[item[key]] = item
-    return list(last.values())

@@ -1,0 +1,171 @@
+"""Specs between nothing set and everything set, and every child that they give."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from ekiben.api.v1alpha1 import Spec, parse_spec
+from ekiben.core import names
+from ekiben.core.render import (
+    build_autoscaler,
+    build_deployment,
+    build_disruption_budget,
+    build_record,
+    build_route,
+    build_service,
+)
+from ekiben.core.revision import revision_of, timeout_of
+from ekiben.core.snapshot import Manifest, Model
+
+IMAGE = "registry.example.com/iris:1.4.2"
+MODEL = Model(
+    namespace="shop",
+    name="iris",
+    uid="5f1c7d0a-0d3e-4c3b-9a55-0b1f6a1d2c3e",
+    generation=3,
+    resource_version="812",
+)
+
+EVERYTHING: dict[str, Any] = {
+    "bento": {"image": "registry.example.com:5000/iris@sha256:" + "0123456789abcdef" * 4, "service": "Iris"},
+    "runtime": {
+        "workers": 2,
+        "timeout": "2m30s",
+        "maxConcurrency": 32,
+        "overrides": {
+            "services": {"Iris": {"traffic": {"external_queue": False}}, "Features": {"workers": 1}},
+            "tracing": {"exporter_type": "otlp", "sample_rate": 1.0, "otlp": {"protocol": "http"}},
+        },
+    },
+    "resources": {
+        "requests": {"cpu": "1500m", "memory": "3072Mi", "ephemeral-storage": 1073741824},
+        "limits": {"cpu": 2, "memory": "4Gi"},
+    },
+    "env": [
+        {"name": "THREADS", "value": "4"},
+        {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "iris", "key": "token"}}},
+        {"name": "POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+        {"name": "EMPTY", "value": ""},
+    ],
+    "serviceAccountName": "iris-reader",
+    "imagePullSecrets": [{"name": "registry"}],
+    "podTemplate": {
+        "labels": {"team": "flowers"},
+        "annotations": {"example.com/owner": "botany"},
+        "nodeSelector": {"kubernetes.io/arch": "amd64"},
+        "tolerations": [{"key": "models", "operator": "Exists", "effect": "NoSchedule"}],
+        "affinity": {
+            "nodeAffinity": {
+                "requiredDuringSchedulingIgnoredDuringExecution": {
+                    "nodeSelectorTerms": [
+                        {"matchExpressions": [{"key": "pool", "operator": "In", "values": ["cpu"]}]}
+                    ]
+                }
+            }
+        },
+        "topologySpreadConstraints": [
+            {
+                "maxSkew": 1,
+                "topologyKey": "topology.kubernetes.io/zone",
+                "whenUnsatisfiable": "ScheduleAnyway",
+                "labelSelector": {"matchLabels": {names.MODEL: "iris"}},
+            }
+        ],
+        "priorityClassName": "serving",
+        "runtimeClassName": "gvisor",
+        "volumes": [
+            {"name": "weights", "persistentVolumeClaim": {"claimName": "weights", "readOnly": True}},
+            {"name": "cache", "emptyDir": {"sizeLimit": "1024Mi"}},
+            {
+                "name": "identity",
+                "projected": {
+                    "sources": [
+                        {"serviceAccountToken": {"path": "token"}},
+                        {
+                            "downwardAPI": {
+                                "items": [{"path": "n", "fieldRef": {"fieldPath": "metadata.name"}}]
+                            }
+                        },
+                    ]
+                },
+            },
+        ],
+        "volumeMounts": [
+            {"name": "weights", "mountPath": "/weights", "readOnly": True},
+            {"name": "cache", "mountPath": "/cache"},
+            {"name": "cache", "mountPath": "/home/bentoml/cache", "subPath": "home"},
+        ],
+        "initContainers": [{"name": "fetch", "image": "registry.example.com/fetch:3"}],
+        "sidecars": [
+            {
+                "name": "proxy",
+                "image": "registry.example.com/proxy:7",
+                "ports": [{"containerPort": 4000}],
+                "resources": {"requests": {"cpu": 0.1}, "limits": {"memory": "64Mi"}},
+                "env": [{"name": "UPSTREAM", "value": "127.0.0.1:3000"}],
+            }
+        ],
+    },
+    "autoscaling": {
+        "minReplicas": 2,
+        "maxReplicas": 10,
+        "metrics": [{"cpu": "60%"}, {"cpu": "0.9"}, {"memory": "1024Mi"}],
+    },
+    "podDisruptionBudget": {"maxUnavailable": 2},
+    "traffic": {
+        "parentRefs": [
+            {"name": "models", "namespace": "infra", "sectionName": "https"},
+            {"name": "local"},
+        ],
+        "hostnames": ["iris.example.com"],
+        "path": {"prefix": "/iris", "rewrite": "/"},
+    },
+    "rollout": {"progressDeadline": "15m"},
+    "analysis": {
+        "checks": [
+            {"metric": "error-rate", "max": "1%"},
+            {"metric": "slow-requests", "over": "300ms", "max": "5%"},
+            {"metric": "slow-requests", "over": "1s", "max": "1%"},
+        ]
+    },
+}
+
+RAW: dict[str, dict[str, Any]] = {
+    "image-alone": {"bento": {"image": IMAGE}},
+    "service-known": {
+        "bento": {"image": IMAGE, "service": "Iris"},
+        "analysis": {"checks": [{"metric": "slow-requests", "over": "300ms", "max": "5%"}]},
+        "autoscaling": {"maxReplicas": 4},
+        "traffic": {"parentRefs": [{"name": "models"}]},
+    },
+    "gpu": {
+        "bento": {"image": IMAGE},
+        "resources": {"requests": {"memory": "16Gi"}, "limits": {"nvidia.com/gpu": 1}},
+    },
+    "everything": EVERYTHING,
+}
+SPECS: dict[str, Spec] = {name: parse_spec(raw) for name, raw in RAW.items()}
+
+
+def children(spec: Spec, model: Model = MODEL) -> list[Manifest]:
+    """Render every child that a spec can need."""
+    record = replace(revision_of(spec), number=4)
+    stable, canary = names.stable_service(model.name), names.canary_service(model.name)
+    rendered = [
+        build_record(model, record, "stable"),
+        build_deployment(model, record),
+        build_service(model, stable, record.revision),
+        build_service(model, canary, None),
+        build_disruption_budget(model, record.revision, spec.pod_disruption_budget),
+    ]
+    if spec.autoscaling:
+        rendered.append(
+            build_autoscaler(model, record, spec.autoscaling, min_replicas=2, max_replicas=4, hold=True)
+        )
+    if spec.traffic:
+        timeout = timeout_of(record)
+        rendered.append(
+            build_route(model, spec.traffic, canary_weight=25, timeout_seconds=timeout, resource_version=None)
+        )
+    return rendered
