@@ -16,6 +16,7 @@ import kopf
 
 from ekiben.api.v1alpha1 import GROUP, PLURAL, VERSION
 from ekiben.controller import Controller
+from ekiben.core.names import MANAGER
 from ekiben.kube.client import Client
 
 
@@ -109,6 +110,8 @@ async def run(
     register(registry, controller, client)
     stop = asyncio.Event()
     where: dict[str, Any] = {"namespaces": namespaces} if namespaces else {"clusterwide": True}
+    # Kopf would ask for the user's name, which an arbitrary uid in a container does not have.
+    where["identity"] = MANAGER
     tasks = await kopf.spawn_tasks(
         registry=registry, settings=configured(), standalone=True, stop_flag=stop, ready_flag=ready, **where
     )
