@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -216,6 +217,12 @@ REFUSED = [
         "must be a quantity such as 500m, 2 or 1Gi",
     ),
     Refused(
+        "a limit without a number",
+        {"resources": {"limits": {"memory": "Gi"}}},
+        "spec.resources.limits[memory]",
+        "must be a quantity such as 500m, 2 or 1Gi",
+    ),
+    Refused(
         "a negative quantity",
         {"resources": {"requests": {"cpu": -1}}},
         "spec.resources.requests[cpu]",
@@ -263,6 +270,18 @@ REFUSED = [
         "spec.imagePullSecrets[0].name",
         BAD_SUBDOMAIN,
     ),
+    Refused(
+        "a priority in words",
+        pod(priorityClassName="very high"),
+        "spec.podTemplate.priorityClassName",
+        BAD_SUBDOMAIN,
+    ),
+    Refused(
+        "a runtime class with an underscore",
+        pod(runtimeClassName="kata_qemu"),
+        "spec.podTemplate.runtimeClassName",
+        BAD_SUBDOMAIN,
+    ),
     Refused("our own label", pod(labels={"ekiben.dev/x": "y"}), "spec.podTemplate.labels", BAD_LABEL),
     Refused(
         "a label we select by",
@@ -295,6 +314,12 @@ REFUSED = [
         BAD_NAME,
     ),
     Refused(
+        "an init container's name with an underscore",
+        pod(initContainers=[{"name": "fetch_model"}]),
+        "spec.podTemplate.initContainers[0].name",
+        BAD_NAME,
+    ),
+    Refused(
         "two sidecars of one name",
         pod(sidecars=[{"name": "log"}, {"name": "log"}]),
         "spec.podTemplate.sidecars[1]",
@@ -305,6 +330,12 @@ REFUSED = [
         pod(sidecars=[{"name": "log"}], initContainers=[{"name": "log"}]),
         "spec.podTemplate.sidecars",
         "podTemplate.sidecars and initContainers must not share a name: rename one of the two",
+    ),
+    Refused(
+        "a volume's name in upper case",
+        pod(volumes=[{"name": "Data", "emptyDir": {}}]),
+        "spec.podTemplate.volumes[0].name",
+        BAD_NAME,
     ),
     Refused(
         "a volume named tmp",
@@ -354,6 +385,18 @@ REFUSED = [
         parents({"name": "a", "namespace": "n"}, {"name": "a", "namespace": "n", "sectionName": "http"}),
         "spec.traffic.parentRefs",
         SAME_GATEWAY,
+    ),
+    Refused(
+        "a Gateway with its namespace in its name",
+        parents({"name": "infra/models"}),
+        "spec.traffic.parentRefs[0].name",
+        BAD_SUBDOMAIN,
+    ),
+    Refused(
+        "a listener by its number",
+        parents({"name": "models", "sectionName": ":80"}),
+        "spec.traffic.parentRefs[0].sectionName",
+        BAD_SUBDOMAIN,
     ),
     Refused(
         "no Gateway",
@@ -450,6 +493,7 @@ REFUSED = [
     Refused(
         "a delay that overflows", analysis(initialDelay="999999h"), "spec.analysis.initialDelay", BAD_DURATION
     ),
+    Refused("a wait without end", analysis(maxWait="forever"), "spec.analysis.maxWait", BAD_DURATION),
     Refused(
         "too forgiving",
         analysis(failureLimit=101),
@@ -545,10 +589,11 @@ def test_names_every_mistake_at_once(server: Server) -> None:
 
 
 def test_every_rule_is_seen_to_refuse() -> None:
-    """A rule that no case trips may be one that can't be tripped."""
-    tripped = {case.sentence for case in REFUSED} | {BAD_MODEL_NAME}
+    """A rule that no case trips, at each field that has it, may be one that can't be tripped."""
+    tripped = {Refusal(_any_item(case.field), case.sentence) for case in REFUSED}
+    tripped.add(Refusal("metadata.name", BAD_MODEL_NAME))
 
-    assert set(_sentences(object_schema())) - tripped == set()
+    assert set(_rules(object_schema(), "")) - tripped == set()
 
 
 @pytest.mark.parametrize("path", sorted((CHECKOUT / "examples").glob("*.yaml")), ids=lambda path: path.name)
@@ -571,11 +616,16 @@ def test_changes_a_valid_spec_into_any_other(server: Server) -> None:
     assert generations == [1, 2, 3]
 
 
-def _sentences(schema: Json) -> Iterator[str]:
+def _any_item(field: str) -> str:
+    """Take the index or the key out of every bracket."""
+    return re.sub(r"\[[^]]*\]", "[]", field)
+
+
+def _rules(schema: Json, path: str) -> Iterator[Refusal]:
     for rule in schema.get("x-kubernetes-validations", []):
-        yield rule["message"]
-    for child in schema.get("properties", {}).values():
-        yield from _sentences(child)
+        yield Refusal(f"{path}{rule.get('fieldPath', '')}".lstrip("."), rule["message"])
+    for name, child in schema.get("properties", {}).items():
+        yield from _rules(child, f"{path}.{name}".lstrip("."))
     for keyword in ("items", "additionalProperties"):
         if keyword in schema:
-            yield from _sentences(schema[keyword])
+            yield from _rules(schema[keyword], f"{path}[]")

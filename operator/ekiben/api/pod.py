@@ -161,7 +161,9 @@ class VolumeMount(ApiModel):
 
     model_config = opaque(say.MOUNT_NOT_TMP)
 
-    name: Annotated[Name, Field(description="Name of one of `podTemplate.volumes`.")]
+    name: Annotated[
+        str, Field(min_length=1, max_length=63, description="Name of one of `podTemplate.volumes`.")
+    ]
     mount_path: Annotated[MountPath, Field(description="Path in the container, outside /tmp.")]
 
 
