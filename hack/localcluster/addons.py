@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from localcluster.client import Kubectl
-from localcluster.paths import PACKAGE
+from localcluster.paths import PACKAGE, local_dir
 from localcluster.progress import step
-from localcluster.tools import gateway_api_crds
+from localcluster.tools import command_path, gateway_api_crds
 
 WAIT = "--timeout=120s"
 METRICS_API = "apiservice/v1beta1.metrics.k8s.io"
@@ -55,9 +55,10 @@ def http_answers(url: str) -> bool:
         return False
 
 
-def write_wrapper(folder: Path, command: Path, kubeconfig: Path) -> None:
-    """Write a script that runs a built command with this kubeconfig, unless KUBECONFIG says otherwise."""
-    folder.mkdir(parents=True, exist_ok=True)
-    script = folder / command.name
+def write_kubectl(kubeconfig: Path) -> None:
+    """Write .local/bin/kubectl, which uses this kubeconfig unless KUBECONFIG says otherwise."""
+    script = local_dir() / "bin" / "kubectl"
+    script.parent.mkdir(exist_ok=True)
+    command = command_path("kubectl")
     script.write_text(f'#!/bin/sh\nKUBECONFIG="${{KUBECONFIG:-{kubeconfig}}}" exec "{command}" "$@"\n')
     script.chmod(0o755)

@@ -12,11 +12,12 @@ from typing import TypeVar
 
 import click
 
-from localcluster import cluster
 from localcluster import status as looking
 from localcluster import tools as toolbox
+from localcluster.backends import choose
 from localcluster.controlplane import ControlPlane
 from localcluster.errors import LocalClusterError
+from localcluster.paths import local_dir
 from localcluster.progress import say, step
 from localcluster.state import check_name, default_name
 from localcluster.stores import remove_free_stores
@@ -25,8 +26,19 @@ Command = TypeVar("Command", bound=Callable[..., object])
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-def cli() -> None:
+@click.option(
+    "--backend",
+    type=click.Choice(["local", "kind", "existing"]),
+    default="local",
+    show_default=True,
+    envvar="EKIBEN_BACKEND",
+    show_envvar=True,
+    help="Where the cluster runs: a boxed node here, kind on Docker, or KUBECONFIG's.",
+)
+@click.pass_context
+def cli(context: click.Context, backend: str) -> None:
     """Run a real Kubernetes on this Linux machine, without Docker."""
+    context.obj = backend
 
 
 @cli.group()
@@ -72,38 +84,50 @@ def _name_option(function: Command) -> Command:
 
 @cli.command()
 @_name_option
-@click.option("--subnet", help="A private /16 for the cluster, such as 10.50.0.0/16; a free one if missing.")
-def up(name: str, subnet: str | None) -> None:
+@click.option("--subnet", help="A private /16 for the local backend, such as 10.50.0.0/16.")
+@click.pass_obj
+def up(backend: str, name: str, subnet: str | None) -> None:
     """Bring the cluster up and write its kubeconfig into .local/."""
-    state = cluster.up(name, subnet)
-    network = cluster.network_of(state)
-    click.echo(f"gateway  http://{network.gateway}/  (Gateway models in namespace infra)")
-    click.echo(f"kubectl  {Path(state.kubeconfig).parent / 'bin' / 'kubectl'}")
-    click.echo(f"export KUBECONFIG={state.kubeconfig}")
+    chosen = choose(backend, name, subnet)
+    chosen.up()
+    click.echo(f"gateway  {chosen.gateway()}  (Gateway models in namespace infra)")
+    if backend != "existing":
+        click.echo(f"kubectl  {local_dir() / 'bin' / 'kubectl'}")
+    click.echo(f"export KUBECONFIG={chosen.kubeconfig()}")
 
 
 @cli.command()
 @_name_option
-def down(name: str) -> None:
+@click.pass_obj
+def down(backend: str, name: str) -> None:
     """Take the cluster down and leave the machine as it was; loaded images stay for the next one."""
-    click.echo(f"cluster {name} is gone" if cluster.down(name) else f"there is no cluster {name}")
+    choose(backend, name).down()
 
 
 @cli.command()
 @_name_option
 @click.argument("archives", nargs=-1, required=True, type=click.Path(path_type=Path))
-def load(name: str, archives: tuple[Path, ...]) -> None:
-    """Load image archives (OCI, or written by `docker save`) into the cluster."""
-    for archive in archives:
-        for image in cluster.load(name, archive):
-            click.echo(image)
+@click.pass_obj
+def load(backend: str, name: str, archives: tuple[Path, ...]) -> None:
+    """Load image archives (OCI, or written by `docker save`) and print the names that pods must use."""
+    for image in choose(backend, name).load(archives).values():
+        click.echo(image)
 
 
 @cli.command()
 @_name_option
-def kubeconfig(name: str) -> None:
+@click.pass_obj
+def kubeconfig(backend: str, name: str) -> None:
     """Print the path of the running cluster's kubeconfig."""
-    click.echo(cluster.running(name).kubeconfig)
+    click.echo(choose(backend, name).kubeconfig())
+
+
+@cli.command()
+@_name_option
+@click.pass_obj
+def gateway(backend: str, name: str) -> None:
+    """Print the URL of the running cluster's gateway."""
+    click.echo(choose(backend, name).gateway())
 
 
 @cli.command()

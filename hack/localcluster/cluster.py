@@ -17,7 +17,7 @@ from localcluster.addons import (
     install_gateway,
     render,
     wait_for_gateway,
-    write_wrapper,
+    write_kubectl,
 )
 from localcluster.cgroups import CgroupPlan, read_plan
 from localcluster.child import answers, wait_until
@@ -65,6 +65,7 @@ def up(name: str, subnet: str | None = None, work_tree: Path = WORK_TREE) -> Sta
             except BaseException:
                 say(f"logs are in {state.folder / 'log'}; cluster-down takes the cluster away")
                 raise
+        write_kubectl(Path(state.kubeconfig))
         return state.made_ready().save()
 
 
@@ -233,7 +234,6 @@ def _finish(state: State, traefik: SystemImage) -> None:
     with step("Traefik"):
         wait_for_gateway(kubectl)
         wait_until("Traefik", lambda: http_answers(f"http://{network.gateway}/"), GATEWAY_TIMEOUT)
-    write_wrapper(kubeconfig.parent / "bin", ensure(KUBERNETES) / "kubectl", kubeconfig)
 
 
 def _tail(file: Path) -> str:

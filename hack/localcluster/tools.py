@@ -64,7 +64,8 @@ KUBERNETES = Tool(
 )
 HELM = Tool(name="helm", package="helm.sh/helm/v4/cmd/helm", commands=("helm",))
 PAUSE = Tool(name="pause", package=".", commands=("pause",))
-TOOLS = {tool.name: tool for tool in (KUBERNETES, HELM, PAUSE)}
+KIND = Tool(name="kind", package="sigs.k8s.io/kind", commands=("kind",))
+TOOLS = {tool.name: tool for tool in (KUBERNETES, HELM, PAUSE, KIND)}
 
 
 def pinned_version(tool: Tool, module: str) -> str:
