@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import subprocess
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import aiohttp
 import pytest
 from kubernetes.aio.config import incluster_config
 
@@ -233,6 +235,29 @@ async def test_a_kind_or_namespace_that_is_not_there_is_not_found(client: Client
     with pytest.raises(ApiError) as no_namespace:
         await client.apply(SERVICE, "no-such-namespace", service("iris"))
     assert no_namespace.value.is_not_found
+
+
+async def test_a_kind_is_served_or_not(client: Client, gauges: None) -> None:
+    assert await client.serves(DEPLOYMENT)
+    assert await client.serves(GAUGE)
+    assert not await client.serves(GATEWAY)
+    assert not await client.serves(Kind("apps", "v1", "Widget", "widgets"))
+    assert not await client.serves(Kind("ekiben.test", "v9", "Gauge", "gauges"))
+
+
+async def test_another_http_client_may_use_the_same_access(
+    client: Client, control_plane: ControlPlane
+) -> None:
+    access = await client.access()
+    assert access.server == control_plane.server
+    assert access.cert_file is not None
+    context = ssl.create_default_context(cafile=access.ca_file)
+    context.load_cert_chain(access.cert_file, access.key_file)
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"{access.server}/apis", ssl=context) as answer,
+    ):
+        assert (await answer.json())["kind"] == "APIGroupList"
 
 
 async def test_a_watch_tells_changes_in_order_and_ends_at_its_time(client: Client, namespace: str) -> None:

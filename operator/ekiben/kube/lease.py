@@ -8,6 +8,7 @@ requests may hang for longer than the lease lasts. And it trusts the wall clock,
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 from collections.abc import Callable, Coroutine
@@ -94,8 +95,9 @@ class Lease:
             work.cancel()
             await asyncio.wait({work, renewal}, return_when=asyncio.FIRST_COMPLETED)
         if not work.done():
+            reason = renewal.exception()
             await self._abandon(work)
-            raise LeaseLostError(f"the lease {self._namespace}/{self._name} is lost: {renewal.exception()}")
+            raise LeaseLostError(f"the lease {self._namespace}/{self._name} is lost: {reason}")
         renewal.cancel()
         await asyncio.gather(renewal, return_exceptions=True)
         await self._release()
@@ -109,24 +111,27 @@ class Lease:
                 if await self._attempt(self._take()):
                     return
             except (ApiError, TimeoutError) as problem:
-                logger.warning("the lease %s/%s: %s", self._namespace, self._name, problem or "time-out")
+                logger.warning("the lease %s/%s: %s", self._namespace, self._name, str(problem) or "time-out")
             await asyncio.sleep(self._timing.retry)
 
     async def _keep(self) -> None:
         """Renew the lease for ever; raises LeaseLostError when another holds it, or might from now on."""
-        while True:
-            await asyncio.sleep(self._timing.retry)
+        pause = self._timing.retry
+        while _now() < (deadline := self._renewed_at + self._timing.renew):
             try:
-                if not await self._attempt(self._renew()):
-                    raise LeaseLostError("another process holds it")
+                async with asyncio.timeout_at(deadline):
+                    await asyncio.sleep(pause)
+                    pause = self._timing.retry / 4
+                    if not await self._attempt(self._renew()):
+                        raise LeaseLostError("another process holds it")
+                pause = self._timing.retry
             except (ApiError, TimeoutError) as problem:
-                logger.warning("the lease was not renewed: %s", problem or "time-out")
-            if _now() >= self._renewed_at + self._timing.renew:
-                raise LeaseLostError(f"not renewed for {self._timing.renew:g} s")
+                logger.warning("the lease was not renewed: %s", str(problem) or "time-out")
+        raise LeaseLostError(f"not renewed for {self._timing.renew:g} s")
 
     async def _attempt(self, request: Coroutine[Any, Any, bool]) -> bool:
-        """Try once, for half of the time there is, so that a dead connection leaves time for another."""
-        async with asyncio.timeout(self._timing.renew / 2):
+        """Try once, for a third of the time there is, so that a dead connection leaves time for another."""
+        async with asyncio.timeout(self._timing.renew / 3):
             return await request
 
     async def _renew(self) -> bool:
@@ -182,7 +187,11 @@ class Lease:
     async def _abandon(self, work: asyncio.Task[None]) -> None:
         """Stop the work before another process can start its own."""
         work.cancel()
-        await asyncio.wait({work}, timeout=self._timing.duration - self._timing.renew)
+        deadline = _now() + self._timing.duration - self._timing.renew
+        while not work.done() and (left := deadline - _now()) > 0:
+            # Who cancels us now wants what happens anyway, and must not keep it from happening.
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait({work}, timeout=left)
         if not work.done():
             self._die()
         elif not work.cancelled() and (problem := work.exception()):
@@ -197,4 +206,4 @@ class Lease:
                 if self._held.get("spec", {}).get("holderIdentity") == self._identity:
                     await self._write({"holderIdentity": ""})
         except (ApiError, TimeoutError) as problem:
-            logger.warning("the lease was not released: %s", problem or "time-out")
+            logger.warning("the lease was not released: %s", str(problem) or "time-out")
