@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import sys
 import tempfile
@@ -187,4 +188,9 @@ def main() -> None:
         cli(standalone_mode=True)
     except LocalClusterError as error:
         click.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        click.echo(f"error: the disk is full ({error.filename}): free some space.", err=True)
         sys.exit(1)
