@@ -15,12 +15,12 @@ from ekiben.kube.client import Client, Manifest
 from ekiben.kube.kinds import HPA
 from load.client import Answer
 from rig.models import condition, follow, is_settled
-from rig.site import ROOT, Site, install_operator, kubectl, load_archives, local_site
+from rig.site import ROOT, Site, install_operator, kubectl, open_site
 from rig.traffic import Traffic, traffic
 
 MODEL = "iris"
 EXAMPLE = ROOT / "examples" / "iris.yaml"
-BURST = 3.0
+BURST = 4.0
 
 
 class DemoFailedError(RuntimeError):
@@ -45,9 +45,10 @@ class Story:
         await act()
         self.times[title] = time.monotonic() - start
 
-    async def apply(self, image: str) -> None:
-        """Apply the example with another image, as a user or a GitOps tool would."""
+    async def apply(self, version: str) -> None:
+        """Apply the example with another version, as a user or a GitOps tool would."""
         manifest = yaml.safe_load(EXAMPLE.read_text())
+        image = self.site.images[_image(version)]
         manifest["spec"]["bento"]["image"] = image
         self.screen.say(f"$ kubectl apply -f {EXAMPLE.relative_to(ROOT)}   # image: {image}")
         await kubectl(
@@ -64,8 +65,7 @@ async def tell(namespace: str, rate: float) -> None:
     screen = Screen()
     screen.act("A real Kubernetes on this machine")
     start = time.monotonic()
-    site = await asyncio.to_thread(local_site)
-    await asyncio.to_thread(load_archives, site)
+    site = await asyncio.to_thread(open_site)
     client = await Client.connect(site.kubeconfig, user_agent="ekiben-demo")
     story = Story(site, client, namespace, screen)
     story.times["cluster and images"] = time.monotonic() - start
@@ -106,14 +106,14 @@ async def _install(story: Story) -> None:
 
 
 async def _serve(story: Story) -> None:
-    await story.apply(_image("1.0.0"))
+    await story.apply("1.0.0")
     await story.follow(
         lambda m: is_settled(m, "Promoted") and condition(m, "TrafficApplied").get("status") == "True", 120
     )
 
 
 async def _promote(story: Story, seen: Traffic) -> None:
-    await story.apply(_image("2.0.0"))
+    await story.apply("2.0.0")
     await story.follow(lambda m: is_settled(m, "Promoted"), 180)
     since = time.time()
     await seen.until(lambda now: len(now.since(since)) >= 50, 15)
@@ -141,7 +141,7 @@ async def _autoscale(story: Story, rate: float) -> None:
 
 async def _roll_back(story: Story, seen: Traffic) -> None:
     since = time.time()
-    await story.apply(_image("3.0.0"))
+    await story.apply("3.0.0")
     model = await story.follow(lambda m: (m["status"].get("canary") or {}).get("readyReplicas", 0) > 0, 120)
     canary = model["status"]["canary"]["revision"]
     logs = asyncio.create_task(_failures_logged(story, canary))

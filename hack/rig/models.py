@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from ekiben.kube.client import ApiError, Client, Manifest
@@ -65,7 +65,7 @@ async def follow(
     raise AssertionError("a watch has no end")
 
 
-async def _changes(client: Client, namespace: str, name: str) -> Any:
+async def _changes(client: Client, namespace: str, name: str) -> AsyncIterator[Manifest]:
     while True:
         items, version = await client.list(MODELDEPLOYMENT, namespace, field_selector=f"metadata.name={name}")
         for item in items:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from images.names import operator_image
 from load.client import Target
-from localcluster import cluster
-from localcluster.client import Kubectl
+from localcluster import backends, cluster
 from localcluster.state import default_name
 from localcluster.tools import command_path
 
@@ -28,55 +27,49 @@ class SiteError(RuntimeError):
 
 @dataclass(frozen=True)
 class Site:
-    """One cluster: its kubeconfig, the gateway's address and how to enter its network."""
+    """One cluster: its kubeconfig, its gateway's URL, what enters its network, its images' names there."""
 
-    name: str
     kubeconfig: Path
     gateway: str
     prefix: tuple[str, ...]
-
-    @property
-    def kubectl(self) -> Kubectl:
-        """kubectl for this cluster."""
-        return Kubectl(self.kubeconfig)
+    images: Mapping[str, str]
 
     def target(self, host: str, path: str = "/predict") -> Target:
         """Return where predictions of a model behind the gateway go."""
-        return Target(url=f"http://{self.gateway}{path}", host=host, body=FLOWERS)
+        return Target(url=f"{self.gateway}{path}", host=host, body=FLOWERS)
 
 
-def local_site() -> Site:
-    """Bring the work tree's own cluster up, or find it up."""
-    state = cluster.up(default_name())
-    return Site(
-        name=state.name,
-        kubeconfig=Path(state.kubeconfig),
-        gateway=cluster.network_of(state).gateway,
-        # Load stays inside the cluster's own network namespace: the machine's routes are for people.
-        prefix=("nsenter", f"--target={state.processes[1].pid}", "--net", "--"),
-    )
-
-
-def load_archives(site: Site) -> None:
-    """Load the images that `make images` built."""
+def open_site(environment: Mapping[str, str] = os.environ) -> Site:
+    """Bring the cluster of $EKIBEN_BACKEND (default: local) up, with the images that `make images` built."""
+    name = environment.get("EKIBEN_BACKEND") or "local"
+    backend = backends.choose(name)
     archives = sorted(ARCHIVES.glob("*.tar"))
     if not archives:
         raise SiteError("no image archives in build/images: run `make images` first")
-    for archive in archives:
-        cluster.load(site.name, archive)
+    backend.up()
+    prefix: tuple[str, ...] = ()
+    if name == "local":
+        # Load stays inside the cluster's own network namespace: the machine's routes are for people.
+        state = cluster.running(default_name())
+        prefix = ("nsenter", f"--target={state.processes[1].pid}", "--net", "--")
+    return Site(backend.kubeconfig(), backend.gateway(), prefix, backend.load(archives))
 
 
 async def install_operator(site: Site, options: Sequence[str] = ()) -> None:
     """Install or upgrade the chart, and wait until the operator is ready."""
-    repository, _, tag = operator_image().rpartition(":")
+    repository, _, tag = site.images[operator_image()].rpartition(":")
     await run(
         str(command_path("helm")),
         *("upgrade", "--install", "ekiben", str(CHART)),
         *("--namespace", OPERATOR_NAMESPACE, "--create-namespace", "--wait", "--timeout", "120s"),
         *("--set", f"image.repository={repository}", "--set", f"image.tag={tag}"),
-        *("--set", "image.pullPolicy=Never"),
         *options,
         kubeconfig=site.kubeconfig,
+    )
+    # The tag stays while the operator is worked on: pods must run the image that was just loaded.
+    await kubectl(site, "--namespace", OPERATOR_NAMESPACE, "rollout", "restart", "deployment/ekiben")
+    await kubectl(
+        site, "--namespace", OPERATOR_NAMESPACE, "rollout", "status", "deployment/ekiben", "--timeout=60s"
     )
 
 

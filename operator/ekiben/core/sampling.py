@@ -9,7 +9,7 @@ from ekiben.core.plan import Sampling
 from ekiben.core.view import View
 
 # Where nothing is judged yet a look costs no status write: look often, so that nobody waits for an interval.
-EAGER_SECONDS = 1.0
+EAGER_SECONDS = 2.0
 
 
 def sampling(view: View) -> Sampling | None:

@@ -104,6 +104,10 @@ class PodSampler:
             await sampled.rest()
 
 
+def _pods(sampling: Sampling) -> set[str]:
+    return {uid for pods in sampling.targets.values() for uid, _ in pods}
+
+
 class _Answer(NamedTuple):
     """What one pod answered."""
 
@@ -135,7 +139,8 @@ class _Sampled:
         if sampling.window != before.window:
             self._window = Window(sampling)
             self._wake.set()
-        if sampling.interval != before.interval:
+        if sampling.interval != before.interval or _pods(sampling) - _pods(before):
+            # A rollout may be waiting for the first reading of a pod that is just ready.
             self._wake.set()
         if sampling.service != before.service:
             # The counters of another service are no baseline.
