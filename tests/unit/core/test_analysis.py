@@ -7,7 +7,7 @@ import random
 import statistics
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ekiben.api.status import CheckResult, Counters, Totals
@@ -106,12 +106,24 @@ VERDICTS = {
     "a little worse than stable is waited for": (NO_WORSE, counted(100, 4), counted(1000, 20), "Waiting"),
     "a ratio waits for stable's requests": (NO_WORSE, counted(100), counted(49), "Waiting"),
     "a ratio without any stable request can't fail": (NO_WORSE, counted(100, 100), counted(0), "Waiting"),
+    "exactly a ratio that floats can't hold passes": (
+        Check(metric="error-rate", max_ratio_to_stable="1.15"),
+        counted(100, 23),
+        counted(100, 20),
+        "Pass",
+    ),
     "neither side having errors passes": (NO_WORSE, counted(100), counted(1000), "Pass"),
     "a ratio of zero fails at the first error": (
         Check(metric="error-rate", max_ratio_to_stable="0"),
         counted(10, 1),
         counted(10, 5),
         "Fail",
+    ),
+    "a ratio of zero without any stable request can't fail either": (
+        Check(metric="error-rate", max_ratio_to_stable="0"),
+        counted(100, 1),
+        counted(0),
+        "Waiting",
     ),
     "stable without the bucket is an error for a ratio": (
         Check(metric="slow-requests", over="300ms", max_ratio_to_stable="1.5"),
@@ -250,10 +262,13 @@ def test_bounds_are_named_as_they_are_written() -> None:
     assert bounds_of((ERRORS, SLOW, other)) == {"300ms": pytest.approx(0.3), "1m30s": 90.0}
 
 
+# A busy machine is no reason to fail.
+untimed = settings(deadline=None)
 limits = st.floats(0.00001, 0.99)
 shares = st.integers(0, 500).flatmap(lambda k: st.tuples(st.just(k), st.integers(k, k + 5000)))
 
 
+@untimed
 @given(limits, shares)
 def test_one_more_bad_request_never_speaks_for_the_canary(limit: float, counts: tuple[int, int]) -> None:
     events, trials = counts
@@ -262,6 +277,7 @@ def test_one_more_bad_request_never_speaks_for_the_canary(limit: float, counts: 
         assert excludes(limit, events + 1, max(trials, events + 1))
 
 
+@untimed
 @given(limits, shares)
 def test_one_more_good_request_never_speaks_against_it(limit: float, counts: tuple[int, int]) -> None:
     events, trials = counts
@@ -269,6 +285,7 @@ def test_one_more_good_request_never_speaks_against_it(limit: float, counts: tup
         assert not excludes(limit, events, trials + 1)
 
 
+@untimed
 @given(limits, limits, shares)
 def test_whatever_excludes_a_limit_excludes_every_stricter_one(
     one: float, other: float, counts: tuple[int, int]
@@ -277,6 +294,7 @@ def test_whatever_excludes_a_limit_excludes_every_stricter_one(
         assert excludes(min(one, other), *counts)
 
 
+@untimed
 @given(limits, shares)
 def test_a_share_within_the_limit_never_excludes_it(limit: float, counts: tuple[int, int]) -> None:
     events, trials = counts
@@ -284,16 +302,19 @@ def test_a_share_within_the_limit_never_excludes_it(limit: float, counts: tuple[
         assert events > limit * trials
 
 
+@untimed
 @given(st.floats(0, 1), st.integers(0, 10**6))
 def test_no_bad_request_never_excludes_anything(limit: float, trials: int) -> None:
     assert not excludes(limit, 0, trials)
 
 
+@untimed
 @given(limits, st.integers(1, 10**6))
 def test_one_bad_request_alone_never_excludes_a_limit_above_zero(limit: float, trials: int) -> None:
     assert not excludes(limit, 1, trials)
 
 
+@untimed
 @given(
     st.floats(-1, 2), st.integers(-1, 10**12), st.integers(-1, 10**12), st.sampled_from([0.5, 0.95, 0.999])
 )
@@ -401,7 +422,7 @@ def ratio_alarm(canary: float, stable: float, weight: float, requests: int, dice
 @pytest.mark.parametrize(("weight", "chance"), [(0.05, 0.1), (0.5, 0.05)])
 def test_a_canary_as_good_as_stable_is_seldom_blamed_by_a_ratio(weight: float, chance: float) -> None:
     dice = random.Random(20260103)
-    alarms = sum(ratio_alarm(chance, chance, weight, 150, dice) for _ in range(STREAMS))
+    alarms = sum(ratio_alarm(chance, chance, weight, 100, dice) for _ in range(STREAMS))
     assert lower_bound(alarms) <= 0.05
     assert alarms > 0
 

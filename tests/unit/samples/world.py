@@ -93,7 +93,11 @@ class World:
         self.sampler = self._sampler(**options)
 
     def _sampler(self, **options: Any) -> PodSampler:
-        defaults: dict[str, Any] = {"on_observation": self._seen, "port": self.port, "clock": lambda: self.now}
+        defaults: dict[str, Any] = {
+            "on_observation": self._seen,
+            "port": self.port,
+            "clock": lambda: self.now,
+        }
         return PodSampler(**(defaults | options))
 
     async def pod(self, **fields: Any) -> Pod:
