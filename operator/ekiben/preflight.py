@@ -25,7 +25,7 @@ SERVED_SECONDS = 0.2
 _REMEDY = f"apply crds/{PLURAL}.yaml of this version of Ekiben"
 
 
-async def current_crd(client: Client, tell: Callable[[str], None], retry: float = RETRY_SECONDS) -> None:
+async def current_crd(client: Client, tell: Callable[[str], None]) -> None:
     """Wait until the CRD is installed and current; `tell` gets the sentence about what is wrong, or ""."""
     ours, said = definition(), ""
     while True:
@@ -43,7 +43,7 @@ async def current_crd(client: Client, tell: Callable[[str], None], retry: float 
         if problem != said:
             logger.error("not working: %s", problem)
             said = problem
-        await asyncio.sleep(retry)
+        await asyncio.sleep(RETRY_SECONDS)
 
 
 def crd_problem(live: Manifest | None, ours: Manifest) -> str:

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from dataclasses import fields
-from pathlib import Path
 
 import pytest
 
-from ekiben import __version__
 from ekiben.__main__ import main
 from ekiben.settings import Address, Settings, SettingsError, help_table, variable
-
-PYPROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"
 
 
 def test_without_any_variable_everything_has_its_default() -> None:
@@ -125,8 +120,3 @@ def test_help_says_what_this_is_and_lists_the_variables(capsys: pytest.CaptureFi
     text = capsys.readouterr().out
     assert "BentoML models on Kubernetes" in text
     assert "EKIBEN_WORKERS (default 4)" in text
-
-
-def test_the_version_is_that_of_the_package() -> None:
-    project = tomllib.loads(PYPROJECT.read_text())["project"]
-    assert __version__ == project["version"]

@@ -203,6 +203,9 @@ class Client:
         except _BROKEN as problem:
             raise network_error(problem) from problem
         finally:
+            # Nothing is left to say: a farewell over TLS would keep the connection for a round trip or longer.
+            if stream.connection is not None and stream.connection.transport is not None:
+                stream.connection.transport.abort()
             stream.close()
 
     async def apply(self, kind: Kind, namespace: str | None, manifest: Manifest) -> Manifest:
