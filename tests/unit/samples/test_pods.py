@@ -112,6 +112,13 @@ async def test_a_new_window_is_looked_at_at_once(world: World) -> None:
     assert (seen.window, pod.hits) == ("iris.1/2", 2)
 
 
+async def test_a_pod_that_joins_is_looked_at_at_once(world: World) -> None:
+    old, new = await world.pod(), await world.pod()
+    await world.canary(old)
+    await world.canary(old, new, interval=world.sampling.interval)
+    assert (old.hits, new.hits) == (2, 1)
+
+
 async def test_nothing_new_to_read_asks_for_no_look(world: World) -> None:
     pod = await world.pod()
     await world.canary(pod)
