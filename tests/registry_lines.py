@@ -18,7 +18,7 @@ from localcluster.paths import WORK_TREE, cache_dir
 
 INDEX_LINE = re.compile(
     rb"^\s*(--(extra-)?index-url\b|-i\s+\w+://|--find-links\b|--trusted-host\b|(extra-)?index-url\s*=|"
-    rb"deb\s+(\[|\w+://)|URIs:|registry\s*=|(ENV|ARG|export)\s+(PIP|UV|GOPROXY|NPM)\w*(INDEX|PROXY|REGISTRY))",
+    rb"deb\s+(\[|\w+://)|URIs:|registry\s*=\s*\w+://|(ENV|ARG|export)\s+(PIP|UV|GOPROXY|NPM)\w*(INDEX|PROXY|REGISTRY))",
     re.MULTILINE,
 )
 _HOST = re.compile(r"\w://(?:[^/\s@]*@)?([A-Za-z0-9.-]*[A-Za-z0-9])")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shutil
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -25,6 +27,7 @@ from localcluster.paths import locked
 from localcluster.progress import say, step
 
 PACKAGE = Path(__file__).resolve().parent
+KEPT = 3
 
 
 @dataclass(frozen=True)
@@ -88,19 +91,48 @@ def record_file(archive: Path) -> Path:
 
 
 def _ensure(archive: Path, key: str, backend: Backend, build: Callable[[], list[str]]) -> Path:
-    """Build an archive unless its record shows that nothing it depends on has changed."""
+    """Build an archive unless nothing it depends on has changed.
+
+    Archives are kept in the backend's folder under the key of their inputs, so another work tree on this
+    machine gets the same bytes, and so the same digests.
+    """
     archive.parent.mkdir(parents=True, exist_ok=True)
     record = read_record(archive)
     if record is not None and record.key == key:
         say(f"{archive.name} is up to date")
         return archive
-    backend.folder.mkdir(parents=True, exist_ok=True)
+    kept = backend.folder / "archives" / f"{archive.stem}@{key[:16]}.tar"
+    kept.parent.mkdir(parents=True, exist_ok=True)
     with locked(backend.folder / "lock", lambda: say("waiting for another build of images on this machine")):
-        began = time.monotonic()
-        backend.prepare()
-        names = build()
-        with step(f"saving {archive.name}"):
-            digests = backend.save(names, archive)
-    fresh = Record(key, backend.name, digests, round(time.monotonic() - began, 1))
-    record_file(archive).write_text(json.dumps(asdict(fresh), indent=2) + "\n")
+        if read_record(kept) is None:
+            began = time.monotonic()
+            backend.prepare()
+            names = build()
+            with step(f"saving {archive.name}"):
+                digests = backend.save(names, kept)
+            fresh = Record(key, backend.name, digests, round(time.monotonic() - began, 1))
+            record_file(kept).write_text(json.dumps(asdict(fresh), indent=2) + "\n")
+        for file, target in ((kept, archive), (record_file(kept), record_file(archive))):
+            _place(file, target)
+        _drop_old(kept, archive.stem)
     return archive
+
+
+def _place(file: Path, target: Path) -> None:
+    """Put a kept file at its target, complete or not at all; without a second copy on the same disk."""
+    fresh = target.with_name(f".{target.name}.new")
+    fresh.unlink(missing_ok=True)
+    try:
+        os.link(file, fresh)
+    except OSError:
+        shutil.copyfile(file, fresh)
+    os.replace(fresh, target)
+
+
+def _drop_old(kept: Path, stem: str) -> None:
+    """Mark an archive as used now, and remove the ones of its kind that were not used for longest."""
+    os.utime(kept)
+    same_kind = sorted(kept.parent.glob(f"{stem}@*.tar"), key=lambda file: file.stat().st_mtime)
+    for file in same_kind[:-KEPT]:
+        record_file(file).unlink(missing_ok=True)
+        file.unlink()

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -126,8 +127,7 @@ class Buildah:
         """Return the environment for a buildah that uses our storage."""
         identity = hashlib.sha256(str(self.folder).encode()).hexdigest()[:8]
         storage = {
-            # buildah takes overlay where the kernel lets it, else copies whole layers.
-            "driver": "",
+            "driver": self._driver(),
             "graphroot": str(self.folder / "storage"),
             # On a file system that a reboot empties, as its record of mounts must be.
             "runroot": f"/run/ekiben-images-{identity}",
@@ -140,3 +140,10 @@ class Buildah:
             "BUILDAH_LAYERS": "true",
         }
         return os.environ | ours
+
+    def _driver(self) -> str:
+        """Return overlay, or vfs, which copies whole layers, where overlay can't lie on this disk."""
+        argv = ["stat", "--file-system", "--format", "%T", str(self.folder)]
+        under = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()
+        supported = "overlay" in Path("/proc/filesystems").read_text().split()
+        return "overlay" if supported and under != "overlayfs" else "vfs"

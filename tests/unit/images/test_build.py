@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from images.build import inputs_key, operator_archive, read_record, record_file
+from images.build import KEPT, inputs_key, operator_archive, read_record, record_file
 from images.names import operator_image
 from unit.images.fake import FakeBackend
 
@@ -36,18 +36,47 @@ def test_another_base_builds_it_again(tmp_path: Path, backend: FakeBackend) -> N
     assert len(backend.built) == 2
 
 
+def test_another_work_tree_gets_the_same_file_without_a_build(tmp_path: Path, backend: FakeBackend) -> None:
+    first = operator_archive(tmp_path / "one", backend)
+    second = operator_archive(tmp_path / "two", backend)
+    assert len(backend.built) == 1
+    assert second.samefile(first)
+    assert read_record(second) == read_record(first)
+
+
 @pytest.mark.parametrize("harm", ["no archive", "no record", "torn record"])
-def test_a_missing_or_torn_file_builds_it_again(tmp_path: Path, backend: FakeBackend, harm: str) -> None:
+def test_a_missing_or_torn_file_is_put_back(tmp_path: Path, backend: FakeBackend, harm: str) -> None:
     archive = operator_archive(tmp_path, backend)
     if harm == "no archive":
         archive.unlink()
     elif harm == "no record":
         record_file(archive).unlink()
     else:
+        record_file(archive).unlink()
         record_file(archive).write_text('{"key": ')
     operator_archive(tmp_path, backend)
-    assert archive.exists()
+    assert archive.read_text() == operator_image()
+    assert read_record(archive) is not None
+    assert len(backend.built) == 1
+
+
+def test_a_torn_file_in_the_cache_is_built_again(tmp_path: Path, backend: FakeBackend) -> None:
+    operator_archive(tmp_path / "one", backend)
+    [kept] = (backend.folder / "archives").glob("*.json")
+    kept.write_text('{"key": ')
+    operator_archive(tmp_path / "two", backend)
     assert len(backend.built) == 2
+
+
+def test_only_the_last_used_archives_are_kept(tmp_path: Path, backend: FakeBackend) -> None:
+    for number in range(KEPT + 2):
+        backend.base = f"base-{number}"
+        operator_archive(tmp_path, backend)
+    archives = sorted((backend.folder / "archives").iterdir())
+    assert len(archives) == 2 * KEPT
+    assert (tmp_path / "operator.tar").samefile(
+        max(archives, key=lambda file: (file.suffix, file.stat().st_mtime))
+    )
 
 
 def test_a_failed_build_leaves_no_record(
