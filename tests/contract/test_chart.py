@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from localcluster.errors import LocalClusterError
 from localcluster.tools import command_path
 
@@ -104,7 +105,7 @@ def test_no_secret_no_wildcard_and_no_escalation_is_granted(helm: Path) -> None:
         ("image.tag=latest", "tag"),
         ("workers=0", "workers"),
         ("log.level=loud", "level"),
-        ("settings.OTHER=1", "settings"),
+        ("settings.OTHER=1", "OTHER"),
         ("typo=1", "typo"),
     ],
 )
