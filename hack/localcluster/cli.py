@@ -18,6 +18,8 @@ from localcluster import tools as toolbox
 from localcluster.backends import choose
 from localcluster.controlplane import ControlPlane
 from localcluster.errors import LocalClusterError
+from localcluster.measure import READY_LIMIT, TOP_LIMIT
+from localcluster.measure import measure as measure_cluster
 from localcluster.paths import local_dir
 from localcluster.progress import say, step
 from localcluster.state import check_name, default_name
@@ -148,6 +150,18 @@ def status(name: str, everything: bool) -> None:
         raise LocalClusterError(
             f"cluster {name} does not work: run `make cluster-down`, then `make cluster-up`."
         )
+
+
+@cli.command()
+@click.option("--runs", default=3, show_default=True, help="How often to bring a cluster up and down.")
+def measure(runs: int) -> None:
+    """Time up, `kubectl top` and down on a cluster of its own; exit code 0 only if the limits hold."""
+    measure_cluster()  # The first run may import images into a fresh store, and is not counted.
+    cycles = [measure_cluster() for _ in range(runs)]
+    for cycle in cycles:
+        click.echo(f"ready {cycle.ready:5.1f} s   top {cycle.top:5.1f} s   down {cycle.down:4.1f} s")
+    if not all(cycle.holds() for cycle in cycles):
+        raise LocalClusterError(f"a limit was missed: ready in {READY_LIMIT:g} s, top in {TOP_LIMIT:g} s.")
 
 
 @cli.command()

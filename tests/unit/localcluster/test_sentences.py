@@ -19,7 +19,18 @@ from localcluster.kubeconfig import write_kubeconfig
 from localcluster.pki import create_control_plane_pki
 from localcluster.registry import target_name
 
-COMMANDS = ["up", "down", "load", "kubeconfig", "gateway", "status", "prune", "control-plane", "tools"]
+COMMANDS = [
+    "up",
+    "down",
+    "load",
+    "kubeconfig",
+    "gateway",
+    "status",
+    "prune",
+    "measure",
+    "control-plane",
+    "tools",
+]
 
 
 @pytest.fixture(autouse=True)
