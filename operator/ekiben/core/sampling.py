@@ -8,8 +8,11 @@ from ekiben.core import analysis
 from ekiben.core.plan import Sampling
 from ekiben.core.view import View
 
-# Where nothing is judged yet a look costs no status write: look often, so that nobody waits for an interval.
+# A canary whose metrics can't be read yet is looked at often, so that nobody waits for an interval.
 EAGER_SECONDS = 2.0
+# Often enough to see that the requests to a retiring revision have stopped.
+RETIRING_SECONDS = 5.0
+_JUDGED = frozenset({Stage.SHIFTING, Stage.HOLDING, Stage.PAUSED, Stage.ENLARGING, Stage.TAKING_ALL})
 
 
 def sampling(view: View) -> Sampling | None:
@@ -17,17 +20,17 @@ def sampling(view: View) -> Sampling | None:
     rollout = view.status.rollout
     in_flight = view.rollout is not None and not view.is_first
     revisions = [item.revision for item in view.status.retiring]
-    if in_flight:
+    # A canary may wait for its pods for days: until it has one there is nothing to compare.
+    if in_flight and view.canary_revision and (_pods(view, view.canary_revision) or _is_judged(view)):
         revisions += [revision for revision in (view.stable_revision, view.canary_revision) if revision]
     targets = {revision: _pods(view, revision) for revision in sorted(set(revisions))}
     if rollout is None or not any(targets.values()):
         return None
     known = rollout.totals
-    judging = rollout.stage in (Stage.HOLDING, Stage.PAUSED)
     checks = rollout.plan.checks if rollout.plan else ()
     return Sampling(
         window=view.window,
-        interval=seconds(view.spec.analysis.interval) if judging else EAGER_SECONDS,
+        interval=_interval(view),
         service=view.spec.bento.service,
         targets=targets,
         bounds=analysis.bounds_of(checks),
@@ -35,6 +38,17 @@ def sampling(view: View) -> Sampling | None:
         canary=rollout.revision,
         base=known if known and known.window == view.window else Totals(window=view.window),
     )
+
+
+def _is_judged(view: View) -> bool:
+    """Tell whether the canary is on trial, with or without pods right now."""
+    return view.rollout is not None and view.rollout.stage in _JUDGED
+
+
+def _interval(view: View) -> float:
+    if _is_judged(view):
+        return seconds(view.spec.analysis.interval)
+    return EAGER_SECONDS if view.canary_revision else RETIRING_SECONDS
 
 
 def _pods(view: View, revision: str) -> tuple[tuple[str, str], ...]:
