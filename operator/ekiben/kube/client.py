@@ -203,7 +203,7 @@ class Client:
         except _BROKEN as problem:
             raise network_error(problem) from problem
         finally:
-            # Nothing is left to say: a farewell over TLS would keep the connection for a round trip or longer.
+            # Nothing is left to say: a farewell over TLS would keep the connection for a round trip.
             if stream.connection is not None and stream.connection.transport is not None:
                 stream.connection.transport.abort()
             stream.close()
