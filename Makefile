@@ -1,7 +1,9 @@
 # Ekiben: `make help` lists the targets; `make demo` and `make test` are all that a newcomer needs.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-PYTHON ?= $(shell command -v python3.12 || command -v python3.11 || command -v python3)
+# The first Python that really runs (a version manager's shim may not) and is new enough.
+PYTHON ?= $(shell for python in python3 python3.12 python3.11 python3.13; do \
+  $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$python; break; }; done)
 PY ?= .venv/bin/python
 export PYTHONPATH := hack
 
@@ -13,8 +15,7 @@ help: ## List the targets
 
 ##@ Checks
 .venv/installed: requirements/dev.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-	  || { echo "Ekiben needs Python 3.11 or later; $(PYTHON) is older: set PYTHON=/path/to/python3.11"; exit 1; }
+	@test -n "$(PYTHON)" || { echo "Ekiben needs Python 3.11 or later: install it, or set PYTHON to it"; exit 1; }
 	@echo "==> installing the development environment into .venv"
 	@$(PYTHON) -m venv .venv
 	@.venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
