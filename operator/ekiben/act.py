@@ -5,6 +5,7 @@ The order makes a crash harmless: what the status says is always at least as new
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 import time
@@ -77,6 +78,7 @@ class Act:
         self._plan = plan
         self._model = snapshot.model
         self._namespace = snapshot.model.namespace
+        self._looked_up: dict[Ref, Manifest | BaseException | None] = {}
         self.written: int | None = None
         self.news = False
 
@@ -116,6 +118,7 @@ class Act:
 
     async def _write_children(self) -> None:
         asked: set[Attempt] = set()
+        await self._look_up_missing()
         for manifest in self._plan.applies:
             attempt = ("apply", Ref(manifest["kind"], manifest["metadata"]["name"]))
             asked.add(attempt)
@@ -131,6 +134,17 @@ class Act:
         # A pass that wrote a transition asks for no children: what was refused is still wanted.
         if self._plan.status is None:
             self.news |= self._memory.forget_refusals(asked)
+
+    async def _look_up_missing(self) -> None:
+        """Look, all at once, who has the names of the children that are to be made."""
+        asked = ((Ref(item["kind"], item["metadata"]["name"]), item) for item in self._plan.applies)
+        refs = [
+            ref
+            for ref, item in asked
+            if ref not in self._snapshot.live and not self._is_held(("apply", ref), digest(item))
+        ]
+        lookups = (look_up(self._tools, self._memory, self._model, ref) for ref in refs)
+        self._looked_up = dict(zip(refs, await asyncio.gather(*lookups, return_exceptions=True), strict=True))
 
     def _is_held(self, attempt: Attempt, intent: str) -> bool:
         refusal = self._memory.refusals.get(attempt)
@@ -165,7 +179,9 @@ class Act:
 
     async def _apply(self, ref: Ref, manifest: Manifest) -> None:
         kind = _KINDS[ref.kind]
-        live = self._snapshot.live.get(ref) or await look_up(self._tools, self._memory, self._model, ref)
+        live = self._snapshot.live.get(ref) or self._looked_up[ref]
+        if isinstance(live, BaseException):
+            raise live
         body = manifest
         if live is not None:
             # The name may have gone to somebody else's object a moment ago: then this is a conflict.
