@@ -205,10 +205,9 @@ def image_names(archive: Path) -> list[str]:
 
 
 def _member(tar: tarfile.TarFile, name: str) -> Any:
-    try:
-        stream = tar.extractfile(name)
-    except KeyError:
-        return None
+    # `tar -C folder .` writes ./index.json, which importers read all the same.
+    member = next((info for info in tar if info.name.removeprefix("./") == name), None)
+    stream = None if member is None else tar.extractfile(member)
     return None if stream is None else json.load(stream)
 
 

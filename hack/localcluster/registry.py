@@ -29,42 +29,44 @@ def push(archive: Path, registry: str, *, insecure: bool = False) -> dict[str, s
     skopeo = shutil.which("skopeo")
     if skopeo is None:
         raise LocalClusterError("pushing images needs skopeo: install it with the system's package manager.")
-    names = image_names(archive)
-    targets = {name: target_name(name, registry) for name in names}
+    targets = {name: target_name(name, registry) for name in image_names(archive)}
+    verify = f"--dest-tls-verify={str(not insecure).lower()}"
     cache_dir().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache_dir(), prefix=".push-") as scratch:
-        layout = Path(scratch)
-        with tarfile.open(archive) as tar:
-            tar.extractall(layout, filter="data")
-        _name_references(layout)
-        for number, name in enumerate(names):
-            source = (
-                f"oci:{layout}:{number}"
-                if (layout / "index.json").exists()
-                else f"docker-archive:{archive}:{name}"
-            )
-            command = [
-                skopeo,
-                "--insecure-policy",
-                "copy",
-                "--quiet",
-                f"--dest-tls-verify={str(not insecure).lower()}",
-            ]
-            with step(f"pushing {targets[name]}"):
-                _run([*command, source, f"docker://{targets[name]}"])
+        sources = _sources(archive, Path(scratch), list(targets))
+        for name, target in targets.items():
+            with step(f"pushing {target}"):
+                _run(
+                    [
+                        skopeo,
+                        "--insecure-policy",
+                        "copy",
+                        "--quiet",
+                        verify,
+                        *sources[name],
+                        f"docker://{target}",
+                    ]
+                )
     return targets
 
 
-def _name_references(layout: Path) -> None:
-    """Number the references of a layout's images: those in an archive are tags, which need not be unique."""
+def _sources(archive: Path, layout: Path, names: list[str]) -> dict[str, list[str]]:
+    """Return what skopeo copies each image from; an OCI archive is unpacked into `layout`."""
+    with tarfile.open(archive) as tar:
+        tar.extractall(layout, filter="data")
     file = layout / "index.json"
-    if not file.exists():
-        return
-    index: dict[str, Any] = json.loads(file.read_text())
+    index: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {"manifests": []}
     named = [one for one in index["manifests"] if one.get("annotations", {}).get(_NAME)]
+    if not named:
+        return {name: [f"docker-archive:{archive}:{name}"] for name in names}
+    # The references in an archive are tags, which two images may share; numbers are unique.
     for number, manifest in enumerate(named):
         manifest["annotations"][_REF] = str(number)
     file.write_text(json.dumps(index | {"manifests": named}))
+    return {
+        manifest["annotations"][_NAME]: ["--preserve-digests", f"oci:{layout}:{number}"]
+        for number, manifest in enumerate(named)
+    }
 
 
 def _run(command: list[str]) -> None:
