@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from localcluster import state as states
 from localcluster.addons import (
@@ -29,7 +31,7 @@ from localcluster.launch import reap, start_box, write_node_json
 from localcluster.machine import check_disk, check_machine, cni_folder, machine_memory, memory_limit
 from localcluster.network import Network, choose_network, link_name, read_used_networks
 from localcluster.nodefiles import METRICS_PORT, SOCKET, NodeSpec, write_node_files
-from localcluster.oci import image_names
+from localcluster.oci import image_digests
 from localcluster.paths import PACKAGE, WORK_TREE, cache_dir, local_dir, locked
 from localcluster.pki import Pki, create_control_plane_pki
 from localcluster.progress import say, step
@@ -81,18 +83,38 @@ def down(name: str) -> bool:
 
 
 def load(name: str, archive: Path) -> list[str]:
-    """Import an image archive (OCI, or `docker save`'s) into the cluster; return the images' names."""
-    names = image_names(archive)
+    """Import an image archive (OCI, or `docker save`'s) into the cluster; return the images' names.
+
+    Nothing is copied where the cluster's store has every image with the archive's digest already.
+    """
+    digests = image_digests(archive)
     state = running(name)
+    names = ", ".join(digests)
+    if digests.items() <= _stored_images(state).items():
+        say(f"{names}: loaded already")
+        return list(digests)
     check_disk(cache_dir(), archive.stat().st_size * _IMPORT_FACTOR)
-    importer = ["ctr", "--address", SOCKET, "--namespace", "k8s.io", "images", "import", "-"]
-    with step(f"loading {', '.join(names)}"), archive.open("rb") as stream:
+    with step(f"loading {names}"), archive.open("rb") as stream:
         # The archive goes in as a stream: the box need not see the folder it lies in.
-        command = ["nsenter", f"--target={state.processes[1].pid}", "--mount", "--", *importer]
-        done = subprocess.run(command, stdin=stream, capture_output=True, text=True, check=False)
+        done = _ctr(state, "images", "import", f"--snapshotter={_snapshotter(state)}", "-", stdin=stream)
     if done.returncode != 0:
         raise LocalClusterError(f"{archive} could not be imported: {done.stderr.strip()}")
-    return names
+    return list(digests)
+
+
+def _stored_images(state: State) -> dict[str, str]:
+    listed = _ctr(state, "images", "list").stdout.splitlines()[1:]
+    return {columns[0]: columns[2] for columns in map(str.split, listed)}
+
+
+def _snapshotter(state: State) -> str:
+    return str(json.loads((state.folder / "node.json").read_text())["snapshotter"])
+
+
+def _ctr(state: State, *arguments: str, stdin: IO[bytes] | None = None) -> subprocess.CompletedProcess[str]:
+    enter = ["nsenter", f"--target={state.processes[1].pid}", "--mount", "--"]
+    command = [*enter, "ctr", "--address", SOCKET, "--namespace", "k8s.io", *arguments]
+    return subprocess.run(command, stdin=stdin, capture_output=True, text=True, check=False)
 
 
 def running(name: str) -> State:
@@ -156,9 +178,11 @@ def _start(name: str, subnet: str | None, work_tree: Path, tools: Path, images: 
             enabled=plan.enable,
             kubeconfig=str(kubeconfig_path(name, work_tree)),
         ).save()
-        _write_files(state, network, store, images[0])
+        snapshotter = snapshotter_for(store, Path("/proc/self/mounts").read_text())
+        _write_files(state, network, snapshotter, images[0])
         values = {
             "store": str(store),
+            "snapshotter": snapshotter,
             "tools": str(tools),
             "keep": [str(path) for path in _must_stay_visible(tools)],
             "images": {image.name: str(image.archive) for image in images},
@@ -179,7 +203,7 @@ def _must_stay_visible(tools: Path) -> list[Path]:
     return [cache_dir(), PACKAGE, tools, Path(sys.prefix), Path(sys.base_prefix)]
 
 
-def _write_files(state: State, network: Network, store: Path, pause: SystemImage) -> None:
+def _write_files(state: State, network: Network, snapshotter: str, pause: SystemImage) -> None:
     folder = state.folder
     (folder / "log").mkdir()
     authority = create_control_plane_pki(folder / "pki", [network.node, network.kubernetes])
@@ -192,7 +216,7 @@ def _write_files(state: State, network: Network, store: Path, pause: SystemImage
         network=network,
         cni_folder=plugins,
         pause_image=pause.name,
-        snapshotter=snapshotter_for(store, Path("/proc/self/mounts").read_text()),
+        snapshotter=snapshotter,
         reserved_memory=machine_memory() - memory_limit(),
     )
     write_node_files(spec, authority)

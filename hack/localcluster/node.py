@@ -38,6 +38,7 @@ class NodeConfig:
     name: str
     block: str
     store: Path
+    snapshotter: str
     tools: Path
     plan: CgroupPlan
     keep: tuple[Path, ...]
@@ -52,6 +53,7 @@ class NodeConfig:
             name=data["name"],
             block=data["block"],
             store=Path(data["store"]),
+            snapshotter=data["snapshotter"],
             tools=Path(data["tools"]),
             plan=CgroupPlan.from_json(data["plan"]),
             keep=tuple(map(Path, data["keep"])),
@@ -129,7 +131,7 @@ def start_runtime(config: NodeConfig, supervisor: Supervisor) -> None:
     for name, archive in config.images.items():
         if name not in present:
             say(f"importing {name}")
-            _ctr("images", "import", archive)
+            _ctr("images", "import", f"--snapshotter={config.snapshotter}", archive)
 
 
 def _clear_store(containerd: Sequence[str]) -> None:

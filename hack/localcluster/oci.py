@@ -190,18 +190,23 @@ def _add_blob(tar: tarfile.TarFile, descriptor: Mapping[str, Any], stream: IO[by
 
 
 def image_names(archive: Path) -> list[str]:
-    """Return the names that an image archive carries (OCI layout, or `docker save`'s format).
+    """Return the names that an image archive carries; raise where it is none or names no image."""
+    return list(image_digests(archive))
+
+
+def image_digests(archive: Path) -> dict[str, str]:
+    """Return name -> digest of an archive's images; `docker save`'s own format knows no digests, only names.
 
     Raises LocalClusterError where the file is no image archive or names no image.
     """
     try:
         with tarfile.open(archive) as tar:
-            names = _oci_names(_member(tar, "index.json")) or _docker_names(_member(tar, "manifest.json"))
+            digests = _oci_images(_member(tar, "index.json")) or _docker_images(_member(tar, "manifest.json"))
     except (OSError, tarfile.TarError, json.JSONDecodeError, KeyError, TypeError) as error:
         raise LocalClusterError(f"{archive} can't be read as an image archive: {error}.") from error
-    if not names:
+    if not digests:
         raise LocalClusterError(f"{archive} names no image: save it with a name and a tag.")
-    return names
+    return digests
 
 
 def _member(tar: tarfile.TarFile, name: str) -> Any:
@@ -211,11 +216,11 @@ def _member(tar: tarfile.TarFile, name: str) -> Any:
     return None if stream is None else json.load(stream)
 
 
-def _oci_names(index: Any) -> list[str]:
+def _oci_images(index: Any) -> dict[str, str]:
     manifests = index["manifests"] if index else []
-    names = [manifest.get("annotations", {}).get("io.containerd.image.name") for manifest in manifests]
-    return [name for name in names if name]
+    names = {one.get("annotations", {}).get("io.containerd.image.name"): one["digest"] for one in manifests}
+    return {name: digest for name, digest in names.items() if name}
 
 
-def _docker_names(manifest: Any) -> list[str]:
-    return [name for image in manifest or [] for name in image.get("RepoTags") or []]
+def _docker_images(manifest: Any) -> dict[str, str]:
+    return {name: "" for image in manifest or [] for name in image.get("RepoTags") or []}

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from localcluster.errors import LocalClusterError
-from localcluster.oci import Content, ImageConfig, image_names, write_archive, write_layer
+from localcluster.oci import Content, ImageConfig, image_digests, image_names, write_archive, write_layer
 
 
 def make_tree(root: Path) -> Path:
@@ -106,9 +106,9 @@ def test_a_name_without_registry_or_tag_is_refused_with_an_example(tmp_path: Pat
         write_archive(tmp_path / "i.tar", name, [], ImageConfig())
 
 
-def test_the_names_in_an_archive_are_found(tmp_path: Path) -> None:
-    write_archive(tmp_path / "i.tar", "localhost/thing:1", [], ImageConfig())
-    assert image_names(tmp_path / "i.tar") == ["localhost/thing:1"]
+def test_the_names_and_digests_in_an_archive_are_found(tmp_path: Path) -> None:
+    digest = write_archive(tmp_path / "i.tar", "localhost/thing:1", [], ImageConfig())
+    assert image_digests(tmp_path / "i.tar") == {"localhost/thing:1": digest}
 
 
 def test_the_names_in_a_docker_archive_are_found(tmp_path: Path) -> None:
