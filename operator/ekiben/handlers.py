@@ -27,36 +27,24 @@ class _Patience:
         return itertools.chain((0.2, 0.5, 1.0, 2.0), itertools.repeat(5.0))
 
 
+def _forget(*_: Any, **__: Any) -> Any:
+    """Stand in for every method of kopf's storages: what has to be remembered is in the status."""
+    return {}
+
+
+_anything: Any = _forget
+
+
 class _NoDiffs(kopf.DiffBaseStorage):
-    """Remembers nothing of objects, and so neither copies nor annotates them."""
+    """Neither copies nor annotates objects."""
 
-    def build(self, **_: Any) -> Any:
-        return {}
-
-    def fetch(self, **_: Any) -> Any:
-        return None
-
-    def store(self, **_: Any) -> None:
-        return None
+    build = fetch = store = _anything
 
 
 class _NoProgress(kopf.ProgressStorage):
-    """Remembers nothing of handlers: what has to be tried again is in our own queue."""
+    """Tries nothing again: that is our own queue's."""
 
-    def fetch(self, **_: Any) -> Any:
-        return None
-
-    def store(self, **_: Any) -> None:
-        return None
-
-    def purge(self, **_: Any) -> None:
-        return None
-
-    def touch(self, **_: Any) -> None:
-        return None
-
-    def clear(self, *, essence: Any) -> Any:
-        return essence
+    fetch = store = purge = touch = clear = _anything
 
 
 def register(registry: kopf.OperatorRegistry, controller: Controller, client: Client) -> None:

@@ -15,6 +15,8 @@ from ekiben.core.names import revision_child
 from ekiben.kube.client import Client
 from ekiben.kube.kinds import CRD, DEPLOYMENT, EVENT, LEASE, MODELDEPLOYMENT, PDB, SERVICE
 from ekiben.kube.lease import LeaseLostError
+from ekiben.lifecycle import DeafError
+from ekiben.memory import Echoes
 from integration.operators import (
     Manifest,
     Operator,
@@ -319,6 +321,16 @@ async def test_with_an_older_crd_nothing_is_done_until_it_is_current(
     await asyncio.wait_for(operator.ready.wait(), 30)
     await settled(client, namespace)
     assert await children(client, namespace) == ALL_CHILDREN
+
+
+async def test_an_operator_whose_watch_on_models_is_dead_ends_to_begin_anew(
+    make: Callable[..., Operator], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Echoes, "age", lambda _: 121.0)
+    operator = make()
+    await operator.begin()
+    with pytest.raises(DeafError, match="begins anew"):
+        await operator.ended()
 
 
 class TestProbes:
