@@ -166,7 +166,12 @@ def measure(runs: int) -> None:
 
 @cli.command()
 def prune() -> None:
-    """Remove image stores that no cluster uses, and builds of tools that this work tree does not ask for."""
+    """Remove all image stores, and builds of tools that this work tree does not ask for."""
+    running = [state.name for state, alive in looking.clusters() if alive]
+    if running:
+        raise LocalClusterError(
+            f"{', '.join(running)} still runs: take it down first (`status --all` lists them)."
+        )
     for folder in (*remove_free_stores(), *toolbox.remove_old_builds()):
         click.echo(f"removed {folder}")
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from localcluster.child import free_ports
 from localcluster.client import Kubectl
 from localcluster.cluster import network_of
 from localcluster.network import Network
+from localcluster.oci import ImageConfig, write_archive, write_layer
 from localcluster.paths import PACKAGE, cache_dir
 from localcluster.state import State
 from localcluster.status import dns_answers, look
@@ -248,15 +250,22 @@ def _pods_reach_services(state: State, network: Network) -> bool:
 @pytest.mark.parametrize(
     ("which", "command"), [(0, "down"), (1, "up")], ids=["its parent", "its first process"]
 )
-def test_a_killed_cluster_is_taken_away_by_the_next_command(which: int, command: str) -> None:
+def test_a_killed_cluster_is_taken_away_by_the_next_command(which: int, command: str, tmp_path: Path) -> None:
     before = look_at_machine()
     state = bring_up(ONE)
+    layer = write_layer(tmp_path / "layer.tar", {"/file": uuid.uuid4().bytes})
+    archive = str(tmp_path / "image.tar")
+    write_archive(Path(archive), "localhost/e2e-persists:1", [layer], ImageConfig())
+    loaded = run_cli("load", "--name", ONE, archive)
+    assert loaded.stdout == "localhost/e2e-persists:1\n"
+    assert "loaded already" not in loaded.stderr
     os.kill(state.processes[which].pid, signal.SIGKILL)
     done = run_cli(command, "--name", ONE)
     assert done.returncode == 0, done.stderr
     if command == "up":
         assert remember(ONE).processes != state.processes
         assert all(part.works for part in look(ONE))
+        assert "loaded already" in run_cli("load", "--name", ONE, archive).stderr
         assert run_cli("down", "--name", ONE).returncode == 0
     assert_nothing_left(before)
 
