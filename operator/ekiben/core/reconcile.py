@@ -21,7 +21,7 @@ from ekiben.core.plan import Plan
 from ekiben.core.recovery import recovered
 from ekiben.core.revision import revision_of
 from ekiben.core.rollout import next_move, waits_for
-from ekiben.core.sampling import sampling
+from ekiben.core.sampling import is_judged, sampling
 from ekiben.core.snapshot import InvalidSpec, Snapshot
 from ekiben.core.status import is_worth_writing, report, says_the_same
 from ekiben.core.view import STABLE_DOWN_AFTER, View
@@ -59,7 +59,7 @@ def _steady(view: View) -> Plan:
     scales = children.scales(view)
     write = is_worth_writing(view.snapshot.status, status, _age_of_figures(view, status))
     # Sizes that change with this very plan are told once they have: a write saved with each.
-    if scales and says_the_same(view.snapshot.status, status):
+    if says_the_same(view.snapshot.status, status) and (scales or _is_answer_due(view, status)):
         write = False
     return Plan(
         status=status if write else None,
@@ -72,16 +72,25 @@ def _steady(view: View) -> Plan:
     )
 
 
+def _is_answer_due(view: View, status: Status) -> bool:
+    """Tell whether a first route's Gateways will answer in a moment: mere sizes are told together with that.
+
+    Told apart, a creation would cost more writes than it may.
+    """
+    before = view.status.stable.ready_replicas if view.status.stable else 0
+    after = status.stable.ready_replicas if status.stable else 0
+    applied = next(item.status for item in status.conditions if item.type == c.TRAFFIC_APPLIED)
+    return view.is_first and view.uses_gateway and applied == "False" and before == after
+
+
 def _age_of_figures(view: View, status: Status) -> float | None:
-    """Return the seconds between the figures that were written last and those that are known now."""
+    """Return the seconds between the look that was written last and the last one; None where nobody looks."""
     old, new = view.rollout, status.rollout
-    if old is None or new is None:
+    if old is None or new is None or not is_judged(view):
         return None
-    before = old.totals.measured_at if old.totals else None
-    after = new.totals.measured_at if new.totals else None
-    since = before or old.stage_started_at
-    measured = after if after and after != before else view.now
-    return abs((measured - since).total_seconds()) if since else None
+    since = (old.totals.measured_at if old.totals else None) or old.stage_started_at
+    measured = (new.totals.measured_at if new.totals else None) or since
+    return abs((measured - since).total_seconds()) if measured and since else None
 
 
 def _next_look(view: View, wait: Wait | None) -> float | None:
