@@ -1,0 +1,198 @@
+"""A real API with its controllers, where operators run under the account and the rights that the chart gives.
+
+etcd, kube-apiserver and kube-controller-manager are real. What every operator asks of the API is in an audit
+log, so that tests count requests that were really made, kopf's included.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ekiben.kube.kinds import CRD
+from localcluster.controlplane import ControlPlane
+from localcluster.tools import command_path, gateway_api_crds
+
+Manifest = dict[str, Any]
+
+CHART = Path(__file__).parents[2] / "charts/ekiben"
+SYSTEM_NAMESPACE = "ekiben-system"
+RELEASE = "ekiben"
+USER = f"system:serviceaccount:{SYSTEM_NAMESPACE}:{RELEASE}"
+COMMANDS = ("etcd", "kube-apiserver", "kube-controller-manager", "kubectl", "helm")
+ROUTE_KINDS = ("gateways", "gatewayclasses", "httproutes")
+RIGHTS = ("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
+WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
+POLICY = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived"],
+    "rules": [{"level": "Metadata", "users": [USER]}, {"level": "None"}],
+}
+
+Right = tuple[str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request of an operator; `resource` is empty for a request about kinds, not objects."""
+
+    verb: str
+    group: str
+    resource: str
+    namespace: str
+    name: str
+    code: int
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.resource} {self.name}: {self.code}"
+
+
+class AuditLog:
+    """What operators asked of the API server, in order."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def mark(self) -> int:
+        """Return where the log ends now."""
+        return self._path.stat().st_size if self._path.exists() else 0
+
+    def since(self, mark: int, namespace: str | None = None) -> list[Request]:
+        """Return the requests after a mark, with `namespace` those about its objects only."""
+        with self._path.open("rb") as log:
+            log.seek(mark)
+            entries = [json.loads(line) for line in log.read().splitlines()]
+        found = [_request(entry) for entry in entries]
+        return [item for item in found if namespace in (None, item.namespace)]
+
+    def writes_since(self, mark: int, namespace: str) -> list[Request]:
+        """Return the writes of a namespace after a mark, refused ones included."""
+        return [item for item in self.since(mark, namespace) if item.verb in WRITES]
+
+    def reads_since(self, mark: int, namespace: str) -> list[Request]:
+        """Return the reads of a namespace after a mark that are no watches."""
+        return [item for item in self.since(mark, namespace) if item.verb in ("get", "list")]
+
+
+def _request(entry: Manifest) -> Request:
+    about = entry.get("objectRef") or {}
+    resource = about.get("resource", "")
+    return Request(
+        verb=entry["verb"],
+        group=about.get("apiGroup", ""),
+        resource=f"{resource}/{about['subresource']}" if about.get("subresource") else resource,
+        namespace=about.get("namespace", ""),
+        name=about.get("name", ""),
+        code=entry.get("responseStatus", {}).get("code", 0),
+    )
+
+
+class Lab:
+    """The API, what is installed in it, and how to be the operator there."""
+
+    def __init__(self, plane: ControlPlane, audit: AuditLog) -> None:
+        self.plane = plane
+        self.audit = audit
+        self.chart = render_chart()
+        self.operator_kubeconfig = plane.directory / "operator.kubeconfig"
+        self._install()
+
+    @classmethod
+    def start(cls, directory: Path) -> Lab:
+        """Start the API with its audit log and install CRDs and the chart's rights; in the main thread."""
+        directory.mkdir(parents=True, exist_ok=True)
+        policy, log = directory / "audit-policy.yaml", directory / "audit.log"
+        policy.write_text(yaml.safe_dump(POLICY))
+        plane = ControlPlane.start(
+            directory / "plane",
+            controller_manager=True,
+            extra_apiserver_args=(f"--audit-policy-file={policy}", f"--audit-log-path={log}"),
+        )
+        try:
+            return cls(plane, AuditLog(log))
+        except BaseException:
+            plane.stop()
+            raise
+
+    def stop(self) -> None:
+        """End every process."""
+        self.plane.stop()
+
+    def operator_environment(self) -> dict[str, str]:
+        """Return the environment that the chart gives the operator's container, as a kubelet fills it in."""
+        (deployment,) = (item for item in self.chart if item["kind"] == "Deployment")
+        (container,) = deployment["spec"]["template"]["spec"]["containers"]
+        fields = {"metadata.namespace": SYSTEM_NAMESPACE, "metadata.name": "operator-0"}
+        return {
+            item["name"]: item["value"]
+            if "value" in item
+            else fields[item["valueFrom"]["fieldRef"]["fieldPath"]]
+            for item in container["env"]
+        }
+
+    def granted(self) -> set[Right]:
+        """Return every (group, resource, verb) that the chart grants."""
+        return {
+            (group, resource, verb)
+            for role in self.chart
+            if role["kind"] in ("Role", "ClusterRole")
+            for rule in role["rules"]
+            for group in rule["apiGroups"]
+            for resource in rule["resources"]
+            for verb in rule["verbs"]
+        }
+
+    def _install(self) -> None:
+        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM_NAMESPACE}}
+        ours = [item for item in self.chart if item["kind"] in (CRD.kind, *RIGHTS)]
+        self._apply([namespace, *_gateway_api(), *ours])
+        self._kubectl("wait", "--for=condition=Established", "--all", "crd", "--timeout=30s")
+        # Established comes before the storage is ready; kubectl tries again while it is not.
+        self._kubectl("get", "modeldeployments,httproutes,gateways,gatewayclasses", "--all-namespaces")
+        token = self._kubectl("create", "token", RELEASE, f"--namespace={SYSTEM_NAMESPACE}", "--duration=3h")
+        config = yaml.safe_load(self.plane.kubeconfig.read_text())
+        config["users"][0]["user"] = {"token": token.strip()}
+        self.operator_kubeconfig.touch(mode=0o600)
+        self.operator_kubeconfig.write_text(yaml.safe_dump(config))
+
+    def _apply(self, manifests: Iterable[Manifest]) -> None:
+        text = yaml.safe_dump_all(manifests)
+        self._kubectl("apply", "--server-side", "--filename=-", said=text)
+
+    def _kubectl(self, *words: str, said: str | None = None) -> str:
+        command = [str(command_path("kubectl")), f"--kubeconfig={self.plane.kubeconfig}", *words]
+        done = subprocess.run(command, input=said, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+
+def used(requests: Iterable[Request]) -> set[Right]:
+    """Return the rights that requests needed: an apply that makes its object needs `create` as well."""
+    rights = {(item.group, item.resource, item.verb) for item in requests if item.resource}
+    made = {
+        (item.group, item.resource, "create")
+        for item in requests
+        if item.verb == "patch" and item.code == 201
+    }
+    return rights | made
+
+
+def render_chart(*options: str) -> list[Manifest]:
+    """Render the chart with its defaults, as `helm install` would send it."""
+    command = [str(command_path("helm")), "template", RELEASE, str(CHART), "--namespace", SYSTEM_NAMESPACE]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return [item for item in yaml.safe_load_all(done.stdout) if item]
+
+
+def _gateway_api() -> list[Manifest]:
+    """Return the CRDs of the Gateway API's kinds that Ekiben reads."""
+    paths = [path for path in gateway_api_crds() if path.stem.partition("_")[2] in ROUTE_KINDS]
+    return [item for path in paths for item in yaml.safe_load_all(path.read_text()) if item]

@@ -1,0 +1,175 @@
+"""Whole rollouts: the operator against the real API and its controllers, with stand-ins for node and gateway.
+
+Every operator here runs under the chart's ServiceAccount and rights.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from ekiben.kube.kinds import SERVICE
+from integration.operators import condition_of
+from integration.site import THROUGH_GATEWAY, Site, Status, image, is_at, is_settled
+
+pytestmark = pytest.mark.apiserver
+
+AUTOSCALING = {"minReplicas": 2, "maxReplicas": 5, "metrics": [{"cpu": "70%"}]}
+COLD_WRITES = 14
+STEADY_SECONDS = 10
+
+
+async def test_a_first_revision_costs_few_writes_then_none_and_a_restart_none_either(site: Site) -> None:
+    audit = site.lab.audit
+    operator = await site.running()
+    created = audit.mark()
+    await site.serve("v1", traffic=THROUGH_GATEWAY, autoscaling=AUTOSCALING)
+
+    def at_the_gateway(status: Status) -> bool:
+        return bool(condition_of(status, "TrafficApplied")["status"] == "True")
+
+    status = await site.until(at_the_gateway, "the gateway serves the route")
+    assert (status["phase"], status["ready"]) == ("Healthy", "2/2")
+    assert status["stable"]["imageDigest"].startswith("sha256:")
+    await asyncio.sleep(1)
+    writes = audit.writes_since(created, site.namespace)
+    assert 7 < len(writes) <= COLD_WRITES, "\n".join(str(item) for item in writes)
+    looked_up = [(item.resource, item.name) for item in audit.reads_since(created, site.namespace)]
+    assert len(looked_up) == len(set(looked_up)), "a child's name is looked up once"
+
+    steady = audit.mark()
+    await asyncio.sleep(STEADY_SECONDS)
+    assert [str(item) for item in audit.since(steady) if item.verb != "watch"] == []
+
+    await operator.stop()
+    restarted = audit.mark()
+    await operator.start()
+    await asyncio.sleep(2)
+    assert [str(item) for item in audit.writes_since(restarted, site.namespace)] == []
+    assert {item.verb for item in audit.since(restarted, site.namespace)} == {"list", "watch"}
+
+
+async def test_resume_abort_and_promote_name_a_rollout_and_are_obeyed(site: Site) -> None:
+    await site.running()
+    steps = [{"weight": 20, "hold": "1s"}, {"pause": {}}, {"weight": 50, "hold": "1s"}, {"pause": {}}]
+    first = await site.serve("v1", traffic=THROUGH_GATEWAY, rollout={"canary": {"steps": steps}})
+
+    await site.release("v2")
+    paused = await site.until(is_at("Paused", 2), "the rollout pauses")
+    rollout = paused["rollout"]["id"]
+    assert paused["phase"] == "Paused"
+    await site.command("resume", f"{first}.1/2")
+    ignored = await site.until(lambda status: bool(status.get("commands")), "the command is noticed")
+    assert [(said["command"], said["result"]) for said in ignored["commands"]] == [("resume", "Ignored")]
+    assert is_at("Paused", 2)(ignored)
+    await site.command("resume", f"{rollout}/2")
+    await site.until(is_at("Paused", 4), "the rollout goes on to the next pause")
+    assert site.gateway.weights["iris"] == [0, 20, 50]
+
+    await site.command("abort", rollout)
+    status = await site.until(is_settled("Aborted"), "the rollout is aborted")
+    assert site.gateway.weights["iris"] == [0, 20, 50, 0]
+    assert status["stable"]["revision"] == first
+    assert [failed["reason"] for failed in status["failedRevisions"]] == ["Aborted"]
+
+    await site.release("v3")
+    paused = await site.until(is_at("Paused", 2), "v3 pauses")
+    await site.command("promote", paused["rollout"]["id"])
+    status = await site.promoted("v3")
+    assert site.gateway.weights["iris"] == [0, 20, 50, 0, 20, 100, 0]
+    assert [entry["outcome"] for entry in status["history"]] == ["Promoted", "Aborted", "Promoted"]
+    assert site.traffic.lost == []
+
+
+async def test_a_canary_is_promoted_through_the_gateway(site: Site) -> None:
+    await site.running()
+    first = await site.serve("v1", traffic=THROUGH_GATEWAY)
+    pods = {pod.uid for pod in site.pods(first)}
+    await site.release("v2")
+    held = await site.until(is_at("Holding", 2), "step 2 is held")
+    assert {pod.uid for pod in site.pods(first)} == pods
+    assert held["rollout"]["weight"] == 50
+    canaries = {pod.uid for pod in site.pods(held["rollout"]["revision"])}
+    status = await site.promoted("v2")
+    second = status["stable"]["revision"]
+    assert second == held["rollout"]["revision"] != first
+    assert site.gateway.weights["iris"] == [0, 20, 50, 100, 0]
+    assert canaries <= {pod.uid for pod in site.pods(second)}
+    assert not any(pod.restarts for pod in site.pods(second))
+    assert (status["phase"], status["ready"]) == ("Healthy", "2/2")
+    selector = (await site.get(SERVICE, "iris"))["spec"]["selector"]
+    assert selector["ekiben.dev/revision"] == second
+    await site.wait(lambda: not site.pods(first), "the old revision's pods go")
+    assert site.traffic.sent > 100
+    assert site.traffic.lost == []
+
+
+async def test_without_a_gateway_the_service_splits_the_traffic(site: Site) -> None:
+    await site.running()
+    steps = [{"weight": 50, "hold": "1s"}]
+    first = await site.serve("v1", rollout={"canary": {"steps": steps}})
+    await site.release("v2")
+    held = await site.until(is_at("Holding"), "the step is held")
+    assert held["rollout"]["weight"] == 50
+    selector = (await site.get(SERVICE, "iris"))["spec"]["selector"]
+    assert selector == {"ekiben.dev/model": "iris"}
+    status = await site.promoted("v2")
+    share = float(held_share(status))
+    assert 40 <= share <= 60
+    await site.wait(lambda: not site.pods(first), "the old revision's pods go")
+    assert site.traffic.lost == []
+
+
+async def test_a_bad_canary_is_rolled_back_once_and_tried_again_only_by_its_id(site: Site) -> None:
+    await site.running()
+    first = await site.serve("v1", traffic=THROUGH_GATEWAY)
+    site.behaviour("v2").errors = 0.5
+    await site.release("v2")
+    status = await site.until(is_settled("RolledBack"), "v2 is rolled back")
+    assert site.gateway.weight("iris") == 0
+    assert status["stable"]["revision"] == first
+    assert condition_of(status, "Ready")["status"] == "True"
+    assert condition_of(status, "Stalled")["reason"] == "RolledBack"
+    (failed,) = status["failedRevisions"]
+    assert failed["reason"] == "AnalysisFailed"
+    await site.wait(lambda: not site.pods(failed["revision"]), "the canary's pods go")
+
+    weights = list(site.gateway.weights["iris"])
+    await site.change(rollout={"progressDeadline": "5m"})
+    generation = status["observedGeneration"]
+    await site.until(lambda now: now["observedGeneration"] > generation, "the edit is seen")
+    status = await site.until(is_settled("RolledBack"), "v2 stays rolled back")
+    assert status["rollout"]["id"] == failed["rollout"]
+    assert site.gateway.weights["iris"] == weights
+
+    site.behaviour("v2").errors = 0.0
+    await site.command("retry", failed["rollout"])
+    status = await site.promoted("v2")
+    assert status["stable"]["revision"] == failed["revision"]
+    assert status.get("failedRevisions", []) == []
+    assert [entry["outcome"] for entry in status["history"]] == ["Promoted", "RolledBack", "Promoted"]
+
+
+async def test_an_image_that_cant_be_pulled_waits_and_goes_on_by_itself(site: Site) -> None:
+    await site.running()
+    first = await site.serve("v1", traffic=THROUGH_GATEWAY)
+    site.behaviour("v2").pullable.clear()
+    await site.release("v2")
+
+    def waits(status: dict[str, object]) -> bool:
+        return condition_of(status, "Reconciling").get("reason") == "ImagePull"
+
+    status = await site.until(waits, "it says that the image can't be pulled")
+    assert "manifest unknown" in str(status["message"])
+    assert status["stable"]["readyReplicas"] == 2
+    assert status.get("failedRevisions", []) == []
+    site.behaviour("v2").pullable.set()
+    status = await site.promoted("v2")
+    assert status["stable"]["image"] == image("v2")
+    assert status["stable"]["revision"] != first
+
+
+def held_share(status: dict[str, dict[str, str]]) -> str:
+    """Return the canary's share of the last step's requests, in percent."""
+    return status["rollout"]["observedShare"].rstrip("%")
