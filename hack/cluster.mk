@@ -1,5 +1,6 @@
 # The local cluster's targets. BACKEND is local (the default), kind or existing: see docs/localcluster.md.
-BACKEND ?= local
+BACKEND ?= $(or $(EKIBEN_BACKEND),local)
+export EKIBEN_BACKEND := $(BACKEND)
 CLUSTER := $(PY) -m localcluster
 
 .PHONY: tools cluster-up cluster-down cluster-status cluster-load
@@ -7,14 +8,14 @@ tools: venv ## Build the pinned Go tools that are not in the cache yet (minutes,
 	@$(CLUSTER) tools build kubernetes helm >/dev/null
 
 cluster-up: venv ## Bring a real Kubernetes up on this machine (about 10 s once the tools are built)
-	@$(CLUSTER) --backend $(BACKEND) up
+	@$(CLUSTER) up
 
 cluster-down: venv ## Take it down and leave the machine as it was
-	@$(CLUSTER) --backend $(BACKEND) down
+	@$(CLUSTER) down
 
 cluster-status: venv ## Say part by part whether it works
 	@$(CLUSTER) status
 
 cluster-load: venv ## Load an image archive: make cluster-load IMAGE=thing.tar
 	@test -n "$(IMAGE)" || { echo "name the archive: make cluster-load IMAGE=thing.tar"; exit 2; }
-	@$(CLUSTER) --backend $(BACKEND) load $(IMAGE)
+	@$(CLUSTER) load $(IMAGE)

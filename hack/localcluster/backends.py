@@ -102,7 +102,8 @@ class Kind:
         with step("Traefik and the metrics API"):
             wait_for_gateway(kubectl)
             kubectl.run("wait", "--for=condition=Available", WAIT, METRICS_API)
-        write_kubectl(kubectl.kubeconfig)
+        if self._name == default_name():
+            write_kubectl(kubectl.kubeconfig)
 
     def down(self) -> None:
         """Delete the cluster, its images with it."""

@@ -16,6 +16,7 @@ import click
 from localcluster import status as looking
 from localcluster import tools as toolbox
 from localcluster.backends import choose
+from localcluster.client import Kubectl
 from localcluster.controlplane import ControlPlane
 from localcluster.errors import LocalClusterError
 from localcluster.measure import READY_LIMIT, TOP_LIMIT
@@ -94,7 +95,7 @@ def up(backend: str, name: str, subnet: str | None) -> None:
     chosen = choose(backend, name, subnet)
     chosen.up()
     click.echo(f"gateway  {chosen.gateway()}  (Gateway models in namespace infra)")
-    if backend != "existing":
+    if backend != "existing" and name == default_name():
         click.echo(f"kubectl  {local_dir() / 'bin' / 'kubectl'}")
     click.echo(f"export KUBECONFIG={chosen.kubeconfig()}")
 
@@ -135,21 +136,21 @@ def gateway(backend: str, name: str) -> None:
 
 @cli.command()
 @_name_option
-@click.option("--all", "everything", is_flag=True, help="List every cluster of this machine instead.")
-def status(name: str, everything: bool) -> None:
+@click.option("--all", "everything", is_flag=True, help="List every local cluster of this machine instead.")
+@click.pass_obj
+def status(backend: str, name: str, everything: bool) -> None:
     """Say whether each part of the cluster works; exit code 0 only if all do."""
     if everything:
         for state, alive in looking.clusters():
             click.echo(looking.describe(state, alive))
         return
-    parts = looking.look(name)
+    local = backend == "local"
+    parts = looking.look(name) if local else looking.look_inside(Kubectl(choose(backend, name).kubeconfig()))
     for part in parts:
         mark = click.style("ok  ", fg="green") if part.works else click.style("FAIL", fg="red")
         click.echo(f"{mark} {part.name:11} {part.detail}")
     if not all(part.works for part in parts):
-        raise LocalClusterError(
-            f"cluster {name} does not work: run `make cluster-down`, then `make cluster-up`."
-        )
+        raise LocalClusterError("the cluster does not work: run `make cluster-down`, then `make cluster-up`.")
 
 
 @cli.command()

@@ -28,7 +28,7 @@ from localcluster.errors import LocalClusterError
 from localcluster.images import SystemImage, pause_image, traefik_image
 from localcluster.kubeconfig import write_kubeconfig
 from localcluster.launch import reap, start_box, write_node_json
-from localcluster.machine import check_disk, check_machine, cni_folder, machine_memory, memory_limit
+from localcluster.machine import be_root, check_disk, check_machine, cni_folder, machine_memory, memory_limit
 from localcluster.network import Network, choose_network, link_name, read_used_networks
 from localcluster.nodefiles import METRICS_PORT, SOCKET, NodeSpec, write_node_files
 from localcluster.oci import image_digests
@@ -67,12 +67,14 @@ def up(name: str, subnet: str | None = None, work_tree: Path = WORK_TREE) -> Sta
             except BaseException:
                 say(f"logs are in {state.folder / 'log'}; cluster-down takes the cluster away")
                 raise
-        write_kubectl(Path(state.kubeconfig))
+        if name == states.default_name(work_tree):
+            write_kubectl(Path(state.kubeconfig))
         return state.made_ready().save()
 
 
 def down(name: str) -> bool:
     """Take the cluster away, dead or alive; say whether there was one. Loaded images stay on the machine."""
+    be_root()
     with _cluster_lock(name):
         state = states.load(name)
         if state is None:
@@ -88,6 +90,7 @@ def load(name: str, archive: Path) -> list[str]:
     Nothing is copied where the cluster's store has every image with the archive's digest already.
     """
     digests = image_digests(archive)
+    be_root()
     state = running(name)
     names = ", ".join(digests)
     if digests.items() <= _stored_images(state).items():

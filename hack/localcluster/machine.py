@@ -47,11 +47,18 @@ def check_platform(system: str, uid: int) -> None:
 
 def check_machine(folder: Path) -> None:
     """Raise with a remedy where no boxed node can run; install missing Debian packages."""
-    check_platform(platform.system(), os.geteuid())
+    be_root()
     check_disk(folder, MINIMUM_DISK)
-    # Root's PATH often lacks the folders where ip and nft live, when it was reached through su or cron.
-    os.environ["PATH"] = f"{os.environ.get('PATH', '/usr/bin:/bin')}:{_SBIN}"
     ensure_packages()
+
+
+def be_root() -> None:
+    """Raise unless we are root on Linux; see to it that root's commands are found."""
+    check_platform(platform.system(), os.geteuid())
+    # Root's PATH often lacks the folders where ip and nft live, when it was reached through su or cron.
+    path = os.environ.get("PATH", "/usr/bin:/bin")
+    if not path.endswith(_SBIN):
+        os.environ["PATH"] = f"{path}:{_SBIN}"
 
 
 def check_disk(folder: Path, needed: int) -> None:

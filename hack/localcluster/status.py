@@ -37,17 +37,25 @@ def look(name: str) -> list[Part]:
         return parts
     parts.append(Part("api", api_answers(state), f"https://{network.node}:6443"))
     if parts[-1].works:
-        kubectl = Kubectl(state.folder / "admin.kubeconfig")
-        node, metrics = kubectl.get("node", name), kubectl.get(METRICS_API)
-        gateway = kubectl.get("--namespace=infra", "gateway", "models")
-        parts.append(Part("node", condition(node, "Ready") == "True", name))
-        parts.append(Part("metrics", condition(metrics, "Available") == "True", "kubectl top"))
-        parts.append(Part("gateway", condition(gateway, "Programmed") == "True", "models in namespace infra"))
+        parts += look_inside(Kubectl(state.folder / "admin.kubeconfig"))
     parts.append(Part("dns", dns_answers(network.dns), network.dns))
     parts.append(Part("traefik", http_answers(f"http://{network.gateway}/"), f"http://{network.gateway}/"))
     restarts = restarted(state)
     said = ", ".join(f"{component} {count}x" for component, count in restarts.items())
     return [*parts, Part("components", not restarts, f"started again: {said}" if said else "none ended")]
+
+
+def look_inside(kubectl: Kubectl) -> list[Part]:
+    """Return the parts that Kubernetes itself tells about, in a cluster of any backend."""
+    nodes = (kubectl.get("nodes") or {}).get("items") or []
+    ready = [condition(node, "Ready") == "True" for node in nodes]
+    gateway = kubectl.get("--namespace=infra", "gateway", "models")
+    metrics = kubectl.get(METRICS_API)
+    return [
+        Part("nodes", bool(ready) and all(ready), f"{sum(ready)} of {len(ready)} ready"),
+        Part("metrics", condition(metrics, "Available") == "True", "kubectl top"),
+        Part("gateway", condition(gateway, "Programmed") == "True", "models in namespace infra"),
+    ]
 
 
 def restarted(state: State) -> Counter[str]:
