@@ -21,7 +21,7 @@ def sampling(view: View) -> Sampling | None:
     in_flight = view.rollout is not None and not view.is_first
     revisions = [item.revision for item in view.status.retiring]
     # A canary may wait for its pods for days: until it has one there is nothing to compare.
-    if in_flight and view.canary_revision and (_pods(view, view.canary_revision) or _is_judged(view)):
+    if in_flight and view.canary_revision and (_pods(view, view.canary_revision) or is_judged(view)):
         revisions += [revision for revision in (view.stable_revision, view.canary_revision) if revision]
     targets = {revision: _pods(view, revision) for revision in sorted(set(revisions))}
     if rollout is None or not any(targets.values()):
@@ -40,13 +40,13 @@ def sampling(view: View) -> Sampling | None:
     )
 
 
-def _is_judged(view: View) -> bool:
+def is_judged(view: View) -> bool:
     """Tell whether the canary is on trial, with or without pods right now."""
     return view.rollout is not None and view.rollout.stage in _JUDGED
 
 
 def _interval(view: View) -> float:
-    if _is_judged(view):
+    if is_judged(view):
         return seconds(view.spec.analysis.interval)
     return EAGER_SECONDS if view.canary_revision else RETIRING_SECONDS
 

@@ -20,7 +20,10 @@ ON_TRIAL = frozenset({Stage.HOLDING, Stage.PAUSED, Stage.ENLARGING, Stage.TAKING
 
 @dataclass(frozen=True, slots=True)
 class RouteState:
-    """What the live HTTPRoute does: the canary backend's percent, and whether every Gateway took it over."""
+    """What the live HTTPRoute does: the canary backend's percent, and whether every Gateway took it over.
+
+    `problem` says why a Gateway refuses it; that a change takes a moment is none.
+    """
 
     weight: int
     settled: bool
@@ -45,13 +48,13 @@ def route_state(view: View) -> RouteState | None:
     total = sum(backend.get("weight", 1) for backend in backends)
     share = sum(backend.get("weight", 1) for backend in backends if backend.get("name") == canary)
     weight = round(100 * share / total) if total else 0
-    problem = route_problem(route)
+    settled, problem = not route_problem(route), route_problem(route, any_generation=True)
     serving = any(
         condition.get("type") == "Accepted" and condition.get("status") == "True"
         for parent in route.get("status", {}).get("parents", ())
         for condition in parent.get("conditions", ())
     )
-    return RouteState(weight=weight, settled=problem == "", serving=serving, problem=problem)
+    return RouteState(weight=weight, settled=settled, serving=serving, problem=problem)
 
 
 def route_problem(route: Manifest, *, any_generation: bool = False) -> str:
