@@ -91,7 +91,9 @@ def seconds(text: str) -> float:
     """
     if not re.match(DURATION_PATTERN, text):
         raise ValueError(f"{text!r} is not a duration; write for example 90s, 5m or 1h30m")
-    return sum(int(number) * _SECONDS[unit] for number, unit in _DURATION_PART.findall(text))
+    total = sum(int(number) * _SECONDS[unit] for number, unit in _DURATION_PART.findall(text))
+    # Whole milliseconds: 9 * 0.001 is not 0.009.
+    return round(total, 3)
 
 
 def delta(text: str) -> timedelta:

@@ -11,6 +11,7 @@ from ekiben.core import names
 from ekiben.core.diff import in_sync
 from ekiben.core.plan import Delete, Scale
 from ekiben.core.render import (
+    TEMPLATES,
     build_autoscaler,
     build_deployment,
     build_disruption_budget,
@@ -45,7 +46,8 @@ def intents(view: View) -> Iterator[Manifest]:
     """Yield every child that the model should have, in the order in which they are made."""
     yield from _records(view)
     for revision in serving(view):
-        if record := view.record(revision):
+        record = view.record(revision)
+        if record and revision != too_new(view):
             yield build_deployment(view.model, record)
     yield from _services(view)
     yield from _routes(view)
@@ -56,6 +58,12 @@ def intents(view: View) -> Iterator[Manifest]:
 def serving(view: View) -> tuple[str, ...]:
     """Return the revisions that get pods: the canary first, since its start takes longest."""
     return tuple(revision for revision in (view.canary_revision, view.stable_revision) if revision)
+
+
+def too_new(view: View) -> str | None:
+    """Return a serving revision whose pods a newer operator made: we can't render them, so they stay."""
+    records = (view.record(revision) for revision in serving(view))
+    return next((r.revision for r in records if r and r.template_version not in TEMPLATES), None)
 
 
 def sizes(view: View) -> dict[str, Size]:

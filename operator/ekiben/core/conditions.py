@@ -59,6 +59,7 @@ REASONS: tuple[Reason, ...] = (
     Reason(STALLED, "Idle", "Nothing is stalled."),
     Reason(STALLED, "InvalidSpec", "The spec can't be understood; what serves goes on serving."),
     Reason(STALLED, "ChildConflict", "Somebody else's object has the name of a child; it is left alone."),
+    Reason(STALLED, "TemplateTooNew", "A newer operator made the pods; they are left as they are."),
     Reason(STALLED, "RolledBack", "The last change failed and was rolled back; stable serves."),
     Reason(STALLED, "Aborted", "The last change was aborted by hand; stable serves."),
     Reason(TRAFFIC_APPLIED, "Accepted", "Every Gateway serves the route."),

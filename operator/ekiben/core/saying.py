@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from ekiben.api.status import Condition, Outcome, Status
+from ekiben.core import children
 from ekiben.core import conditions as c
 from ekiben.core.gates import Wait
 from ekiben.core.traffic import live_route, route_problem
@@ -95,14 +96,25 @@ def _reconciling(view: View, status: Status, wait: Wait | None) -> Said:
     return Said(c.RECONCILING, "True", wait.reason if wait else "Waiting", status.message)
 
 
-def _stalled(view: View, status: Status, failed: Outcome | None) -> Said:
+def obstacle(view: View) -> tuple[str, str] | None:
+    """Return the reason and the sentence for what only somebody's hand can take away."""
     if view.snapshot.foreign:
         ref = min(view.snapshot.foreign)
-        message = (
+        return "ChildConflict", (
             f"{ref.kind} {ref.name} exists and is not ours: delete or rename it,"
             " or give the ModelDeployment another name"
         )
-        return Said(c.STALLED, "True", "ChildConflict", message)
+    if newer := children.too_new(view):
+        return "TemplateTooNew", (
+            f"the pods of {newer} were made by a newer operator and are left as they are:"
+            " upgrade the operator again, or delete the ModelDeployment"
+        )
+    return None
+
+
+def _stalled(view: View, status: Status, failed: Outcome | None) -> Said:
+    if stuck := obstacle(view):
+        return Said(c.STALLED, "True", *stuck)
     if failed:
         return Said(c.STALLED, "True", str(failed), status.message)
     return Said(c.STALLED, "False", "Idle", "")

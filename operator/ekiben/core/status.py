@@ -9,7 +9,7 @@ from ekiben.core import gates, names
 from ekiben.core.commands import commands
 from ekiben.core.gates import Wait
 from ekiben.core.revision import image_of
-from ekiben.core.saying import conditions_of, failed_outcome
+from ekiben.core.saying import conditions_of, failed_outcome, obstacle
 from ekiben.core.traffic import observed_weight
 from ekiben.core.view import FINISHING, Side, View
 
@@ -120,6 +120,8 @@ def phase_of(view: View, wait: Wait | None) -> Phase:
 def message_of(view: View, wait: Wait | None) -> str:
     """Name the one thing that is waited for, or what serves."""
     rollout = view.rollout
+    if stuck := obstacle(view):
+        return stuck[1]
     if rollout and not view.is_first:
         step, steps = gates.current_step(view)
         where = f"step {step} of {steps}: {observed_weight(view)}% to {rollout.revision}, " if step else ""

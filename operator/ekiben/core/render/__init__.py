@@ -1,13 +1,14 @@
 """Render every child of a ModelDeployment: pure functions from the model and one decision to a manifest."""
 
 from ekiben.core.render.autoscaler import build_autoscaler
-from ekiben.core.render.deployment import build_deployment
+from ekiben.core.render.deployment import TEMPLATES, build_deployment
 from ekiben.core.render.disruption_budget import build_disruption_budget
 from ekiben.core.render.record import build_record
 from ekiben.core.render.route import build_route
 from ekiben.core.render.service import build_service
 
 __all__ = [
+    "TEMPLATES",
     "build_autoscaler",
     "build_deployment",
     "build_disruption_budget",
