@@ -55,5 +55,5 @@ class Backend(Protocol):
 
 def choose_backend() -> Backend:
     """Return Docker where its engine answers (a client without one is common), otherwise buildah."""
-    folder = cache_dir() / "images"
+    folder = cache_dir() / "image-builds"
     return Docker(folder) if answers(["docker", "info"], os.environ) else Buildah(folder)

@@ -27,7 +27,7 @@ from localcluster.paths import locked
 from localcluster.progress import say, step
 
 PACKAGE = Path(__file__).resolve().parent
-KEPT = 3
+KEPT = 2
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,8 @@ def ensure_python(folder: Path) -> Path:
     python = home / "bin" / "python"
     if (home / "complete").exists():
         return python
-    shutil.rmtree(home, ignore_errors=True)
+    for old in folder.glob("venv-*"):
+        shutil.rmtree(old)
     uv, log, env = find_uv_bin(), folder / "venv.log", os.environ | index_environment()
     with step("installing the locked packages that bentoml build needs"):
         run("uv venv", [uv, "venv", "--python", sys.executable, home], log, env, folder)
