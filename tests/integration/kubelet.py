@@ -2,8 +2,8 @@
 
 Honest about: a pod is scheduled, started and ready in that order and says so in its status as a kubelet does;
 each has an address of its own (127.x.y.z) where a real HTTP server answers /metrics on port 3000 with the
-families, labels and buckets of BentoML, its probes counted as BentoML counts them; a container that restarts
-begins to count from 0; an image that can't be pulled waits. What counts as a request is told by the test.
+families, labels and configured buckets of BentoML, probes counted as BentoML counts them; a container that
+restarts begins to count from 0; an image that can't be pulled waits.
 
 Not honest about: nothing is run; the pods get no node, so a deleted pod is gone at once instead of draining;
 its server answers until the stand-in hears of that.
@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import json
 import math
 import random
 from collections import Counter
@@ -56,6 +57,7 @@ class PodServer:
     labels: Mapping[str, str]
     image: str
     created: str
+    buckets: tuple[float, ...] = BUCKETS
     ip: str = ""
     ready: bool = False
     restarts: int = 0
@@ -78,7 +80,7 @@ class PodServer:
         self.codes[500 if failed else 200] += 1
         self.served += 1
         took = SLOW_SECONDS if slow else FAST_SECONDS
-        for bucket in BUCKETS:
+        for bucket in self.buckets:
             self.within[bucket] += took <= bucket
 
     def _is_due(self, what: str, share: float) -> bool:
@@ -98,7 +100,7 @@ class PodServer:
             labels = f'endpoint="/predict",http_response_code="{code}",{about}'
             lines.append(f"{total}{{{labels}}} {count}.0")
         lines.append(f"# TYPE {duration} histogram")
-        for bucket in BUCKETS:
+        for bucket in self.buckets:
             labels = f'endpoint="/predict",http_response_code="200",{about}'
             upper = "+Inf" if math.isinf(bucket) else f"{float(bucket)}"
             lines.append(f'{duration}_bucket{{{labels},le="{upper}"}} {self.within[bucket]}.0')
@@ -180,7 +182,12 @@ class Kubelet:
         elif uid not in self._tasks:
             (container,) = (c for c in item["spec"]["containers"] if c["name"] == names.CONTAINER)
             pod = PodServer(
-                name, uid, about.get("labels") or {}, container["image"], about["creationTimestamp"]
+                name,
+                uid,
+                about.get("labels") or {},
+                container["image"],
+                about["creationTimestamp"],
+                _buckets(container),
             )
             self.pods[name] = pod
             self._tasks[uid] = asyncio.create_task(self._live(pod), name=f"pod {name}")
@@ -236,6 +243,15 @@ class Kubelet:
             else:
                 pod.ready = pod.ready or ready
                 return
+
+
+def _buckets(container: Manifest) -> tuple[float, ...]:
+    """Return the bounds that BentoML would export under this container's environment."""
+    said = {item["name"]: item.get("value", "") for item in container.get("env") or ()}
+    config = json.loads(said.get("BENTOML_CONFIG_OVERRIDES") or "{}")
+    own = config.get("services", {}).get(SERVICE, {})
+    bounds = own.get("metrics", {}).get("duration", {}).get("buckets")
+    return (*bounds, math.inf) if bounds else BUCKETS
 
 
 def _status(pod: PodServer, *, ready: bool, waiting: Manifest | None) -> Manifest:

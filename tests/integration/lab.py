@@ -113,6 +113,7 @@ class Lab:
         plane = ControlPlane.start(
             directory / "plane",
             controller_manager=True,
+            hpa_sync_period="1s",
             extra_apiserver_args=(f"--audit-policy-file={policy}", f"--audit-log-path={log}"),
         )
         try:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from copy import deepcopy
 from typing import Any
 
@@ -102,15 +102,27 @@ class Site:
 
     async def until(self, condition: Callable[[Status], bool], what: str, seconds: float = 60.0) -> Status:
         """Wait until the status is so and return it; say what it was if it never is."""
-        end = time.monotonic() + seconds
         status: Status = {}
+
+        async def look() -> bool:
+            nonlocal status
+            status = await self.status()
+            return condition(status)
+
+        await self.eventually(look, lambda: f"{what}; the status was {tell(status)}", seconds)
+        return status
+
+    async def eventually(
+        self, condition: Callable[[], Awaitable[bool]], what: Callable[[], str], seconds: float = 60.0
+    ) -> None:
+        """Wait until the world is so; `what` says what is not."""
+        end = time.monotonic() + seconds
         while time.monotonic() < end and not any(task.done() for task in self.tasks):
             with contextlib.suppress(ApiError):
-                status = await self.status()
-                if condition(status):
-                    return status
+                if await condition():
+                    return
             await asyncio.sleep(0.05)
-        pytest.fail(f"never came true: {what}; the status was {tell(status)}")
+        pytest.fail(f"never came true: {what()}")
 
     async def wait(self, condition: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
         """Wait until the world is so."""

@@ -9,8 +9,8 @@ import asyncio
 
 import pytest
 
-from ekiben.kube.kinds import SERVICE
-from integration.operators import condition_of
+from ekiben.kube.kinds import DEPLOYMENT, HPA, SERVICE
+from integration.operators import Manifest, condition_of
 from integration.site import THROUGH_GATEWAY, Site, Status, image, is_at, is_settled
 
 pytestmark = pytest.mark.apiserver
@@ -151,6 +151,84 @@ async def test_a_bad_canary_is_rolled_back_once_and_tried_again_only_by_its_id(s
     assert [entry["outcome"] for entry in status["history"]] == ["Promoted", "RolledBack", "Promoted"]
 
 
+async def test_a_slow_canary_is_rolled_back(site: Site) -> None:
+    await site.running()
+    checks = [{"metric": "slow-requests", "over": "300ms", "max": "5%", "maxRatioToStable": "1.5"}]
+    site.behaviour("v1").slow = 0.04
+    analysis = {"checks": checks}
+    await site.serve("v1", traffic=THROUGH_GATEWAY, analysis=analysis)
+    site.behaviour("v2").slow = 0.4
+    await site.release("v2")
+    status = await site.until(is_settled("RolledBack"), "v2 is rolled back")
+    (failed,) = status["failedRevisions"]
+    assert failed["reason"] == "AnalysisFailed"
+    assert failed["message"].startswith("slow-requests over 300ms")
+    assert site.gateway.weights["iris"] == [0, 20, 0]
+
+
+async def test_a_newer_release_and_a_return_to_stable_take_the_canary_out_first(site: Site) -> None:
+    await site.running()
+    steps = [{"weight": 25, "hold": "1s"}, {"pause": {}}]
+    await site.serve("v1", traffic=THROUGH_GATEWAY, rollout={"canary": {"steps": steps}})
+    await site.release("v2")
+    v2 = (await site.until(is_at("Paused"), "v2 is at 25%"))["rollout"]["revision"]
+    await site.release("v3")
+
+    def is_v3(status: Status) -> bool:
+        return is_at("Paused")(status) and status["rollout"]["revision"] != v2
+
+    paused = await site.until(is_v3, "v3 is at 25%")
+    # Between the two the gateway sent nothing to iris-canary, whose Service changed its pods.
+    assert site.gateway.weights["iris"] == [0, 25, 0, 25]
+    await site.wait(lambda: not site.pods(v2), "v2's pods go")
+    await site.release("v1")
+    status = await site.promoted("v1")
+    assert site.gateway.weights["iris"] == [0, 25, 0, 25, 0]
+    outcomes = [(entry["outcome"], entry["revision"]) for entry in status["history"]]
+    assert outcomes[:2] == [("Reverted", paused["rollout"]["revision"]), ("Superseded", v2)]
+    assert status.get("failedRevisions", []) == []
+    await site.wait(lambda: not site.pods(paused["rollout"]["revision"]), "v3's pods go")
+    assert site.traffic.lost == []
+
+
+async def test_each_revision_has_its_autoscaler_and_the_new_one_starts_at_the_live_size(site: Site) -> None:
+    await site.running()
+    steps = [{"weight": 20, "hold": "1s"}, {"weight": 50, "hold": "1s"}, {"pause": {}}]
+    canary = {"canary": {"steps": steps}}
+    first = await site.serve("v1", traffic=THROUGH_GATEWAY, autoscaling=AUTOSCALING, rollout=canary)
+    await site.client.patch_merge(
+        DEPLOYMENT, site.namespace, f"iris-{first}", {"spec": {"replicas": 4}}, "scale"
+    )
+    await site.wait(lambda: len(site.kubelet.ready({"ekiben.dev/revision": first})) == 4, "load makes 4 pods")
+    await site.release("v2")
+    paused = await site.until(is_at("Paused"), "v2 is at 50%")
+    second = paused["rollout"]["revision"]
+    assert await site.names(HPA) == {f"iris-{first}", f"iris-{second}"}
+    for revision, pods in ((first, 4), (second, 2)):
+        scaler = (await site.get(HPA, f"iris-{revision}"))["spec"]
+        assert scaler["scaleTargetRef"]["name"] == f"iris-{revision}"
+        assert scaler["behavior"]["scaleDown"]["selectPolicy"] == "Disabled"
+        deployment = await site.deployment(revision)
+        assert deployment["spec"]["replicas"] == pods
+        assert "f:replicas" not in applied_fields(deployment)["f:spec"]
+    assert (await site.get(HPA, f"iris-{second}"))["spec"]["minReplicas"] == 2
+
+    await site.command("promote", paused["rollout"]["id"])
+    await site.promoted("v2")
+    assert (await site.deployment(second))["spec"]["replicas"] == 4
+    assert site.gateway.weights["iris"] == [0, 20, 50, 100, 0]
+    await site.wait(lambda: not site.pods(first), "the old revision's pods go")
+    assert await site.names(HPA) == {f"iris-{second}"}
+
+    def is_released(status: Status) -> bool:
+        return bool(condition_of(status, "Reconciling")["reason"] == "Idle")
+
+    await site.until(is_released, "nothing is held any more")
+    scaler = (await site.get(HPA, f"iris-{second}"))["spec"]
+    assert (scaler["minReplicas"], scaler["behavior"]["scaleDown"]["selectPolicy"]) == (2, "Max")
+    assert site.traffic.lost == []
+
+
 async def test_an_image_that_cant_be_pulled_waits_and_goes_on_by_itself(site: Site) -> None:
     await site.running()
     first = await site.serve("v1", traffic=THROUGH_GATEWAY)
@@ -173,3 +251,14 @@ async def test_an_image_that_cant_be_pulled_waits_and_goes_on_by_itself(site: Si
 def held_share(status: dict[str, dict[str, str]]) -> str:
     """Return the canary's share of the last step's requests, in percent."""
     return status["rollout"]["observedShare"].rstrip("%")
+
+
+def applied_fields(manifest: Manifest) -> Manifest:
+    """Return the fields that server-side apply says the operator owns."""
+    (entry,) = (
+        entry
+        for entry in manifest["metadata"]["managedFields"]
+        if (entry["manager"], entry["operation"]) == ("ekiben", "Apply")
+    )
+    fields: Manifest = entry["fieldsV1"]
+    return fields

@@ -1,0 +1,78 @@
+"""The chart's roles: an operator that lives through all that it can do uses every right, and no other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from ekiben.kube.kinds import CONTROLLERREVISION, DEPLOYMENT, HPA, HTTPROUTE, MODELDEPLOYMENT, PDB
+from ekiben.settings import Settings
+from integration.lab import used
+from integration.operators import Manifest, Operator
+from integration.site import THROUGH_GATEWAY, Site, is_at
+
+pytestmark = pytest.mark.apiserver
+
+STEPS = [{"weight": 50, "hold": "1s"}, {"pause": {}}]
+AUTOSCALING = {"minReplicas": 2, "maxReplicas": 4}
+
+
+async def test_the_chart_grants_exactly_what_a_whole_life_uses(site: Site) -> None:
+    begun = site.lab.audit.mark()
+    operator = site.operator()
+    told = Settings.from_environ(site.lab.operator_environment())
+    # Two operators of one machine can't listen at the chart's ports.
+    listening = {name: getattr(operator.settings, name) for name in ("metrics_address", "probes_address")}
+    operator.settings = replace(told, **listening)
+    await operator.start()
+    assert told.leader_election
+    assert told.namespaces == ()
+
+    rollout = {"canary": {"steps": STEPS}, "revisionHistoryLimit": 0}
+    first = await site.serve("v1", traffic=THROUGH_GATEWAY, autoscaling=AUTOSCALING, rollout=rollout)
+    await be_late(site, operator)
+    for tag in ("v2", "v3"):
+        await site.release(tag)
+        paused = await site.until(is_at("Paused"), f"{tag} pauses")
+        await site.command("promote", paused["rollout"]["id"])
+        last = (await site.promoted(tag))["stable"]["revision"]
+    for kind in (DEPLOYMENT, CONTROLLERREVISION, HPA, PDB):
+        await names_become(site, kind, {f"iris-{last}"})
+    assert not site.pods(first)
+
+    await site.change(traffic=None, autoscaling=None, podDisruptionBudget={"enabled": False})
+    for kind in (HTTPROUTE, HPA, PDB):
+        await names_become(site, kind, set())
+    await operator.stop()
+
+    requests = site.lab.audit.since(begun)
+    assert [str(item) for item in requests if item.code == 403] == []
+    assert used(requests) == site.lab.granted()
+
+
+async def be_late(site: Site, operator: Operator) -> None:
+    """Let somebody else edit the model right before the operator's next status write."""
+    assert operator.client is not None
+    write = operator.client.patch_status
+
+    async def late(*given: Any, **named: Any) -> Manifest:
+        operator.client.patch_status = write  # type: ignore[union-attr,method-assign]
+        edit = {"metadata": {"labels": {"edited": "by-hand"}}}
+        await site.client.patch_merge(MODELDEPLOYMENT, site.namespace, "iris", edit)
+        return await write(*given, **named)
+
+    operator.client.patch_status = late  # type: ignore[method-assign]
+
+
+async def names_become(site: Site, kind: Any, wanted: set[str]) -> None:
+    """Wait until these are the objects of a kind."""
+    found: set[str] = set()
+
+    async def look() -> bool:
+        nonlocal found
+        found = await site.names(kind)
+        return found == wanted
+
+    await site.eventually(look, lambda: f"{kind.plural} are {wanted}, not {found}")
