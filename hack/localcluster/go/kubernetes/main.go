@@ -26,11 +26,8 @@ import (
 	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
 	metricsserver "sigs.k8s.io/metrics-server/cmd/metrics-server/app"
 
-	_ "github.com/coredns/coredns/plugin/cache"
 	_ "github.com/coredns/coredns/plugin/errors"
-	_ "github.com/coredns/coredns/plugin/health"
 	_ "github.com/coredns/coredns/plugin/kubernetes"
-	_ "github.com/coredns/coredns/plugin/ready"
 	_ "k8s.io/component-base/logs/json/register"
 	_ "k8s.io/component-base/metrics/prometheus/clientgo"
 	_ "k8s.io/component-base/metrics/prometheus/restclient"
