@@ -124,8 +124,12 @@ def test_an_autoscaler_without_metrics_keeps_cpu_at_70_percent() -> None:
 
 
 def test_a_held_autoscaler_takes_no_pod_away_and_a_released_one_says_so() -> None:
-    assert autoscaler(hold=True)["behavior"] == {"scaleDown": {"selectPolicy": "Disabled"}}
-    assert autoscaler(hold=False)["behavior"] == {"scaleDown": {"selectPolicy": "Max"}}
+    assert autoscaler(hold=True)["behavior"]["scaleDown"] == {"selectPolicy": "Disabled"}
+    assert autoscaler(hold=False)["behavior"]["scaleDown"] == {"selectPolicy": "Max"}
+
+
+def test_the_cpu_of_a_start_is_not_taken_for_load() -> None:
+    assert autoscaler(hold=False)["behavior"]["scaleUp"] == {"stabilizationWindowSeconds": 30}
 
 
 # -- the route --

@@ -13,6 +13,10 @@ from ekiben.core.snapshot import Manifest, Model, Record
 
 DEFAULT_METRIC = ScalingMetric(cpu="70%")
 
+# A pod that has just started burns seconds of CPU on importing and on its first requests: that is no load.
+# Raising minReplicas is not held back by it.
+SCALE_UP_WINDOW = 30
+
 _PERCENT = re.compile(r"^([0-9]{1,6})(?:\.[0-9]+)?%$")
 
 
@@ -38,7 +42,10 @@ def build_autoscaler(
             "maxReplicas": max_replicas,
             "metrics": [target for metric in metrics for target in _targets(metric)],
             # Always written: a field that is only left out again would keep what it held.
-            "behavior": {"scaleDown": {"selectPolicy": "Disabled" if hold else "Max"}},
+            "behavior": {
+                "scaleUp": {"stabilizationWindowSeconds": SCALE_UP_WINDOW},
+                "scaleDown": {"selectPolicy": "Disabled" if hold else "Max"},
+            },
         },
     }
 
