@@ -187,3 +187,40 @@ async def test_many_requests_share_few_connections(server: ListWatchServer, clie
     await asyncio.gather(*(client.list(SERVICE) for _ in range(200)))
     assert len(server.lists) == 200
     assert len(server.peers) <= 32
+
+
+async def test_a_flood_of_events_leaves_room_for_others(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Flood:
+        """An answer whose chunks are all there, so that reading them never waits."""
+
+        status = 200
+        connection = None
+
+        def __init__(self) -> None:
+            self.response = self.content = self
+
+        async def iter_any(self) -> AsyncIterator[bytes]:
+            for _ in range(100):
+                yield b'{"type": "BOOKMARK", "object": {}}\n' * 10
+
+        def close(self) -> None:
+            """Nothing is open."""
+
+    async def flood(*_: object, **__: object) -> Flood:
+        return Flood()
+
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(client._api, "call_api", flood)
+    others = asyncio.create_task(other())
+    assert len([event async for event in client.watch(SERVICE, None, "1")]) == 1000
+    others.cancel()
+    assert turns >= 100

@@ -163,6 +163,7 @@ def test_a_leader_that_is_cut_off_ends_before_the_next_may_begin(fault: str) -> 
         assert [what for _, what in stage.log] == ["a begins", "a ends", "b begins"]
         (ended, _), (began, _) = stage.log[1:]
         assert ended < began
+        assert ended <= 101 + TIMING.renew + 2.0 + 0.1
         assert stage.forced == []
         if fault != "answer lost":
             assert began <= 101 + TIMING.retry + TIMING.duration + TIMING.retry

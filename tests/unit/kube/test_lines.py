@@ -51,3 +51,10 @@ def test_an_error_event_is_raised_as_what_it_says() -> None:
         parse_event(json.dumps({"type": "ERROR", "object": status}).encode())
     assert caught.value.is_gone
     assert caught.value.reason == "Expired"
+
+
+@pytest.mark.parametrize("line", [b"[" * 200_000, b'{"type": "ADDED"}', b"{", b"7"])
+def test_what_is_no_event_is_garbled(line: bytes) -> None:
+    with pytest.raises(ApiError) as caught:
+        parse_event(line)
+    assert caught.value.reason == "Garbled"

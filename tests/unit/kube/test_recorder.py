@@ -128,6 +128,13 @@ async def test_a_count_that_was_limited_goes_out_with_the_next_repeat(
     assert events.counts() == [("again", 21)]
 
 
+async def test_an_event_that_has_expired_is_written_anew(recorder: Recorder, events: Events) -> None:
+    await say(recorder, "again")
+    events.stored.clear()
+    await say(recorder, "again")
+    assert events.counts() == [("again", 2)]
+
+
 async def test_an_event_that_failed_is_written_with_the_next_repeat(
     recorder: Recorder, events: Events
 ) -> None:
