@@ -1,0 +1,85 @@
+"""What is measured, in which unit, and what each figure must reach."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+class BenchError(RuntimeError):
+    """A figure could not be measured; the message says why."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of the table. The limit is on the ratio to the floor where `by_ratio`, else on the value."""
+
+    row: str
+    title: str
+    unit: str
+    limit: float
+    by_ratio: bool = False
+    at_least: bool = False
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one figure came to; without a value, `problem` says why it was not measured."""
+
+    figure: Figure
+    value: float | None = None
+    floor: float | None = None
+    details: tuple[str, ...] = field(default=())
+    problem: str = ""
+    limit: float | None = None
+
+    @property
+    def ratio(self) -> float | None:
+        """Return how many times its floor the value is."""
+        return self.value / self.floor if self.value is not None and self.floor else None
+
+    @property
+    def bound(self) -> float:
+        """Return the limit: the figure's own, unless a part of it was measured too."""
+        return self.figure.limit if self.limit is None else self.limit
+
+    @property
+    def ok(self) -> bool | None:
+        """Tell whether the limit is kept; None for what was not measured."""
+        judged = self.ratio if self.figure.by_ratio else self.value
+        if judged is None:
+            return None
+        return judged >= self.bound if self.figure.at_least else judged <= self.bound
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the row that is stored."""
+        return {
+            "row": self.figure.row,
+            "figure": self.figure.title,
+            "value": self.value,
+            "unit": self.figure.unit,
+            "floor": self.floor,
+            "ratio": self.ratio,
+            "limit": self.bound,
+            "limit_is_on": "ratio" if self.figure.by_ratio else "value",
+            "limit_is_a": "minimum" if self.figure.at_least else "maximum",
+            "ok": self.ok,
+            "problem": self.problem,
+            "details": list(self.details),
+        }
+
+
+INTERVAL = 2.0
+
+SERVE = Figure("serve", "kubectl apply -> first 200 through the gateway", "s", 1.15, by_ratio=True)
+CANARY = Figure("canary", "new revision applied -> first answer from the canary", "s", 1.25, by_ratio=True)
+ROUTE = Figure("rollback", "canary turned bad -> weight 0 on the route, slowest", "s", INTERVAL + 1)
+GATEWAY = Figure("rollback", "canary turned bad -> no more requests given to it, slowest", "s", INTERVAL + 1)
+LOST = Figure("lost", "requests lost over rollouts, promotions, aborts, rollbacks", "requests", 0)
+SENT = Figure("lost", "requests sent meanwhile", "requests", 100_000, at_least=True)
+NEAR = Figure("lost", "share of them within 10 s of a change", "%", 90, at_least=True)
+CONTROL = Figure("lost", "negative control: lost without a preStop", "requests", 1, at_least=True)
+STEADY = Figure("steady", "API writes and non-watch reads in 60 s of steady state", "requests", 0)
+MEMORY = Figure("footprint", "operator memory, one object", "MiB", 130)
+CHILDREN = Figure("footprint", "apply -> children created, p95", "ms", 150)
+FIGURES = (SERVE, CANARY, ROUTE, GATEWAY, LOST, SENT, NEAR, CONTROL, STEADY, MEMORY, CHILDREN)
