@@ -39,7 +39,7 @@ class Buildah:
         """Install what is missing and make the base image, once per machine."""
         ensure_packages()
         self.folder.mkdir(parents=True, exist_ok=True)
-        if not answers(["buildah", "inspect", "--type", "image", self._base_marker], self._environment()):
+        if not answers(["buildah", "inspect", "--type", "image", self._base_marker], self.storage_env()):
             with step(f"making {BASE_IMAGE} from Debian packages, once per machine"):
                 self._make_base()
 
@@ -71,7 +71,7 @@ class Buildah:
             mounts.append(f"{self.folder / 'packages'}:/root/.cache:rw")
             settings = Path(name) / "containers.conf"
             settings.write_text(f"[containers]\nvolumes = {json.dumps(mounts)}\n")
-            yield self._environment() | {"CONTAINERS_CONF": str(settings)}
+            yield self.storage_env() | {"CONTAINERS_CONF": str(settings)}
 
     def bentoml_options(self) -> list[str]:
         """Return the options for `bentoml containerize`; it must not ask a registry for the base image."""
@@ -90,25 +90,31 @@ class Buildah:
                 # Level 1: a third less time for a tenth more bytes, which only go to this machine's cluster.
                 level = ["--compression-format", "gzip", "--compression-level", "1"]
                 argv = ["buildah", "push", "--quiet", *level, image, f"oci:{layout}:{image}"]
-                run(f"saving {image}", argv, self.folder / "save.log", self._environment(), self.folder)
+                run(f"saving {image}", argv, self.folder / "save.log", self.storage_env(), self.folder)
             digests = write_archive(Path(layout), out)
         # Layers of builds that have lost their name to a newer one; steps of named images stay.
         argv = ["buildah", "rmi", "--prune"]
-        run("removing old layers", argv, self.folder / "save.log", self._environment(), self.folder)
+        run("removing old layers", argv, self.folder / "save.log", self.storage_env(), self.folder)
         return digests
 
     def clean(self, images: Sequence[str]) -> None:
         """Remove everything that this backend keeps, the given images and all their layers."""
         for argv in (["buildah", "rm", "--all"], ["buildah", "rmi", "--all", "--force"]):
-            if not answers(argv, self._environment()):
+            if not answers(argv, self.storage_env()):
                 raise ImageError(f"`{' '.join(argv)}` failed: is a build still running?")
         if str(self.folder) in Path("/proc/self/mountinfo").read_text():
             raise ImageError(f"something is still mounted under {self.folder}: unmount it first.")
         shutil.rmtree(self.folder)
+        shutil.rmtree(self._runroot, ignore_errors=True)
 
     def log(self, image: str) -> Path:
         """Return where the output of building an image goes."""
         return self.folder / f"{image.rpartition('/')[2].replace(':', '-')}.log"
+
+    @property
+    def _runroot(self) -> Path:
+        """The record of mounts, on a file system that a reboot empties as it empties the mounts."""
+        return Path(f"/run/ekiben-images-{hashlib.sha256(str(self.folder).encode()).hexdigest()[:8]}")
 
     @property
     def _base_marker(self) -> str:
@@ -124,19 +130,17 @@ class Buildah:
             make_base(made, log)
             (made / SOURCES).rename(self._sources)
             argv = ["buildah", "build", "--tag", f"docker.io/library/{BASE_IMAGE}", made]
-            run(f"importing {BASE_IMAGE}", argv, log, self._environment(), made)
+            run(f"importing {BASE_IMAGE}", argv, log, self.storage_env(), made)
             # Last: it says that all of the above is there.
             argv = ["buildah", "tag", f"docker.io/library/{BASE_IMAGE}", self._base_marker]
-            run("naming the base image", argv, log, self._environment(), made)
+            run("naming the base image", argv, log, self.storage_env(), made)
 
-    def _environment(self) -> dict[str, str]:
+    def storage_env(self) -> dict[str, str]:
         """Return the environment for a buildah that uses our storage."""
-        identity = hashlib.sha256(str(self.folder).encode()).hexdigest()[:8]
         storage = {
             "driver": self._driver(),
             "graphroot": str(self.folder / "storage"),
-            # On a file system that a reboot empties, as its record of mounts must be.
-            "runroot": f"/run/ekiben-images-{identity}",
+            "runroot": str(self._runroot),
         }
         settings = self.folder / "storage.conf"
         settings.write_text("[storage]\n" + "".join(f"{k} = {json.dumps(v)}\n" for k, v in storage.items()))

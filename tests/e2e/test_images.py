@@ -22,7 +22,9 @@ import pytest
 from e2e.rootfs import Image, overlay_works, unpack
 from images.backend import choose_backend
 from images.build import iris_archive, operator_archive
+from images.buildah import Buildah
 from images.cli import OUT
+from images.command import run
 from images.names import iris_image, iris_versions, operator_image
 from registry_lines import INDEX_LINE, machine_paths, pattern, registry_hosts
 
@@ -234,15 +236,15 @@ def test_a_release_runs_as_bentoml_runs_it(images: dict[str, Image]) -> None:
 
 
 def test_building_again_from_the_same_files_gives_the_same_bytes(archives: Archives, tmp_path: Path) -> None:
-    backend, name = choose_backend(), "ekiben.local/test-again:1"
-    for number, run in enumerate(("first", "second")):
-        context = tmp_path / run
+    backend, image = choose_backend(), "ekiben.local/test-again:1"
+    for number, name in enumerate(("first", "second")):
+        context = tmp_path / name
         context.mkdir()
         (context / "Dockerfile").write_text("FROM python:3.11-slim\nCOPY a /a\nRUN date > /built\n")
         (context / "a").write_text("content")
         os.utime(context / "a", (number, number))
-        backend.build(context, context / "Dockerfile", name)
-        backend.save([name], tmp_path / f"{run}.tar")
+        backend.build(context, context / "Dockerfile", image)
+        backend.save([image], tmp_path / f"{name}.tar")
     assert (tmp_path / "first.tar").read_bytes() == (tmp_path / "second.tar").read_bytes()
 
 
@@ -293,3 +295,17 @@ def what_it_says(name: Path, data: bytes, hosts: re.Pattern[bytes], paths: list[
     if PACKAGED.match(name.as_posix()):
         return ""
     return "a registry" if hosts.search(data) or INDEX_LINE.search(data) else ""
+
+
+def test_cleaning_leaves_nothing_behind(archives: Archives, tmp_path: Path) -> None:
+    backend = Buildah(tmp_path / "cache")
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "context").mkdir()
+    (tmp_path / "context/Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
+    argv = ["buildah", "build", "--tag", "ekiben.local/gone:1", tmp_path / "context"]
+    run("building", argv, tmp_path / "log", backend.storage_env(), tmp_path)
+    before = set(Path("/run").glob("ekiben-images-*"))
+    backend.clean([])
+    assert len(before - set(Path("/run").glob("ekiben-images-*"))) == 1
+    assert not (tmp_path / "cache").exists()
+    assert str(tmp_path) not in Path("/proc/self/mountinfo").read_text()
