@@ -14,7 +14,7 @@ from rig.site import SiteError
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--namespace", default="demo", show_default=True, help="Namespace of the model.")
-@click.option("--rate", default=40.0, show_default=True, help="Requests per second through the gateway.")
+@click.option("--rate", default=20.0, show_default=True, help="Requests per second through the gateway.")
 def main(namespace: str, rate: float) -> None:
     """Show the whole story on this machine's own cluster; exit 0 only if all of it was seen."""
     try:

@@ -21,7 +21,7 @@ from rig.traffic import Traffic, traffic
 MODEL = "iris"
 EXAMPLE = ROOT / "examples" / "iris.yaml"
 # Requests per second for each pod: more than 80% of the CPU that one asks for, on any machine we know.
-BURST = 80.0
+BURST = 50.0
 
 
 class DemoFailedError(RuntimeError):
