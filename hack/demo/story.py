@@ -22,6 +22,7 @@ MODEL = "iris"
 EXAMPLE = ROOT / "examples" / "iris.yaml"
 # Requests per second for each pod: more than 80% of the CPU that one asks for, on any machine we know.
 BURST = 50.0
+SETTLE_SECONDS = 3.0
 
 
 class DemoFailedError(RuntimeError):
@@ -116,6 +117,8 @@ async def _serve(story: Story) -> None:
 async def _promote(story: Story, seen: Traffic) -> None:
     await story.apply("2.0.0")
     await story.follow(lambda m: is_settled(m, "Promoted"), 180)
+    # The gateway learns of the Service's new pods a moment after the route; until then old ones may answer.
+    await asyncio.sleep(SETTLE_SECONDS)
     since = time.time()
     await seen.until(lambda now: len(now.since(since)) >= 50, 15)
     answered = seen.versions(since)
