@@ -75,12 +75,14 @@ async def _row(bench: Bench, row: str, measure: Callable[[Bench], Awaitable[list
     bench.say(f"measuring {row} in {OURS} and {HAND}")
     try:
         async with namespaces(bench):
-            return await measure(bench)
+            results = await measure(bench)
     except* TROUBLE as group:
         problem = "; ".join(f"{type(error).__name__}: {error}" for error in _flat(group))
         bench.say(f"{row} failed: {problem}")
-        return_value = _not_run(row, problem)
-    return return_value
+        results = _not_run(row, problem)
+    for result in results:
+        bench.say(f"{result.figure.title}: {result.value} {result.figure.unit}")
+    return results
 
 
 def _flat(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
