@@ -1,0 +1,1 @@
+"""A cluster on a virtual clock that plays the plans of `ekiben.core.reconcile.decide`."""

@@ -1,0 +1,184 @@
+"""The controllers that act on Ekiben's children: Deployments, autoscalers, Gateway."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ekiben.core.snapshot import Manifest, Ref
+from unit.sim.apiserver import ApiServer
+from unit.sim.clock import Clock
+from unit.sim.nodes import Nodes, SimPod
+from unit.sim.traffic import Traffic
+
+DEPLOYMENT_DELAY = 0.05
+GATEWAY_DELAY = 0.3
+ROUTE_STATUS_DELAY = 0.2
+AUTOSCALER_PERIOD = 15.0
+SCALE_DOWN_STABILIZATION = 300.0
+
+
+class DeploymentController:
+    """Keeps each Deployment's pods at its replicas, and its status at its pods."""
+
+    def __init__(self, clock: Clock, server: ApiServer, nodes: Nodes) -> None:
+        self.clock, self.server, self.nodes = clock, server, nodes
+        self._queued: set[Ref] = set()
+        server.watchers.append(self._enqueue)
+        nodes.watchers.append(lambda pod: self._enqueue(Ref("Deployment", pod.deployment)))
+
+    def _enqueue(self, ref: Ref) -> None:
+        if ref.kind == "Deployment" and ref not in self._queued:
+            self._queued.add(ref)
+            self.clock.after(DEPLOYMENT_DELAY, lambda: self._reconcile(ref))
+
+    def _reconcile(self, ref: Ref) -> None:
+        self._queued.discard(ref)
+        live = self.server.objects.get(ref)
+        pods = [pod for pod in self.nodes.pods.values() if pod.deployment == ref.name and not pod.deleting]
+        wanted = live["spec"]["replicas"] if live else 0
+        for _ in range(wanted - len(pods)):
+            assert live is not None
+            self.nodes.create(ref.name, live["spec"]["template"])
+        for pod in sorted(pods, key=_first_to_go)[: max(0, len(pods) - wanted)]:
+            self.nodes.delete(pod)
+        if live:
+            self._report(ref, live)
+
+    def _report(self, ref: Ref, live: Manifest) -> None:
+        pods = [pod for pod in self.nodes.pods.values() if pod.deployment == ref.name and not pod.deleting]
+        ready = sum(pod.ready for pod in pods)
+        status = {
+            "observedGeneration": live["metadata"]["generation"],
+            "replicas": len(pods),
+            "updatedReplicas": len(pods),
+            "readyReplicas": ready,
+            "availableReplicas": ready,
+            "unavailableReplicas": len(pods) - ready,
+        }
+        self.server.edit(ref, status=status)
+
+
+def _first_to_go(pod: SimPod) -> tuple[bool, float]:
+    """Order pods as a ReplicaSet gives them up: the unready first, then the youngest."""
+    return pod.ready, -pod.created
+
+
+class Autoscalers:
+    """Keeps each HPA's target within its bounds and at what its load asks for."""
+
+    def __init__(self, clock: Clock, server: ApiServer, traffic: Traffic) -> None:
+        self.clock, self.server, self.traffic = clock, server, traffic
+        self.requests_per_pod: float | None = None
+        self._wishes: dict[Ref, list[tuple[float, int]]] = {}
+        self._served: dict[str, float] = {}
+        self._synced = 0.0
+        clock.after(AUTOSCALER_PERIOD, self._sync)
+
+    def _sync(self) -> None:
+        rates = self._rates()
+        for ref, autoscaler in list(self.server.objects.items()):
+            if ref.kind == "HorizontalPodAutoscaler":
+                self._scale(ref, autoscaler, rates)
+        self.clock.after(AUTOSCALER_PERIOD, self._sync)
+
+    def _rates(self) -> dict[str, float]:
+        """Return each Deployment's requests per second since the last sync."""
+        elapsed = self.clock.now - self._synced
+        rates = {
+            name: (total - self._served.get(name, 0.0)) / elapsed
+            for name, total in self.traffic.served_by.items()
+        }
+        self._served, self._synced = dict(self.traffic.served_by), self.clock.now
+        return rates
+
+    def _scale(self, ref: Ref, autoscaler: Manifest, rates: dict[str, float]) -> None:
+        spec = autoscaler["spec"]
+        target = Ref("Deployment", spec["scaleTargetRef"]["name"])
+        deployment = self.server.objects.get(target)
+        if deployment is None or deployment["spec"]["replicas"] == 0:
+            return
+        current: int = deployment["spec"]["replicas"]
+        wished = self._stabilised(ref, spec, self._wished(rates.get(target.name, 0.0)))
+        if (
+            wished < current
+            and spec.get("behavior", {}).get("scaleDown", {}).get("selectPolicy") == "Disabled"
+        ):
+            wished = current
+        wished = max(spec["minReplicas"], min(spec["maxReplicas"], wished))
+        if wished != current:
+            self.server.scale(target.name, wished)
+        self.server.edit(ref, status={"currentReplicas": current, "desiredReplicas": wished})
+
+    def _wished(self, rate: float) -> int:
+        return math.ceil(rate / self.requests_per_pod - 0.1) if self.requests_per_pod else 1
+
+    def _stabilised(self, ref: Ref, spec: dict[str, Any], wish: int) -> int:
+        down = spec.get("behavior", {}).get("scaleDown", {})
+        window = down.get("stabilizationWindowSeconds", SCALE_DOWN_STABILIZATION)
+        since = self.clock.now - window
+        wishes = [(at, n) for at, n in self._wishes.get(ref, ()) if at >= since] + [(self.clock.now, wish)]
+        self._wishes[ref] = wishes
+        return max(n for _, n in wishes)
+
+
+class GatewayController:
+    """Takes routes into the data plane a moment after they were written, then says so in their status."""
+
+    def __init__(self, clock: Clock, server: ApiServer, traffic: Traffic) -> None:
+        self.clock, self.server, self.traffic = clock, server, traffic
+        self.present = True
+        self.accepts = True
+        self._queued: set[Ref] = set()
+        server.watchers.append(self._enqueue)
+
+    def appear(self) -> None:
+        """Let the Gateway come into being."""
+        self.present = True
+        for ref in self.server.objects:
+            self._enqueue(ref)
+
+    def _enqueue(self, ref: Ref) -> None:
+        if ref.kind == "HTTPRoute" and self.present and ref not in self._queued:
+            self._queued.add(ref)
+            self.clock.after(GATEWAY_DELAY, lambda: self._program(ref))
+
+    def _program(self, ref: Ref) -> None:
+        self._queued.discard(ref)
+        live = self.server.objects.get(ref)
+        if live is None:
+            self.traffic.weights = None
+            return
+        weights = {item["name"]: item["weight"] for item in live["spec"]["rules"][0]["backendRefs"]}
+        if self.accepts and weights != self.traffic.weights:
+            self.traffic.set_weights(weights)
+        generation = live["metadata"]["generation"]
+        self.clock.after(ROUTE_STATUS_DELAY, lambda: self._report(ref, generation))
+
+    def _report(self, ref: Ref, generation: int) -> None:
+        live = self.server.objects.get(ref)
+        if live is None:
+            return
+        accepted = {
+            "type": "Accepted",
+            "status": "True" if self.accepts else "False",
+            "reason": "Accepted" if self.accepts else "NotAllowedByListeners",
+            "message": "" if self.accepts else "no listener allows this namespace",
+            "observedGeneration": generation,
+        }
+        resolved = {
+            "type": "ResolvedRefs",
+            "status": "True",
+            "reason": "ResolvedRefs",
+            "message": "",
+            "observedGeneration": generation,
+        }
+        parents = [
+            {
+                "parentRef": parent,
+                "controllerName": "example.com/gateway",
+                "conditions": [accepted, resolved],
+            }
+            for parent in live["spec"]["parentRefs"]
+        ]
+        self.server.edit(ref, status={"parents": parents})

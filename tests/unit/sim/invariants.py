@@ -1,0 +1,227 @@
+"""What must hold at every instant of every run, whatever the order of things.
+
+Each rule is one function, numbered as in the failures that it reports.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from ekiben.api.status import RolloutStatus, Stage, Status
+from ekiben.core import names
+from ekiben.core.snapshot import Manifest, Ref, Snapshot
+from unit.sim.apiserver import Write, ref_of
+from unit.sim.budget import Budget
+from unit.sim.operator import Pass
+from unit.sim.world import MODEL, World
+
+ROUTE = Ref("HTTPRoute", names.route(MODEL))
+STABLE_SERVICE = Ref("Service", names.stable_service(MODEL))
+EVERYTHING = frozenset({Stage.TAKING_ALL, Stage.REPOINTING})
+
+# Where a rollout may go in one pass; staying is always allowed. None is: no rollout in flight.
+EDGES: Mapping[Stage | None, frozenset[Stage | None]] = {
+    None: frozenset({Stage.PREPARING}),
+    Stage.PREPARING: frozenset({Stage.SHIFTING, Stage.PAUSED, Stage.ENLARGING, Stage.ABORTING, None}),
+    Stage.SHIFTING: frozenset({Stage.PREPARING, Stage.HOLDING, Stage.ENLARGING, Stage.ABORTING}),
+    Stage.HOLDING: frozenset(
+        {Stage.PREPARING, Stage.SHIFTING, Stage.PAUSED, Stage.ENLARGING, Stage.ABORTING}
+    ),
+    Stage.PAUSED: frozenset({Stage.PREPARING, Stage.SHIFTING, Stage.ENLARGING, Stage.ABORTING}),
+    Stage.ENLARGING: frozenset({Stage.TAKING_ALL, Stage.REPOINTING, Stage.ABORTING}),
+    Stage.TAKING_ALL: frozenset({Stage.REPOINTING, Stage.ABORTING}),
+    Stage.REPOINTING: frozenset({Stage.RETURNING, None}),
+    Stage.RETURNING: frozenset({None}),
+    Stage.ABORTING: frozenset({None}),
+}
+
+
+class Invariants:
+    """Watches a world; `violations` is empty at the end of a good run."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.violations: list[str] = []
+        self.budget = Budget()
+        self._overdue = False
+        self._numbers: list[int] = []
+        self._sizes: dict[str, int] = {}
+        world.operator.on_decided = self._decided
+        world.operator.on_write = self._written
+        world.server.watchers.append(self._changed)
+
+    def _note(self, problems: Iterator[str]) -> None:
+        self.violations += [f"+{self.world.clock.now:.2f}s {problem}" for problem in problems]
+
+    def _decided(self, done: Pass) -> None:
+        self._note(self._weight_taken_back(done))
+        self._note(at_most_one_step(done))
+        self._note(self._numbers_grow(done))
+        self._note(intents_without_replicas(done))
+        self._note(nothing_stolen(done))
+
+    def _written(self, done: Pass, write: Write, manifest: Manifest | None) -> None:
+        self._note(self.budget.written(done, write))
+        if manifest is not None:
+            self._note(written_ahead(done, manifest))
+        if write.ref == ROUTE and manifest is not None:
+            self._note(raised_within_capacity(done, manifest))
+        if write.verb == "scale":
+            self._note(stable_not_shrunk(done, write.ref))
+
+    def _changed(self, ref: Ref) -> None:
+        """I4: while a canary carries traffic, nobody shrinks stable, its autoscaler included."""
+        live = self.world.server.objects.get(ref)
+        if ref.kind != "Deployment" or live is None:
+            return
+        before, now = self._sizes.get(ref.name), live["spec"]["replicas"]
+        self._sizes[ref.name] = now
+        status = self.world.status
+        rollout = in_flight(status)
+        if before is None or rollout is None or rollout.stage is Stage.PREPARING or status.stable is None:
+            return
+        if now < before and ref.name == names.revision_child(MODEL, status.stable.revision):
+            self._note(iter([f"I4: stable shrank from {before} to {now} in {rollout.stage}"]))
+
+    def _weight_taken_back(self, done: Pass) -> Iterator[str]:
+        """I2: a canary whose pods are gone loses its weight, at the latest right behind a transition."""
+        found = list(no_weight_without_pods(done))
+        if found and (self._overdue or done.plan.requeue_after != 0.0):
+            yield from found
+        self._overdue = bool(found)
+
+    def _numbers_grow(self, done: Pass) -> Iterator[str]:
+        """I6: the number of a rollout is never used twice and only grows."""
+        rollout = done.plan.status.rollout if done.plan.status else None
+        if rollout is None:
+            return
+        number = int(rollout.id.rpartition(".")[2])
+        if self._numbers and number < self._numbers[-1]:
+            yield f"I6: rollout {rollout.id} after number {self._numbers[-1]}"
+        if not self._numbers or number > self._numbers[-1]:
+            self._numbers.append(number)
+
+
+def in_flight(status: Status) -> RolloutStatus | None:
+    """Return the rollout in flight."""
+    rollout = status.rollout
+    return rollout if rollout is not None and rollout.stage is not Stage.OVER else None
+
+
+def weights_by_revision(route: Manifest, services: Mapping[Ref, Manifest]) -> dict[str, int]:
+    """Return the percent that each revision gets: the route's weights through the Services' selectors."""
+    result: dict[str, int] = {}
+    for backend in route["spec"]["rules"][0]["backendRefs"]:
+        service = services.get(Ref("Service", backend["name"]))
+        revision = service["spec"]["selector"].get(names.REVISION, "") if service else ""
+        result[revision] = result.get(revision, 0) + backend["weight"]
+    return result
+
+
+def ready_pods(snapshot: Snapshot, revision: str) -> int:
+    """Count a revision's pods that can serve, as the decision saw them."""
+    return sum(pod.ready and not pod.deleting for pod in snapshot.pods if pod.revision == revision)
+
+
+def raised_within_capacity(done: Pass, manifest: Manifest) -> Iterator[str]:
+    """I1: a weight is written upward only as far as ready pods can carry it."""
+    snapshot = done.snapshot
+    stable, before = snapshot.status.stable, snapshot.live.get(ROUTE)
+    if stable is None or before is None:
+        return
+    deployment = snapshot.live.get(Ref("Deployment", names.revision_child(MODEL, stable.revision)))
+    size = deployment["spec"]["replicas"] if deployment else 1
+    old, new = weights_by_revision(before, snapshot.live), weights_by_revision(manifest, snapshot.live)
+    for revision, weight in new.items():
+        capacity = 100 * ready_pods(snapshot, revision) // max(size, 1)
+        if revision != stable.revision and weight > max(old.get(revision, 0), min(capacity, 100)):
+            yield f"I1: {weight}% written for {revision}, whose ready pods can carry {capacity}% of {size}"
+
+
+def no_weight_without_pods(done: Pass) -> Iterator[str]:
+    """Say which canary would keep its weight without pods."""
+    snapshot = done.snapshot
+    stable, live = snapshot.status.stable, snapshot.live.get(ROUTE)
+    if stable is None or live is None or not ready_pods(snapshot, stable.revision):
+        return
+    written = next((item for item in done.plan.applies if ref_of(item) == ROUTE), live)
+    for revision, weight in weights_by_revision(written, snapshot.live).items():
+        if revision not in ("", stable.revision) and weight and not ready_pods(snapshot, revision):
+            yield f"I2: {revision} keeps {weight}% without a ready pod"
+
+
+def at_most_one_step(done: Pass) -> Iterator[str]:
+    """I3: one pass makes at most one transition, and only one that the theory knows."""
+    if done.plan.status is None or not done.snapshot.status.conditions:
+        return
+    before, after = in_flight(done.snapshot.status), in_flight(done.plan.status)
+    stages = (before.stage if before else None, after.stage if after else None)
+    if stages[0] is not stages[1] and stages[1] not in EDGES[stages[0]]:
+        yield f"I3: from {stages[0]} to {stages[1]} in one pass"
+    if (
+        before
+        and after
+        and before.id == after.id
+        and after.step > before.step + 1
+        and before.plan == after.plan
+    ):
+        yield f"I3: from step {before.step} to step {after.step} in one pass"
+
+
+def stable_not_shrunk(done: Pass, ref: Ref) -> Iterator[str]:
+    """I4: the operator never scales stable down while a rollout is in flight."""
+    status, live = done.snapshot.status, done.snapshot.live.get(ref)
+    stable = status.stable
+    if in_flight(status) is None or stable is None or live is None:
+        return
+    asked = next(item.replicas for item in done.plan.scales if item.deployment == ref.name)
+    if ref.name == names.revision_child(MODEL, stable.revision) and asked < live["spec"]["replicas"]:
+        yield f"I4: stable scaled from {live['spec']['replicas']} to {asked} in {in_flight(status)}"
+
+
+def intents_without_replicas(done: Pass) -> Iterator[str]:
+    """I8: an apply never carries a Deployment's replicas."""
+    for manifest in done.plan.applies:
+        if manifest["kind"] == "Deployment" and "replicas" in manifest["spec"]:
+            yield f"I8: replicas in the intent of {manifest['metadata']['name']}"
+
+
+def nothing_stolen(done: Pass) -> Iterator[str]:
+    """I11: what is not ours is neither written nor deleted, and our Deployments keep their pod template."""
+    asked = {ref_of(item) for item in done.plan.applies} | {item.ref for item in done.plan.deletes}
+    for ref in asked & done.snapshot.foreign:
+        yield f"I11: {ref.kind} {ref.name} is not ours"
+
+
+def written_ahead(done: Pass, manifest: Manifest) -> Iterator[str]:
+    """I9: what a write brings about stood in the status that the decision was made from."""
+    status, ref = done.snapshot.status, ref_of(manifest)
+    rollout = in_flight(status)
+    known = {item.revision for item in status.retiring}
+    known |= {status.stable.revision} if status.stable else set()
+    known |= {rollout.revision} if rollout else set()
+    if ref.kind == "Deployment" and ref not in done.snapshot.live:
+        revision = ref.name.removeprefix(f"{MODEL}-")
+        if revision not in known:
+            yield f"I9: {ref.name} is created before the status names its revision"
+    if ref == STABLE_SERVICE:
+        revision = manifest["spec"]["selector"].get(names.REVISION)
+        if status.stable and revision not in (None, status.stable.revision):
+            yield f"I9: the stable Service selects {revision} before the status says so"
+    if ref == ROUTE:
+        weight = next(
+            item["weight"]
+            for item in manifest["spec"]["rules"][0]["backendRefs"]
+            if item["name"] == names.canary_service(MODEL)
+        )
+        if weight > _allowed_weight(rollout):
+            yield f"I9: {weight}% is written before the status says so"
+
+
+def _allowed_weight(rollout: RolloutStatus | None) -> int:
+    if rollout is None:
+        return 0
+    if rollout.stage in EVERYTHING:
+        return 100
+    steps = rollout.plan.steps[: rollout.step] if rollout.plan else ()
+    return max((step.weight or 0 for step in steps), default=0)

@@ -1,0 +1,99 @@
+"""What the operator's watches have brought it, and what it remembers of its own writes."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from ekiben.core.names import MANAGED_BY, MANAGER
+from ekiben.core.snapshot import Applied, Manifest, Observation, Ref, Snapshot
+from ekiben.observe import CHILD_KINDS, Remembered, Seen, build_snapshot, fixed_refs
+from unit.sim.apiserver import ApiServer
+from unit.sim.nodes import Nodes
+
+GATEWAY = ("infra", "models")
+GATEWAY_CLASS = "sim"
+
+
+class Cluster:
+    """What is neither the model's nor its pods': the Gateway, and how fresh our watches are."""
+
+    def __init__(self) -> None:
+        self.gateway_api = True
+        self.gateway = True
+        self.watches_fresh = True
+
+    def gateways(self) -> dict[tuple[str, str], Manifest]:
+        """Return the Gateways that exist."""
+        spec, programmed = {"gatewayClassName": GATEWAY_CLASS}, {"type": "Programmed", "status": "True"}
+        return {GATEWAY: {"spec": spec, "status": {"conditions": [programmed]}}} if self.gateway else {}
+
+
+class Cache:
+    """Children, pods and model as the watches brought them: late, never older than our own writes."""
+
+    def __init__(self, server: ApiServer, nodes: Nodes, cluster: Cluster) -> None:
+        self.server, self.nodes, self.cluster = server, nodes, cluster
+        self.objects: dict[Ref, Manifest] = dict(server.objects)
+        self.ledger: dict[Ref, Applied] = {}
+        self.rejections: dict[Ref, str] = {}
+        self.refused: dict[Ref, tuple[str, float]] = {}
+        self.taken: set[Ref] = set()
+        self.scaled: dict[str, int] = {}
+        self.model: Manifest = server.model
+        self.pods: dict[str, Manifest] = {pod.uid: pod.raw() for pod in nodes.pods.values()}
+
+    def bring(self, ref: Ref, manifest: Manifest | None) -> bool:
+        """Take over one object as a watch or an answer shows it; False when that is nothing new."""
+        known = self.objects.get(ref)
+        if manifest is None:
+            live = self.server.objects.get(ref)
+            # The name may have gone to a new object, which this news is not about.
+            if known is not None and live is not None and live["metadata"]["uid"] == known["metadata"]["uid"]:
+                return False
+            return self.objects.pop(ref, None) is not None
+        if known is not None and version_of(manifest) <= version_of(known):
+            return False
+        self.objects[ref] = manifest
+        return True
+
+    def bring_model(self, model: Manifest) -> bool:
+        """Take over the model as a watch or an answer shows it; False when that is nothing new."""
+        if version_of(model) <= version_of(self.model):
+            return False
+        self.model = model
+        return True
+
+    def bring_pod(self, uid: str, raw: Manifest | None) -> bool:
+        """Take over one pod as a watch shows it; False when that is nothing new."""
+        if raw is None:
+            return self.pods.pop(uid, None) is not None
+        if raw == self.pods.get(uid):
+            return False
+        self.pods[uid] = raw
+        return True
+
+    def snapshot(self, observation: Observation | None, now: datetime) -> Snapshot:
+        """Make of all this what one decision may see, with the operator's own code."""
+        fixed = fixed_refs(self.model["metadata"]["name"])
+        children = [
+            manifest
+            for ref, manifest in self.objects.items()
+            if (ref.kind in CHILD_KINDS and manifest["metadata"].get("labels", {}).get(MANAGED_BY) == MANAGER)
+            or (ref.kind == "HTTPRoute" and ref in fixed)
+        ]
+        seen = Seen(
+            model=self.model,
+            children=tuple(children),
+            pods=tuple(self.pods.values()),
+            gateways=self.cluster.gateways(),
+            gateway_classes={GATEWAY_CLASS: {}},
+            gateway_api=self.cluster.gateway_api,
+            watches_fresh=self.cluster.watches_fresh,
+        )
+        remembered = Remembered(observation, self.ledger, self.rejections, frozenset(self.taken))
+        return build_snapshot(seen, remembered, now)
+
+
+def version_of(manifest: Manifest) -> int:
+    """Return an object's resource version as a number."""
+    return int(manifest["metadata"]["resourceVersion"])

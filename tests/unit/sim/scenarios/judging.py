@@ -1,0 +1,192 @@
+"""How canaries are judged: by their requests, their pods, and what happens without data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ekiben.api.status import Stage
+from unit.sim.scenario import STEPS, canary_spec, expect, scenario, serve
+from unit.sim.world import World, service_spec
+
+SLOW = {"checks": [{"metric": "slow-requests", "over": "300ms", "max": "5%"}]}
+ROLLED_BACK = {"stable": "v1", "outcome": "RolledBack", "weights": "100/0", "services": ("v1", "v1")}
+
+
+def few_samples(on_no_data: str) -> dict[str, Any]:
+    """Return a spec whose samples will not come, with a short wait for them."""
+    return canary_spec(analysis={"minSamples": 1000000, "maxWait": "1m", "onNoData": on_no_data})
+
+
+def expect_rolled_back(world: World, reason: str) -> None:
+    """Assert that v2 was rolled back for a reason, and that everybody is told."""
+    expect(world, **ROLLED_BACK, failed=[("v2", reason)])
+    assert world.condition("Ready") == "True/Serving"
+    assert world.condition("RolledOut") == "False/RolledBack"
+    assert world.condition("Stalled") == "True/RolledBack"
+    assert world.condition("Settled") == "True/RolledBack"
+
+
+@scenario()
+def bad_error_rate_rolled_back(world: World) -> None:
+    """A canary whose requests fail is rolled back; stable serves on."""
+    serve(world)
+    world.behave("v2", errors=0.2)
+    world.release("v2")
+    world.until_settled(within=300)
+    expect_rolled_back(world, "AnalysisFailed")
+    world.until(lambda: world.replicas("v2") == 0, within=60)
+
+
+@scenario(service_spec(rollout={"canary": {"steps": [{"weight": 20, "hold": "20s"}]}}))
+def bad_error_rate_rolled_back_by_replica_ratio(world: World) -> None:
+    """Without a Gateway one write of the Service's selector takes a bad canary out."""
+    serve(world)
+    world.behave("v2", errors=0.2)
+    world.release("v2")
+    world.until_settled(within=300)
+    expect(world, stable="v1", outcome="RolledBack", services=("v1", "v1"), failed=[("v2", "AnalysisFailed")])
+
+
+@scenario(canary_spec(analysis=SLOW))
+def slow_canary_rolled_back(world: World) -> None:
+    """A canary whose requests take too long is rolled back."""
+    serve(world)
+    world.behave("v2", slow=0.3, slow_takes=1.0)
+    world.release("v2")
+    world.until_settled(within=300)
+    expect_rolled_back(world, "AnalysisFailed")
+
+
+@scenario()
+def canary_turns_bad_in_the_second_step(world: World) -> None:
+    """What passed once is judged again in each step."""
+    serve(world)
+    world.release("v2")
+    world.until_stage(Stage.HOLDING, 2)
+    world.behave("v2", errors=0.5)
+    world.until_settled(within=300)
+    expect_rolled_back(world, "AnalysisFailed")
+
+
+@scenario()
+def crash_loop_rolled_back(world: World) -> None:
+    """A canary that crashes again and again never gets a request."""
+    serve(world)
+    world.behave("v2", crash_loop=True)
+    world.release("v2")
+    world.until_settled(within=600)
+    expect_rolled_back(world, "CrashLoop")
+
+
+@scenario(canary_spec(rollout={"canary": {"steps": STEPS}, "progressDeadline": "2m"}))
+def never_ready_by_the_deadline(world: World) -> None:
+    """A canary that started and is not ready within progressDeadline is rolled back."""
+    serve(world)
+    world.behave("v2", never_ready=True)
+    world.release("v2")
+    world.until_settled(within=300)
+    expect_rolled_back(world, "NeverReady")
+
+
+@scenario(loses=True)
+def restart_under_traffic_rolled_back(world: World) -> None:
+    """A canary whose container restarts while it carries traffic is rolled back."""
+    serve(world)
+    world.release("v2")
+    world.until_stage(Stage.HOLDING, 1)
+    world.run(5)
+    world.restart_pods("v2")
+    world.until_settled(within=300)
+    expect(world, **ROLLED_BACK)
+
+
+@scenario(loses=True)
+def readiness_lost_rolled_back(world: World) -> None:
+    """A canary that was ready and is not any more is rolled back, its weight taken away in the same pass."""
+    serve(world)
+    world.release("v2")
+    world.until_stage(Stage.HOLDING, 1)
+    world.run(5)
+    world.lose_readiness("v2")
+    world.until_settled(within=300)
+    expect_rolled_back(world, "ReadinessLost")
+
+
+@scenario(few_samples("pause"))
+def no_data_pauses(world: World) -> None:
+    """Too few requests within maxWait: the rollout pauses, and resume goes on."""
+    serve(world)
+    world.release("v2")
+    world.until_stage(Stage.PAUSED)
+    world.run(300)
+    assert world.condition("Reconciling") == "True/NoData"
+    world.edit("analysis.minSamples", 10)
+    world.resume()
+    world.until_settled()
+    expect(world, stable="v2", outcome="Promoted")
+
+
+@scenario(few_samples("pass"))
+def no_data_passes(world: World) -> None:
+    """With onNoData pass the rollout goes on when maxWait is over."""
+    serve(world)
+    world.release("v2")
+    world.until_settled()
+    expect(world, stable="v2", outcome="Promoted")
+
+
+@scenario(few_samples("fail"))
+def no_data_fails(world: World) -> None:
+    """With onNoData fail the canary is rolled back when maxWait is over."""
+    serve(world)
+    world.release("v2")
+    world.until_settled()
+    expect_rolled_back(world, "NoData")
+
+
+@scenario()
+def no_traffic_at_all(world: World) -> None:
+    """Without a single request nothing is promoted by itself."""
+    serve(world, rate=0.0)
+    world.release("v2")
+    world.until_stage(Stage.PAUSED)
+    assert world.condition("Reconciling") == "True/NoData"
+    expect(world, stable="v1")
+
+
+@scenario(canary_spec(analysis={"failureLimit": 2}))
+def failed_looks_are_forgiven(world: World) -> None:
+    """failureLimit forgives that many failed looks of a step, then the canary is rolled back."""
+    serve(world)
+    world.behave("v2", errors=0.2)
+    world.release("v2")
+    world.until(lambda: world.rollout is not None and world.rollout.failed_looks == 2)
+    world.until_settled(within=120)
+    expect_rolled_back(world, "AnalysisFailed")
+
+
+@scenario()
+def metrics_unreachable_wait(world: World) -> None:
+    """Pods whose metrics can't be read get no traffic; nobody is blamed, and it goes on by itself."""
+    serve(world)
+    world.behave("v2", scrapable=False)
+    world.release("v2")
+    world.run(900)
+    assert world.condition("Reconciling") == "True/MetricsUnreachable"
+    assert world.weights() == "100/0"
+    world.behave("v2", scrapable=True)
+    world.until_settled()
+    expect(world, stable="v2", outcome="Promoted", failed=[])
+
+
+@scenario()
+def wrong_service_name_waits(world: World) -> None:
+    """A bento.service that the pods don't know is an error that waits; the corrected spec goes on."""
+    serve(world)
+    world.behave("v2", service="IrisClassifier")
+    world.release("v2")
+    world.run(120)
+    assert world.condition("Reconciling") == "True/ServiceNameMismatch"
+    world.behave("v2", service="Iris")
+    world.until_settled()
+    expect(world, stable="v2", outcome="Promoted", failed=[])

@@ -1,0 +1,85 @@
+"""Requests: a steady stream, split by weights and selectors among the pods that are ready."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+
+from ekiben.core.snapshot import Ref
+from unit.sim.apiserver import ApiServer
+from unit.sim.clock import Clock
+from unit.sim.nodes import Nodes, SimPod
+
+Weights = Mapping[str, int]
+
+
+class Traffic:
+    """Callers from outside through the Gateway (or the Service without one), and others inside.
+
+    `kept` comes over connections that callers keep open to a version's pods, whatever Services select.
+    Requests are fluid: every stretch of time between two events brings `rate` a second, in fractions.
+    """
+
+    def __init__(self, clock: Clock, server: ApiServer, nodes: Nodes) -> None:
+        self.clock, self.server, self.nodes = clock, server, nodes
+        self.rate = 0.0
+        self.inside_rate = 0.0
+        self.kept: dict[str, float] = {}
+        self.through_gateway = True
+        self.weights: Weights | None = None
+        self.on_weights: Callable[[Weights], None] = lambda weights: None
+        self.sent = 0.0
+        self.lost = 0.0
+        self.lost_why: dict[str, float] = defaultdict(float)
+        self.served_by: dict[str, float] = defaultdict(float)
+        self._last = 0.0
+        clock.before_each = self.flow
+
+    def set_weights(self, weights: Weights) -> None:
+        """Take new weights into the data plane."""
+        self.weights = weights
+        self.on_weights(weights)
+
+    def flow(self) -> None:
+        """Send the requests of the time since the last call."""
+        elapsed, self._last = self.clock.now - self._last, self.clock.now
+        if elapsed <= 0 or not (self.rate or self.inside_rate or self.kept):
+            return
+        for tag, rate in self.kept.items():
+            self._serve([pod for pod in self.nodes.of(tag) if pod.ready], rate * elapsed)
+        name = self.server.model["metadata"]["name"]
+        self._send(name, self.inside_rate * elapsed)
+        if not self.through_gateway:
+            self._send(name, self.rate * elapsed)
+        elif not self.weights or not sum(self.weights.values()):
+            self._lose("no route", self.rate * elapsed)
+        else:
+            total = sum(self.weights.values())
+            for service, weight in self.weights.items():
+                self._send(service, self.rate * elapsed * weight / total)
+
+    def _send(self, service: str, amount: float) -> None:
+        if not amount:
+            return
+        live = self.server.objects.get(Ref("Service", service))
+        pods = list(self.nodes.selected(live["spec"]["selector"])) if live else []
+        if not pods:
+            self._lose(f"Service {service} without ready pods", amount)
+            return
+        self._serve(pods, amount)
+
+    def _serve(self, pods: list[SimPod], amount: float) -> None:
+        self.sent += amount if pods else 0.0
+        each = amount / max(len(pods), 1)
+        for pod in pods:
+            behaviour = self.nodes.behaviour(pod.tag)
+            self.served_by[pod.deployment] += each
+            pod.served.requests += each
+            pod.served.errors += each * behaviour.errors
+            pod.served.sheds += each * behaviour.sheds
+            pod.served.slow += each * behaviour.slow
+
+    def _lose(self, why: str, amount: float) -> None:
+        self.sent += amount
+        self.lost += amount
+        self.lost_why[why] += amount
