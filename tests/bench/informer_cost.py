@@ -1,6 +1,6 @@
 """Measure what an informer costs: CPU for each event, and memory for each object.
 
-    PYTHONPATH=operator:hack:tests python -m bench.informer_cost [--objects 1000] [--events 4000]
+    PYTHONPATH=operator:hack python tests/bench/informer_cost.py [--objects 1000] [--events 4000]
 
 A real etcd and kube-apiserver, Deployments as big as ours with managed fields, and a second process that
 changes them, so that the figures are the informer's alone. Prints one JSON object.
