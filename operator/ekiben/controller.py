@@ -201,8 +201,11 @@ class Controller:
             ledger=memory.ledger,
             rejections=memory.rejections(seen.model["metadata"].get("generation", 0)),
             conflicts=frozenset(memory.taken),
+            records=memory.records,
         )
-        return build_snapshot(seen, remembered, datetime.now(UTC))
+        snapshot = build_snapshot(seen, remembered, datetime.now(UTC))
+        memory.records = snapshot.records
+        return snapshot
 
     def _after_error(self, key: Key, error: ApiError) -> str:
         """Have a failed pass made again as its error's class says; return the class."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ekiben.core.snapshot import Applied, Ref
+from ekiben.core.snapshot import Applied, Record, Ref
 from ekiben.kube.store import Key
 
 Attempt = tuple[str, Ref]
@@ -32,7 +33,8 @@ class Memory:
 
     `refusals` are by verb and child; `taken` holds the names of children that others have, with the moment of
     the next look-up; `scaled` is each Deployment's resourceVersion after our last scaling; `conflicts` counts
-    those in a row; `not_before` is when a server that was asked too much lets us ask again.
+    those in a row; `not_before` is when a server that was asked too much lets us ask again; `records` are
+    what each revision was when last seen.
     """
 
     uid: str
@@ -42,6 +44,7 @@ class Memory:
     scaled: dict[str, int] = field(default_factory=dict)
     conflicts: int = 0
     not_before: float = 0.0
+    records: Mapping[str, Record] = field(default_factory=dict)
 
     def rejections(self, generation: int) -> dict[Ref, str]:
         """Return what the server said to the children, forgetting what it said to older specs."""

@@ -63,28 +63,31 @@ class Seen:
 class Remembered:
     """What we know of one model beyond the caches, since we started.
 
-    `conflicts` are names that a look-up found taken, by objects that our watches don't show.
+    `conflicts` are names that a look-up found taken, by objects that our watches don't show; `records` are
+    what the last snapshot said of each revision.
     """
 
     observation: Observation | None = None
     ledger: Mapping[Ref, Applied] = field(default_factory=dict)
     rejections: Mapping[Ref, str] = field(default_factory=dict)
     conflicts: frozenset[Ref] = frozenset()
+    records: Mapping[str, Record] = field(default_factory=dict)
 
 
 def build_snapshot(seen: Seen, remembered: Remembered, now: datetime) -> Snapshot:
     """Gather everything that one decision may see."""
     model = observe_model(seen.model)
     spec = observe_spec(seen.model)
+    status = observe_status(seen.model)
     live, foreign = sort_children(seen.children, model)
     return Snapshot(
         model=model,
         spec=spec,
-        status=observe_status(seen.model),
+        status=status,
         now=now,
         live=live,
         foreign=foreign | (remembered.conflicts - live.keys()),
-        records=_records(live),
+        records=_with_pods(remembered.records, status) | _records(live),
         pods=tuple(
             pod for raw in sorted(seen.pods, key=_name) if (pod := observe_pod(raw, model.name)) is not None
         ),
@@ -176,6 +179,12 @@ def _records(live: Mapping[Ref, Manifest]) -> dict[str, Record]:
     """Read what each revision was from its ControllerRevision."""
     records = (record_of(raw) for ref, raw in live.items() if ref.kind == "ControllerRevision")
     return {record.revision: record for record in records if record is not None}
+
+
+def _with_pods(records: Mapping[str, Record], status: Status) -> dict[str, Record]:
+    """Return the records of revisions that have pods: a ControllerRevision deleted by hand is made again."""
+    sides = (status.stable, status.canary, *status.retiring)
+    return {side.revision: records[side.revision] for side in sides if side and side.revision in records}
 
 
 def _cluster(seen: Seen, model: Model, spec: Spec | InvalidSpec, live: Mapping[Ref, Manifest]) -> Cluster:

@@ -152,6 +152,13 @@ class TestChildren:
         assert observe(Seen(raw_model(), children=(ours,))).records[record.revision].inputs == record.inputs
         assert observe(Seen(raw_model(), children=(foreign,))).records == {}
 
+    def test_a_record_deleted_by_hand_is_remembered_while_its_revision_has_pods(self) -> None:
+        record = revision_of(parse_spec({"bento": BENTO}))
+        records = {record.revision: record}
+        serving = raw_model(status={"stable": {"revision": record.revision}})
+        assert observe(Seen(serving), records=records).records == records
+        assert observe(Seen(raw_model()), records=records).records == {}
+
     def test_what_core_renders_is_ours(self) -> None:
         service = build_service(MODEL, names.stable_service("iris"), REVISION)
         assert Ref("Service", "iris") in observe(Seen(raw_model(), children=(service,))).live
