@@ -73,8 +73,8 @@ class Settings:
     resync: float = 600.0
     """How often to compare what we know with a fresh list of ModelDeployments, as a duration; jittered."""
 
-    watch_staleness: float = 120.0
-    """How long a watch may be silent before we are not ready, as a duration; watches speak once a minute."""
+    watch_staleness: float = 180.0
+    """How long a watch may be silent before we are not ready, as a duration; a new one may be for 120s."""
 
     stop_grace: float = 20.0
     """How long work in progress may go on after SIGTERM, as a duration."""
@@ -207,6 +207,6 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "lease_name": _object_name,
     "identity": str,
     "resync": _between(10, 86400),
-    "watch_staleness": _between(75, 3600),
+    "watch_staleness": _between(150, 3600),
     "stop_grace": _between(0, 300),
 }

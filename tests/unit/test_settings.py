@@ -33,7 +33,7 @@ def test_every_variable_is_read() -> None:
             "EKIBEN_LEASE_NAME": "ekiben.shop",
             "EKIBEN_IDENTITY": "ekiben-0",
             "EKIBEN_RESYNC": "1h30m",
-            "EKIBEN_WATCH_STALENESS": "90s",
+            "EKIBEN_WATCH_STALENESS": "200s",
             "EKIBEN_STOP_GRACE": "0s",
         }
     )
@@ -49,7 +49,7 @@ def test_every_variable_is_read() -> None:
         lease_name="ekiben.shop",
         identity="ekiben-0",
         resync=5400.0,
-        watch_staleness=90.0,
+        watch_staleness=200.0,
         stop_grace=0.0,
     )
 
@@ -75,7 +75,7 @@ def test_every_field_can_be_set_and_is_in_the_help() -> None:
         ("EKIBEN_LEASE_NAME", "Ekiben!", "dashes and dots"),
         ("EKIBEN_RESYNC", "10", "90s, 5m"),
         ("EKIBEN_RESYNC", "1s", "from 10s"),
-        ("EKIBEN_WATCH_STALENESS", "60s", "from 75s"),
+        ("EKIBEN_WATCH_STALENESS", "60s", "from 150s"),
     ],
 )
 def test_a_bad_value_names_the_variable_and_the_remedy(name: str, value: str, remedy: str) -> None:
