@@ -114,13 +114,15 @@ def next_retirement(view: View) -> float | None:
 
 
 def _may_go(view: View, item: RetiringRevision) -> bool:
-    if view.now < item.until:
+    ready = any(pod.ready for pod in view.side(item.revision).pods)
+    if view.now < item.until or (ready and view.stable is not None and not view.stable.ready):
+        # While stable has no pods these are all there is to go back to.
         return False
     seen = view.snapshot.observation
     scrape = seen.scrapes.get(item.revision) if seen else None
     if scrape is None or scrape.reason or not scrape.pods_read:
         # Nothing can be read of it: its delay has to be enough.
-        return view.now >= item.until + QUIET_FOR or not any(p.ready for p in view.side(item.revision).pods)
+        return view.now >= item.until + QUIET_FOR or not ready
     # A caller that never closes its connection must not keep old pods for ever.
     bound = item.until + delta(view.spec.rollout.progress_deadline)
     quiet = scrape.quiet_since is not None and view.now - scrape.quiet_since >= QUIET_FOR

@@ -287,13 +287,19 @@ def _bad_checks(view: View, canary: Side) -> Failure | None:
 
 
 def forgiven(view: View, failure: Failure) -> bool:
-    """Tell whether `failureLimit` forgives this failed look."""
-    rollout = view.rollout
-    return (
-        failure.reason == "AnalysisFailed"
-        and rollout is not None
-        and rollout.failed_looks < view.spec.analysis.failure_limit
-    )
+    """Tell whether `failureLimit` forgives this failed look, or has forgiven it already."""
+    rollout, limit = view.rollout, view.spec.analysis.failure_limit
+    if failure.reason != "AnalysisFailed" or rollout is None or limit == 0:
+        return False
+    return rollout.failed_looks < limit or not is_new_look(view)
+
+
+def is_new_look(view: View) -> bool:
+    """Tell whether there was a look after the last one that was counted as failed."""
+    rollout, seen = view.rollout, view.observation
+    if rollout is None or seen is None:
+        return False
+    return rollout.failed_look_at is None or seen.at > rollout.failed_look_at
 
 
 def current_step(view: View) -> tuple[int, int]:

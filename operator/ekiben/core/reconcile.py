@@ -48,7 +48,7 @@ def _transition(view: View, move: Move) -> Plan:
         events=(move.event,) if move.event else (),
         sampling=sampling(after),
         requeue_after=0.0,
-        notes=(move.note,),
+        notes=(*_rebuilt(view), move.note),
     )
 
 
@@ -68,8 +68,12 @@ def _steady(view: View) -> Plan:
         deletes=children.deletes(view),
         sampling=sampling(view),
         requeue_after=_next_look(view, wait),
-        notes=(wait.message,) if wait else (),
+        notes=(*_rebuilt(view), *((wait.message,) if wait else ())),
     )
+
+
+def _rebuilt(view: View) -> tuple[str, ...]:
+    return () if view.status is view.snapshot.status else ("the status was lost: rebuilt from the children",)
 
 
 def _is_answer_due(view: View, status: Status) -> bool:

@@ -205,7 +205,7 @@ def _spec_changed(view: View, rollout: RolloutStatus) -> Move:
 def _count_failed_look(view: View, rollout: RolloutStatus, message: str) -> Move | None:
     """Count a failed look that `failureLimit` forgives, once per observation."""
     seen = view.observation
-    if seen is None or (rollout.failed_look_at and seen.at <= rollout.failed_look_at):
+    if seen is None or not gates.is_new_look(view):
         return None
     moved = rollout.model_copy(
         update={

@@ -68,7 +68,9 @@ def canary_size(view: View) -> Size:
     autoscaling = view.spec.autoscaling
     # Without a Gateway the pods are the weight: an autoscaler would move traffic.
     if autoscaling is None or not view.uses_gateway:
-        return Size(max(wanted, canary.replicas) if rollout.stage is not Stage.PREPARING else wanted)
+        # Only a Service that is narrow takes no notice of pods that go: a route may still be on its way back.
+        shrinks = rollout.stage is Stage.PREPARING and not view.uses_gateway
+        return Size(wanted if shrinks else max(wanted, canary.replicas))
     return Size(wanted, autoscaled=True, max_replicas=max(autoscaling.max_replicas, wanted), hold=True)
 
 
