@@ -6,7 +6,6 @@ from ekiben.api.fields import seconds
 from ekiben.api.status import Stage, Totals
 from ekiben.core import analysis
 from ekiben.core.plan import Sampling
-from ekiben.core.scaling import canary_need
 from ekiben.core.view import View
 
 # A canary whose metrics can't be read yet is looked at often, so that nobody waits for an interval.
@@ -47,17 +46,10 @@ def is_judged(view: View) -> bool:
 
 
 def _interval(view: View) -> float:
-    if is_judged(view) and not _is_shifting(view):
+    # What is served until the last look before a step counts for the step: in Shifting that must not be much.
+    if is_judged(view) and view.rollout and view.rollout.stage is not Stage.SHIFTING:
         return seconds(view.spec.analysis.interval)
     return EAGER_SECONDS if view.canary_revision else RETIRING_SECONDS
-
-
-def _is_shifting(view: View) -> bool:
-    """Tell whether nothing but the traffic is waited for: requests until the last look count for no step."""
-    rollout, canary = view.rollout, view.canary
-    if rollout is None or canary is None or rollout.stage is not Stage.SHIFTING:
-        return False
-    return canary.ready >= canary_need(view)
 
 
 def _pods(view: View, revision: str) -> tuple[tuple[str, str], ...]:

@@ -35,11 +35,17 @@ class DeploymentController:
     def _reconcile(self, ref: Ref) -> None:
         self._queued.discard(ref)
         live = self.server.objects.get(ref)
-        pods = [pod for pod in self.nodes.pods.values() if pod.deployment == ref.name and not pod.deleting]
+        owner = live["metadata"]["uid"] if live else ""
+        pods = []
+        for pod in [item for item in self.nodes.pods.values() if item.deployment == ref.name]:
+            if pod.owner != owner:
+                self.nodes.delete(pod)
+            elif not pod.deleting:
+                pods.append(pod)
         wanted = live["spec"]["replicas"] if live else 0
         for _ in range(wanted - len(pods)):
             assert live is not None
-            self.nodes.create(ref.name, live["spec"]["template"])
+            self.nodes.create(ref.name, owner, live["spec"]["template"])
         for pod in sorted(pods, key=_first_to_go)[: max(0, len(pods) - wanted)]:
             self.nodes.delete(pod)
         if live:

@@ -12,6 +12,7 @@ from ekiben.core import names
 from ekiben.core.snapshot import Manifest, Ref, Snapshot
 from unit.sim.apiserver import Write, ref_of
 from unit.sim.budget import Budget
+from unit.sim.evidence import Evidence
 from unit.sim.operator import Pass
 from unit.sim.world import MODEL, World
 
@@ -43,8 +44,9 @@ class Invariants:
         self.world = world
         self.violations: list[str] = []
         self.budget = Budget()
+        self.evidence = Evidence(world)
         self._overdue = False
-        self._numbers: list[int] = []
+        self._rollout, self._number = "", 0
         self._sizes: dict[str, int] = {}
         world.operator.on_decided = self._decided
         world.operator.on_write = self._written
@@ -56,18 +58,21 @@ class Invariants:
     def _decided(self, done: Pass) -> None:
         self._note(self._weight_taken_back(done))
         self._note(at_most_one_step(done))
-        self._note(self._numbers_grow(done))
         self._note(intents_without_replicas(done))
         self._note(nothing_stolen(done))
 
     def _written(self, done: Pass, write: Write, manifest: Manifest | None) -> None:
         self._note(self.budget.written(done, write))
+        if write.verb == "status":
+            self._note(self._numbers_grow(done))
+            self._note(self.evidence.written(done))
         if manifest is not None:
             self._note(written_ahead(done, manifest))
         if write.ref == ROUTE and manifest is not None:
-            self._note(raised_within_capacity(done, manifest))
+            self._note(raised_within_capacity(done, manifest, self.world.server.objects))
         if write.verb == "scale":
             self._note(stable_not_shrunk(done, write.ref))
+            self._note(canary_not_shrunk(done, write.ref))
 
     def _changed(self, ref: Ref) -> None:
         """I4: while a canary carries traffic, nobody shrinks stable, its autoscaler included."""
@@ -96,10 +101,9 @@ class Invariants:
         if rollout is None:
             return
         number = int(rollout.id.rpartition(".")[2])
-        if self._numbers and number < self._numbers[-1]:
-            yield f"I6: rollout {rollout.id} after number {self._numbers[-1]}"
-        if not self._numbers or number > self._numbers[-1]:
-            self._numbers.append(number)
+        if rollout.id != self._rollout and number <= self._number:
+            yield f"I6: rollout {rollout.id} after {self._rollout}"
+        self._rollout, self._number = rollout.id, max(number, self._number)
 
 
 def in_flight(status: Status) -> RolloutStatus | None:
@@ -123,7 +127,7 @@ def ready_pods(snapshot: Snapshot, revision: str) -> int:
     return sum(pod.ready and not pod.deleting for pod in snapshot.pods if pod.revision == revision)
 
 
-def raised_within_capacity(done: Pass, manifest: Manifest) -> Iterator[str]:
+def raised_within_capacity(done: Pass, manifest: Manifest, services: Mapping[Ref, Manifest]) -> Iterator[str]:
     """I1: a weight is written upward only as far as ready pods can carry it."""
     snapshot = done.snapshot
     stable, before = snapshot.status.stable, snapshot.live.get(ROUTE)
@@ -131,7 +135,7 @@ def raised_within_capacity(done: Pass, manifest: Manifest) -> Iterator[str]:
         return
     deployment = snapshot.live.get(Ref("Deployment", names.revision_child(MODEL, stable.revision)))
     size = deployment["spec"]["replicas"] if deployment else 1
-    old, new = weights_by_revision(before, snapshot.live), weights_by_revision(manifest, snapshot.live)
+    old, new = weights_by_revision(before, services), weights_by_revision(manifest, services)
     for revision, weight in new.items():
         capacity = 100 * ready_pods(snapshot, revision) // max(size, 1)
         if revision != stable.revision and weight > max(old.get(revision, 0), min(capacity, 100)):
@@ -177,6 +181,21 @@ def stable_not_shrunk(done: Pass, ref: Ref) -> Iterator[str]:
     asked = next(item.replicas for item in done.plan.scales if item.deployment == ref.name)
     if ref.name == names.revision_child(MODEL, stable.revision) and asked < live["spec"]["replicas"]:
         yield f"I4: stable scaled from {live['spec']['replicas']} to {asked} in {in_flight(status)}"
+
+
+def canary_not_shrunk(done: Pass, ref: Ref) -> Iterator[str]:
+    """I12: no revision is scaled below what the weight needs that the route still gives it."""
+    snapshot = done.snapshot
+    stable, route = snapshot.status.stable, snapshot.live.get(ROUTE)
+    if stable is None or route is None:
+        return
+    full = snapshot.live.get(Ref("Deployment", names.revision_child(MODEL, stable.revision)))
+    asked = next(item.replicas for item in done.plan.scales if item.deployment == ref.name)
+    before = snapshot.live[ref]["spec"]["replicas"] if ref in snapshot.live else asked
+    for revision, weight in weights_by_revision(route, snapshot.live).items():
+        is_it = revision != stable.revision and ref.name == names.revision_child(MODEL, revision)
+        if is_it and asked < before and full and 100 * asked < weight * full["spec"]["replicas"]:
+            yield f"I12: {revision} scaled to {asked} while the route gives it {weight}%"
 
 
 def intents_without_replicas(done: Pass) -> Iterator[str]:

@@ -51,6 +51,7 @@ class SimPod:
     name: str
     uid: str
     deployment: str
+    owner: str
     labels: Mapping[str, str]
     image: str
     created: float
@@ -137,13 +138,14 @@ class Nodes:
         wanted = selector.items()
         return (pod for pod in self.pods.values() if pod.serves and wanted <= pod.labels.items())
 
-    def create(self, deployment: str, template: Mapping[str, Any]) -> None:
+    def create(self, deployment: str, owner: str, template: Mapping[str, Any]) -> None:
         """Create one pod from a Deployment's template."""
         self._count += 1
         pod = SimPod(
             name=f"{deployment}-{self._count}",
             uid=f"pod-{self._count}",
             deployment=deployment,
+            owner=owner,
             labels=template["metadata"]["labels"],
             image=template["spec"]["containers"][0]["image"],
             created=self.clock.now,

@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ekiben.core.plan import Plan
+from ekiben.core.reconcile import decide as core_decide
+from ekiben.core.snapshot import Snapshot
 from unit.sim.invariants import Invariants
 from unit.sim.operator import Fault
 from unit.sim.trace import Trace
@@ -68,9 +71,15 @@ def canary_spec(**parts: Any) -> dict[str, Any]:
     return gateway_spec(**{"rollout": {"canary": {"steps": STEPS}}, **parts})
 
 
-def run(item: Scenario, *, seed: int = 0, fault: Fault | None = None) -> Run:
+def run(
+    item: Scenario,
+    *,
+    seed: int = 0,
+    fault: Fault | None = None,
+    decide: Callable[[Snapshot], Plan] = core_decide,
+) -> Run:
     """Play a scenario, let it come to rest, and collect whatever was not as it must be."""
-    world = World(item.spec, seed=seed, fault=fault)
+    world = World(item.spec, seed=seed, fault=fault, decide=decide)
     invariants, trace = Invariants(world), Trace(world)
     problems: list[str] = []
     try:

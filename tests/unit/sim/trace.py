@@ -35,6 +35,8 @@ class Trace:
 
     def _acted(self, done: Pass) -> None:
         note, deeds = "; ".join(done.plan.notes), self._deeds(done)
+        if not note and done.plan.status:
+            note = done.plan.status.message
         reason = re.sub(r"[0-9.]+|: .*", "", note)
         if done.plan.requeue_after != 0.0 and not deeds and reason == self._last_reason:
             return

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from ekiben.api.status import RolloutStatus, Stage, Status
-from ekiben.api.v1alpha1 import parse_spec
+from ekiben.api.v1alpha1 import Spec, parse_spec
 from ekiben.core import names
 from ekiben.core.plan import Plan
 from ekiben.core.reconcile import decide as core_decide
@@ -118,7 +118,7 @@ class World:
     def kill_pods(self, tag: str, count: int | None = None) -> None:
         """Let pods of a version vanish at once, as when their nodes die."""
         pods = self.nodes.of(tag)[:count]
-        self.say(f"{len(pods)} pods of {tag} are killed")
+        self.say(f"{len(pods)} of the pods of {tag} are killed")
         for pod in pods:
             self.nodes.delete(pod)
 
@@ -185,6 +185,11 @@ class World:
     # -- eyes --------------------------------------------------------------------------------------------
 
     @property
+    def spec(self) -> Spec:
+        """The spec as stored."""
+        return parse_spec(self.server.model["spec"])
+
+    @property
     def status(self) -> Status:
         """The status as stored."""
         return Status.model_validate(self.server.model["status"])
@@ -218,7 +223,7 @@ class World:
         return ""
 
     def _name_revision(self) -> None:
-        spec = parse_spec(self.server.model["spec"])
+        spec = self.spec
         self._tags[revision_of(spec).revision] = spec.bento.image.rsplit(":", 1)[-1]
 
     def tag(self, revision: str | None) -> str | None:

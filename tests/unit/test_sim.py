@@ -1,0 +1,280 @@
+"""The simulator itself: the cluster behaves as a cluster, and a wrong core does not get away with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from ekiben.api.status import Stage
+from ekiben.core.plan import Event, Plan, Scale
+from ekiben.core.reconcile import decide
+from ekiben.core.snapshot import Manifest, Ref, Snapshot
+from unit.sim import scenarios
+from unit.sim.apiserver import ApiError, ApiServer
+from unit.sim.clock import Clock
+from unit.sim.controllers import DeploymentController
+from unit.sim.merge import merged
+from unit.sim.nodes import Nodes
+from unit.sim.scenario import SCENARIOS, Scenario, run
+from unit.sim.traffic import Traffic
+
+assert scenarios.__all__
+Mutant = Callable[[Snapshot, Plan], Plan]
+ROUTE = Ref("HTTPRoute", "iris")
+
+
+def deployment(name: str = "iris-a", tag: str = "v1") -> Manifest:
+    """Return a Deployment without replicas, as Ekiben applies it."""
+    template = {
+        "metadata": {"labels": {"ekiben.dev/model": "iris", "ekiben.dev/revision": name}},
+        "spec": {"containers": [{"name": "bento", "image": f"iris:{tag}"}]},
+    }
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name},
+        "spec": {"selector": {"matchLabels": {"ekiben.dev/revision": name}}, "template": template},
+    }
+
+
+def service(name: str = "iris", revision: str = "iris-a") -> Manifest:
+    """Return a Service over one revision."""
+    spec = {"selector": {"ekiben.dev/revision": revision}, "ports": [{"port": 3000}]}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec}
+
+
+def weighted(route: Manifest, weight: int) -> Manifest:
+    """Return a route as it would be applied with another weight."""
+    rule = route["spec"]["rules"][0]
+    backends = [
+        {**item, "weight": share}
+        for item, share in zip(rule["backendRefs"], (100 - weight, weight), strict=True)
+    ]
+    meta: dict[str, Any] = {
+        key: route["metadata"][key] for key in ("name", "namespace", "labels", "ownerReferences")
+    }
+    spec = {**route["spec"], "rules": [{**rule, "backendRefs": backends}]}
+    return {"apiVersion": route["apiVersion"], "kind": "HTTPRoute", "metadata": meta, "spec": spec}
+
+
+class Bench:
+    """A cluster without an operator."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.server = ApiServer(self.clock, "iris", {})
+        self.nodes = Nodes(self.clock)
+        self.traffic = Traffic(self.clock, self.server, self.nodes)
+        self.deployments = DeploymentController(self.clock, self.server, self.nodes)
+
+    def run(self, seconds: float) -> None:
+        self.clock.run_until(self.clock.now + seconds)
+
+    def replicas(self, name: str = "iris-a") -> int:
+        return int(self.server.objects[Ref("Deployment", name)]["spec"]["replicas"])
+
+
+def test_what_is_not_applied_any_more_goes_and_what_others_own_stays() -> None:
+    before = {"spec": {"a": 1, "b": {"c": 2, "d": 3}}}
+    live = {"spec": {"a": 1, "b": {"c": 2, "d": 3, "theirs": 4}, "default": 5}}
+    assert merged(live, before, {"spec": {"a": 7}}) == {"spec": {"a": 7, "b": {"theirs": 4}, "default": 5}}
+
+
+def test_a_selector_is_replaced_whole() -> None:
+    live = {"spec": {"selector": {"model": "iris", "theirs": "x"}}}
+    assert merged(live, {}, {"spec": {"selector": {"model": "iris"}}}) == {
+        "spec": {"selector": {"model": "iris"}}
+    }
+
+
+def test_a_deployment_applied_without_replicas_starts_at_one_and_keeps_what_scale_set() -> None:
+    bench = Bench()
+    bench.server.apply(deployment())
+    bench.run(10)
+    assert bench.replicas() == 1
+    bench.server.scale("iris-a", 3)
+    bench.server.apply(deployment())
+    bench.run(10)
+    assert bench.replicas() == 3
+    assert sum(pod.ready for pod in bench.nodes.pods.values()) == 3
+
+
+def test_replicas_that_were_applied_and_are_dropped_fall_back_to_one() -> None:
+    bench = Bench()
+    manifest = deployment()
+    bench.server.apply({**manifest, "spec": {**manifest["spec"], "replicas": 3}})
+    assert bench.replicas() == 3
+    bench.server.apply(manifest)
+    assert bench.replicas() == 1
+
+
+def test_applying_the_same_again_changes_nothing() -> None:
+    bench = Bench()
+    first, changed = bench.server.apply(deployment())
+    second, changed_again = bench.server.apply(deployment())
+    assert (changed, changed_again) == (True, False)
+    assert first == second
+
+
+def test_a_status_is_written_only_on_the_version_it_was_decided_on() -> None:
+    bench = Bench()
+    bench.server.edit_model({"bento": {"image": "iris:v2"}})
+    with pytest.raises(ApiError, match="Conflict"):
+        bench.server.write_status({"phase": "Healthy"}, "1")
+    assert bench.server.write_status({"phase": "Healthy"}, bench.server.model["metadata"]["resourceVersion"])
+
+
+def test_requests_without_ready_pods_are_lost_and_the_others_are_counted_where_they_went() -> None:
+    bench = Bench()
+    bench.server.apply(deployment())
+    bench.server.apply(service())
+    bench.server.apply(service("iris-canary", "iris-b"))
+    bench.run(10)
+    bench.traffic.rate = 100.0
+    bench.traffic.set_weights({"iris": 75, "iris-canary": 25})
+    bench.run(8)
+    assert round(bench.traffic.sent) == 800
+    assert round(bench.traffic.lost) == 200
+    assert round(bench.traffic.served_by["iris-a"]) == 600
+
+
+def test_a_deleted_pod_gets_no_more_requests_and_a_new_one_takes_its_place() -> None:
+    bench = Bench()
+    bench.server.apply(deployment())
+    bench.run(10)
+    (pod,) = bench.nodes.pods.values()
+    bench.nodes.delete(pod)
+    assert not pod.serves
+    bench.run(20)
+    assert [other.ready for other in bench.nodes.pods.values()] == [True]
+    assert pod.uid not in bench.nodes.pods
+
+
+# Wrong cores: each breaks one rule now and then, and must be caught by the invariant that guards it.
+
+
+def replicas_in_the_intent(snapshot: Snapshot, plan: Plan) -> Plan:
+    """Apply Deployments with replicas."""
+    applies = tuple(
+        {**item, "spec": {**item["spec"], "replicas": 2}} if item["kind"] == "Deployment" else item
+        for item in plan.applies
+    )
+    return replace(plan, applies=applies)
+
+
+def weight_before_the_pods(snapshot: Snapshot, plan: Plan) -> Plan:
+    """Write the canary's weight as soon as the rollout starts."""
+    rollout, route = snapshot.status.rollout, snapshot.live.get(ROUTE)
+    if rollout is None or rollout.plan is None or rollout.stage is not Stage.PREPARING or route is None:
+        return plan
+    return replace(plan, applies=(*plan.applies, weighted(route, 50)))
+
+
+def weight_never_taken_back(snapshot: Snapshot, plan: Plan) -> Plan:
+    """Leave the weight with a canary whose pods are gone."""
+    rollout = snapshot.status.rollout
+    if rollout is None or rollout.stage is not Stage.HOLDING:
+        return plan
+    return replace(plan, applies=tuple(item for item in plan.applies if item["kind"] != "HTTPRoute"))
+
+
+def two_steps_at_once(snapshot: Snapshot, plan: Plan) -> Plan:
+    """Skip the step between."""
+    status = plan.status
+    rollout = status.rollout if status else None
+    if status is None or rollout is None or rollout.stage is not Stage.SHIFTING or rollout.step != 1:
+        return plan
+    skipped = rollout.model_copy(update={"step": 2})
+    return replace(plan, status=status.model_copy(update={"rollout": skipped}))
+
+
+def stable_shrinks_on_the_way(snapshot: Snapshot, plan: Plan) -> Plan:
+    """Take a pod from stable while the canary is judged."""
+    rollout, stable = snapshot.status.rollout, snapshot.status.stable
+    if rollout is None or stable is None or rollout.stage is not Stage.HOLDING or stable.replicas < 4:
+        return plan
+    return replace(plan, scales=(*plan.scales, Scale(f"iris-{stable.revision}", 3)))
+
+
+def numbers_used_again(snapshot: Snapshot, plan: Plan) -> Plan:
+    """Give every rollout the number 1."""
+    status = plan.status
+    if status is None or status.rollout is None:
+        return plan
+    renamed = status.rollout.model_copy(update={"id": f"{status.rollout.revision}.1"})
+    return replace(plan, status=status.model_copy(update={"rollout": renamed}))
+
+
+def children_before_the_status(snapshot: Snapshot, plan: Plan) -> Plan:
+    """Create the new revision's Deployment in the pass that starts its rollout."""
+    status = plan.status
+    if status is None or snapshot.status.rollout is None or plan.requeue_after != 0.0:
+        return plan
+    rollout = status.rollout
+    if rollout is None or rollout.id == snapshot.status.rollout.id:
+        return plan
+    after = decide(replace(snapshot, status=status))
+    return replace(plan, applies=after.applies)
+
+
+def talks_all_the_time(snapshot: Snapshot, plan: Plan) -> Plan:
+    """Say something every ten seconds."""
+    event = Event("Normal", "StillHere", "Say", f"{snapshot.now}")
+    return replace(plan, events=(*plan.events, event), requeue_after=min(plan.requeue_after or 10.0, 10.0))
+
+
+def writes_what_is_in_sync(snapshot: Snapshot, plan: Plan) -> Plan:
+    """Apply the route in every pass, as it is."""
+    route = snapshot.live.get(ROUTE)
+    if route is None or plan.applies:
+        return plan
+    weight = route["spec"]["rules"][0]["backendRefs"][1]["weight"]
+    return replace(plan, applies=(weighted(route, weight),))
+
+
+def narrows_before_the_pods(snapshot: Snapshot, plan: Plan) -> Plan:
+    """Point the stable Service at the new revision before it has pods."""
+    live, rollout = snapshot.live.get(Ref("Service", "iris")), snapshot.status.rollout
+    if live is None or rollout is None or rollout.stage is not Stage.PREPARING:
+        return plan
+    spec = {**live["spec"], "selector": {**live["spec"]["selector"], "ekiben.dev/revision": rollout.revision}}
+    meta = {key: live["metadata"][key] for key in ("name", "namespace", "labels", "ownerReferences")}
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": spec}
+    return replace(plan, applies=(*plan.applies, service))
+
+
+def steals_the_name(snapshot: Snapshot, plan: Plan) -> Plan:
+    """Apply to what belongs to somebody else."""
+    stolen = (service(ref.name) for ref in sorted(snapshot.foreign))
+    return replace(plan, applies=(*plan.applies, *stolen))
+
+
+MUTANTS: tuple[tuple[Mutant, str, str], ...] = (
+    (replicas_in_the_intent, "canary-promoted-through-the-gateway", "I8"),
+    (weight_before_the_pods, "canary-promoted-through-the-gateway", "I1"),
+    (weight_before_the_pods, "canary-promoted-through-the-gateway", "I9"),
+    (weight_never_taken_back, "canary-pods-lost-mid-step", "I2"),
+    (two_steps_at_once, "canary-promoted-through-the-gateway", "I3"),
+    (stable_shrinks_on_the_way, "canary-promoted-through-the-gateway", "I4"),
+    (narrows_before_the_pods, "canary-promoted-through-the-gateway", "I5"),
+    (numbers_used_again, "canary-promoted-through-the-gateway", "I6"),
+    (talks_all_the_time, "first-revision", "I7"),
+    (children_before_the_status, "canary-promoted-through-the-gateway", "I9"),
+    (writes_what_is_in_sync, "canary-promoted-through-the-gateway", "I10"),
+    (steals_the_name, "child-name-taken", "I11"),
+)
+
+
+@pytest.mark.parametrize(
+    ("mutant", "name", "rule"), MUTANTS, ids=lambda value: getattr(value, "__name__", str(value))
+)
+def test_a_wrong_core_is_caught(mutant: Mutant, name: str, rule: str) -> None:
+    def wrong(snapshot: Snapshot) -> Plan:
+        return mutant(snapshot, decide(snapshot))
+
+    good: Scenario = SCENARIOS[name]
+    problems = run(good, decide=wrong).problems
+    assert any(f"{rule}:" in problem for problem in problems), problems

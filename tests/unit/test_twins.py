@@ -1,0 +1,57 @@
+"""The order of things does not matter: other seeds, and an operator that dies or hears nothing, end the same.
+
+`EKIBEN_SIM_SEEDS` and `EKIBEN_SIM_STRIDE` say how many seeds every scenario is played with, and that every
+n-th write is one at which the operator dies, or loses the answer to it.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from unit.sim.fleet import Job, Outcome, play, play_all
+from unit.sim.operator import Fault
+from unit.sim.scenario import SCENARIOS
+
+SEEDS = int(os.environ.get("EKIBEN_SIM_SEEDS", "4"))
+STRIDE = int(os.environ.get("EKIBEN_SIM_STRIDE", "60"))
+
+
+@pytest.fixture(scope="module")
+def wanted() -> dict[str, Outcome]:
+    """Return what each scenario ends with when nothing goes wrong and everything happens in order."""
+    return {job.name: outcome for job, outcome in play_all(Job(name) for name in SCENARIOS)}
+
+
+def differences(job: Job, outcome: Outcome, wanted: Outcome) -> list[str]:
+    """Say what a run did that it must not, and where it ended elsewhere."""
+    found = [f"{job}: {problem}" for problem in outcome.problems]
+    for key, value in wanted.final.items():
+        if outcome.final[key] != value:
+            found.append(f"{job}: {key} is {outcome.final[key]}, not {value}")
+    return found
+
+
+def test_any_order_of_controllers_ends_the_same(wanted: dict[str, Outcome]) -> None:
+    jobs = [Job(name, seed) for name in SCENARIOS for seed in range(1, SEEDS + 1)]
+    found = [text for job, outcome in play_all(jobs) for text in differences(job, outcome, wanted[job.name])]
+    assert not found, "\n".join(found)
+
+
+def test_an_operator_that_dies_or_hears_nothing_ends_the_same(wanted: dict[str, Outcome]) -> None:
+    faults = [
+        Job(name, 0, Fault(kind, number))
+        for name, outcome in wanted.items()
+        for number in range(1, outcome.writes + 1)
+        for kind in ("dies", "answer lost")
+    ]
+    # Another offset in each scenario, so that together they cover every kind of write.
+    jobs = [job for place, job in enumerate(faults) if place % STRIDE == 0]
+    found = [text for job, outcome in play_all(jobs) for text in differences(job, outcome, wanted[job.name])]
+    assert not found, "\n".join(found)
+
+
+def test_a_run_is_repeatable() -> None:
+    job = Job("canary-promoted-through-the-gateway", 7)
+    assert play(job) == play(job)
