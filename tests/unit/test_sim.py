@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -252,6 +253,34 @@ def steals_the_name(snapshot: Snapshot, plan: Plan) -> Plan:
     return replace(plan, applies=(*plan.applies, *stolen))
 
 
+def canary_shrinks_under_its_weight(snapshot: Snapshot, plan: Plan) -> Plan:
+    """Take pods from a canary that carries half of the traffic."""
+    rollout = snapshot.status.rollout
+    if rollout is None or rollout.stage is not Stage.HOLDING or rollout.step != 2:
+        return plan
+    return replace(plan, scales=(Scale(f"iris-{rollout.revision}", 1),))
+
+
+def time_runs_ahead(snapshot: Snapshot, plan: Plan) -> Plan:
+    """Think that a step has been held for longer than it was."""
+    rollout = snapshot.status.rollout
+    if rollout is None or rollout.stage is not Stage.HOLDING:
+        return plan
+    return decide(replace(snapshot, now=snapshot.now + timedelta(seconds=10)))
+
+
+def requests_count_twice(snapshot: Snapshot, plan: Plan) -> Plan:
+    """Take each request for two."""
+    seen = snapshot.observation
+    if seen is None:
+        return plan
+    doubled = {
+        revision: counters.model_copy(update={"requests": 2 * counters.requests})
+        for revision, counters in seen.counters.items()
+    }
+    return decide(replace(snapshot, observation=replace(seen, counters=doubled)))
+
+
 MUTANTS: tuple[tuple[Mutant, str, str], ...] = (
     (replicas_in_the_intent, "canary-promoted-through-the-gateway", "I8"),
     (weight_before_the_pods, "canary-promoted-through-the-gateway", "I1"),
@@ -265,6 +294,9 @@ MUTANTS: tuple[tuple[Mutant, str, str], ...] = (
     (children_before_the_status, "canary-promoted-through-the-gateway", "I9"),
     (writes_what_is_in_sync, "canary-promoted-through-the-gateway", "I10"),
     (steals_the_name, "child-name-taken", "I11"),
+    (canary_shrinks_under_its_weight, "canary-promoted-through-the-gateway", "I12"),
+    (time_runs_ahead, "canary-promoted-through-the-gateway", "I13"),
+    (requests_count_twice, "canary-promoted-through-the-gateway", "I14"),
 )
 
 

@@ -1,7 +1,7 @@
 """The order of things does not matter: other seeds, and an operator that dies or hears nothing, end the same.
 
-`EKIBEN_SIM_SEEDS` and `EKIBEN_SIM_STRIDE` say how many seeds every scenario is played with, and that every
-n-th write is one at which the operator dies, or loses the answer to it.
+How much of that is played is set by the environment: with EKIBEN_SIM_SEEDS different orders each scenario,
+with the operator failing at every EKIBEN_SIM_STRIDE-th write, and EKIBEN_SIM_CHANCES stories made up by chance.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ import os
 
 import pytest
 
-from unit.sim.fleet import Job, Outcome, play, play_all
+from unit.sim.fleet import CHAOS, Job, Outcome, play, play_all
 from unit.sim.operator import Fault
 from unit.sim.scenario import SCENARIOS
 
 SEEDS = int(os.environ.get("EKIBEN_SIM_SEEDS", "4"))
+CHANCES = int(os.environ.get("EKIBEN_SIM_CHANCES", "30"))
 STRIDE = int(os.environ.get("EKIBEN_SIM_STRIDE", "60"))
 
 
@@ -49,6 +50,12 @@ def test_an_operator_that_dies_or_hears_nothing_ends_the_same(wanted: dict[str, 
     # Another offset in each scenario, so that together they cover every kind of write.
     jobs = [job for place, job in enumerate(faults) if place % STRIDE == 0]
     found = [text for job, outcome in play_all(jobs) for text in differences(job, outcome, wanted[job.name])]
+    assert not found, "\n".join(found)
+
+
+def test_after_any_dozen_of_deeds_everything_comes_to_rest() -> None:
+    jobs = [Job(CHAOS, seed) for seed in range(1, CHANCES + 1)]
+    found = [f"{job}: {problem}" for job, outcome in play_all(jobs) for problem in outcome.problems]
     assert not found, "\n".join(found)
 
 

@@ -7,17 +7,29 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from unit.sim.operator import Fault
-from unit.sim.scenario import Play, serve
-from unit.sim.world import World
+from unit.sim.scenario import Play, Scenario, canary_spec, serve
+from unit.sim.world import World, service_spec
 
 DEEDS = 12
 LONGEST_PAUSE = 40.0
 TAGS = ("v1", "v2", "v3", "v4")
 
 
-def chaos(seed: int) -> Play:
-    """Return a story of a dozen deeds that follows from the seed and ends in peace."""
+SPECS = (
+    canary_spec(),
+    canary_spec(autoscaling={"minReplicas": 2, "maxReplicas": 6}),
+    service_spec(
+        rollout={"canary": {"steps": [{"weight": 20, "hold": "20s"}, {"weight": 50, "hold": "20s"}]}}
+    ),
+)
 
+
+def chaos(seed: int) -> Scenario:
+    """Return a scenario of a dozen deeds that follows from the seed and ends in peace."""
+    return Scenario(f"chaos-{seed}", __doc__ or "", SPECS[seed % len(SPECS)], _story(seed), loses=True)
+
+
+def _story(seed: int) -> Play:
     def play(world: World) -> None:
         chance = random.Random(seed)
         serve(world)

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from unit.sim import scenarios
+from unit.sim.chaos import chaos
 from unit.sim.operator import Fault
 from unit.sim.scenario import SCENARIOS, run
 
-__all__ = ["Job", "Outcome", "play", "play_all", "scenarios"]
+CHAOS = "chaos"
+__all__ = ["CHAOS", "Job", "Outcome", "play", "play_all", "scenarios"]
 
 
 class Job(NamedTuple):
@@ -39,7 +41,8 @@ class Outcome:
 
 def play(job: Job) -> Outcome:
     """Play one run."""
-    done = run(SCENARIOS[job.name], seed=job.seed, fault=job.fault)
+    item = chaos(job.seed) if job.name == CHAOS else SCENARIOS[job.name]
+    done = run(item, seed=job.seed, fault=job.fault)
     return Outcome(done.world.final(), done.problems, done.world.operator.attempts)
 
 
