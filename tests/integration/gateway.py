@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from ekiben.core import names
@@ -35,6 +35,8 @@ class Gateway:
     def __init__(self, client: Client, namespace: str) -> None:
         self.carried: dict[str, Manifest] = {}
         self.weights: dict[str, list[int]] = {}
+        self.moved_at: dict[str, list[float]] = {}
+        self.on_raise: Callable[[str, int], None] = lambda model, weight: None
         self._client = client
         self._namespace = namespace
         self._routes = Followed(client, HTTPROUTE, namespace, self._route_changed)
@@ -92,9 +94,7 @@ class Gateway:
             return
         name = meta["name"]
         self.carried[name] = spec
-        weight, before = canary_weight(name, spec), self.weights.setdefault(name, [])
-        if not before or before[-1] != weight:
-            before.append(weight)
+        self._note(name, canary_weight(name, spec))
         conditions = [_condition(kind, meta["generation"]) for kind in ("Accepted", "ResolvedRefs")]
         said = [
             {"parentRef": parent, "controllerName": CONTROLLER, "conditions": conditions}
@@ -107,31 +107,46 @@ class Gateway:
             # Said when the API server is back, and the route is seen again.
             asyncio.get_running_loop().call_later(0.5, self._look_again)
 
+    def _note(self, model: str, weight: int) -> None:
+        weights = self.weights.setdefault(model, [])
+        if weights and weights[-1] == weight:
+            return
+        if weights and weights[-1] < weight:
+            self.on_raise(model, weight)
+        weights.append(weight)
+        self.moved_at.setdefault(model, []).append(asyncio.get_running_loop().time())
+
 
 @dataclass(slots=True)
 class _Load:
-    """The requests to one model."""
+    """The requests to one model; `full` is the most pods that stable's backend had for them."""
 
     rate: float
     due: float = 0.0
     credit: int = 0
+    full: int = 0
 
 
 class Traffic:
-    """Users of the models of one namespace; `lost` says which backend had no ready pod, `sent` counts all."""
+    """Users of the models of one namespace; `sent` counts their requests.
+
+    `lost` says what went wrong for them: a backend without a ready pod, more of the traffic for the canary's
+    pods than they can carry, stable's Service pointed elsewhere while the route still sent users to it.
+    """
 
     def __init__(self, client: Client, namespace: str, kubelet: Kubelet, gateway: Gateway) -> None:
         self.lost: list[str] = []
         self.sent = 0
         self._kubelet = kubelet
         self._gateway = gateway
-        self._services = Followed(client, SERVICE, namespace)
+        self._services = Followed(client, SERVICE, namespace, self._service_changed)
+        gateway.on_raise = self._weight_rises
         self._loads: dict[str, _Load] = {}
         self._turn = itertools.count()
 
     def start(self, model: str, rate: float = 200.0) -> None:
         """Send requests to a model at a steady rate per second from now on."""
-        self._loads[model] = _Load(rate)
+        self._loads[model] = _Load(rate, full=len(list(self._endpoints(names.stable_service(model)))))
 
     def stop(self, model: str) -> None:
         """Send no more requests to a model."""
@@ -163,10 +178,25 @@ class Traffic:
         pods = list(self._endpoints(service))
         self.sent += 1
         if not pods:
-            self.lost.append(service)
+            self.lost.append(f"{service} has no ready pod")
             return
+        if service == names.stable_service(model):
+            load.full = max(load.full, len(pods))
         pod = pods[next(self._turn) % len(pods)]
         pod.serve(self._kubelet.behaviour(pod.image))
+
+    def _weight_rises(self, model: str, weight: int) -> None:
+        load = self._loads.get(model)
+        pods = len(list(self._endpoints(names.canary_service(model))))
+        if load is not None and weight * load.full > 100 * pods:
+            self.lost.append(f"{weight}% for {pods} pods, where stable has {load.full}")
+
+    def _service_changed(self, before: Manifest | None, item: Manifest | None) -> None:
+        if before is None or item is None or item["metadata"]["name"] not in self._loads:
+            return
+        weight = self._gateway.weight(item["metadata"]["name"])
+        if before["spec"].get("selector") != item["spec"].get("selector") and weight not in (None, 100):
+            self.lost.append(f"stable's Service has changed its pods while {100 - weight}% go to it")
 
     def _endpoints(self, service: str) -> Iterator[PodServer]:
         found = self._services.items.get(service)

@@ -40,6 +40,7 @@ class Behaviour:
     """How the pods of one image behave: shares of requests from 0 to 1, times in seconds."""
 
     startup: float = 0.1
+    measured: bool = True
     errors: float = 0.0
     slow: float = 0.0
     pullable: asyncio.Event = field(default_factory=asyncio.Event)
@@ -226,7 +227,9 @@ class Kubelet:
     async def _metrics(self, request: web.Request) -> web.Response:
         assert request.transport is not None
         pod = self._by_ip.get(request.transport.get_extra_info("sockname")[0])
-        return web.Response(text=pod.page()) if pod else web.Response(status=503)
+        if pod is None or not self.behaviour(pod.image).measured:
+            return web.Response(status=404)
+        return web.Response(text=pod.page())
 
     async def _report(self, pod: PodServer, *, ready: bool = False, waiting: Manifest | None = None) -> None:
         """Write a pod's status, however long the API server is away."""
