@@ -1,7 +1,7 @@
 """The order of things does not matter: other seeds, and an operator that dies or hears nothing, end the same.
 
-How much of that is played is set by the environment: with EKIBEN_SIM_SEEDS different orders each scenario,
-with the operator failing at every EKIBEN_SIM_STRIDE-th write, and EKIBEN_SIM_CHANCES stories made up by chance.
+How much is played is set by the environment: with EKIBEN_SIM_SEEDS different orders each scenario,
+with the operator failing at every EKIBEN_SIM_STRIDE-th write, and EKIBEN_SIM_CHANCES stories of chance.
 """
 
 from __future__ import annotations
