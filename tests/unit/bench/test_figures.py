@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from bench.figures import CONTROL, LOST, SERVE, STEADY, BenchError, Result
 from bench.lost import is_near, moments_of
+from bench.page import render
 from bench.report import last_line
 from bench.rollback import proven_at
 from bench.watching import Change
@@ -35,7 +38,7 @@ def test_a_negative_control_that_loses_nothing_misses_its_limit() -> None:
 def test_what_was_not_measured_is_neither_held_nor_missed() -> None:
     skipped = Result(STEADY, problem="not asked for")
     assert skipped.ok is None
-    assert last_line([Result(LOST, 0), Result(LOST, 2), skipped]) == "1 of 3 rows hold, 1 missed, 1 not run"
+    assert last_line([True, False, skipped.ok]) == "1 of 3 rows hold, 1 missed, 1 not run"
 
 
 def test_a_canary_is_proven_bad_by_the_answer_that_excludes_its_limit() -> None:
@@ -60,3 +63,18 @@ def test_only_a_changed_weight_is_a_change() -> None:
     moments = moments_of([route(1, 0), route(2, 0), route(50, 20), route(51, 20)])
     assert moments == [50]
     assert [is_near(at, moments) for at in (39.0, 41.0, 59.0, 61.0)] == [False, True, True, False]
+
+
+def run(at: str, *results: Result) -> dict[str, Any]:
+    """A stored run."""
+    about = {"cpus": 2, "cpu": "some", "memory_gib": 4, "kernel": "6.1", "load": f"load at {at}"}
+    return {"at": at, "commit": "abc", "machine": about, "rows": [result.to_json() for result in results]}
+
+
+def test_the_page_shows_the_newest_measurement_and_does_not_hide_what_missed_before() -> None:
+    page = render([run("noon", Result(LOST, 7)), run("one", Result(LOST, 0)), run("two", Result(LOST))])
+    (row,) = (line for line in page.splitlines() if line.startswith(f"| {LOST.title}"))
+    assert "| 0 requests |" in row
+    assert "| yes | one | abc | load at one |" in row
+    assert "missed on noon: 7 requests" in page
+    assert "1 of 11 rows hold, 10 not run." in page
