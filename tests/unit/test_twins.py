@@ -14,9 +14,9 @@ from unit.sim.fleet import CHAOS, Job, Outcome, play, play_all
 from unit.sim.operator import Fault
 from unit.sim.scenario import SCENARIOS
 
-SEEDS = int(os.environ.get("EKIBEN_SIM_SEEDS", "4"))
-CHANCES = int(os.environ.get("EKIBEN_SIM_CHANCES", "30"))
-STRIDE = int(os.environ.get("EKIBEN_SIM_STRIDE", "60"))
+SEEDS = int(os.environ.get("EKIBEN_SIM_SEEDS", "1"))
+CHANCES = int(os.environ.get("EKIBEN_SIM_CHANCES", "2"))
+STRIDE = int(os.environ.get("EKIBEN_SIM_STRIDE", "300"))
 
 
 @pytest.fixture(scope="module")
