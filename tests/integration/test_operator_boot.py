@@ -326,7 +326,7 @@ async def test_with_an_older_crd_nothing_is_done_until_it_is_current(
 async def test_an_operator_whose_watch_on_models_is_dead_ends_to_begin_anew(
     make: Callable[..., Operator], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Echoes, "age", lambda _: 121.0)
+    monkeypatch.setattr(Echoes, "age", lambda _: 181.0)
     operator = make()
     await operator.begin()
     with pytest.raises(DeafError, match="begins anew"):
