@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import replace
 
-from ekiben.api.status import RolloutStatus
+from ekiben.api.status import Status
 from ekiben.core import names
 from ekiben.core.diff import in_sync
 from ekiben.core.plan import Delete, Scale
@@ -152,13 +152,16 @@ def _records(view: View) -> Iterator[Manifest]:
             outcome = "candidate"
         else:
             outcome = "failed" if revision in failed else "retired"
-        yield build_record(view.model, _numbered(record, view.rollout), outcome)
+        yield build_record(view.model, _numbered(record, view.status), outcome)
 
 
-def _numbered(record: Record, rollout: RolloutStatus | None) -> Record:
-    if rollout is None or rollout.revision != record.revision:
-        return record
-    return replace(record, number=max(record.number, int(rollout.id.rpartition(".")[2])))
+def _numbered(record: Record, status: Status) -> Record:
+    """Give a record the number of its revision's last rollout, also where it was deleted by hand."""
+    ids = [(entry.revision, entry.rollout) for entry in status.history]
+    if status.rollout:
+        ids.append((status.rollout.revision, status.rollout.id))
+    numbers = [int(item.rpartition(".")[2]) for revision, item in ids if revision == record.revision]
+    return replace(record, number=max([record.number, *numbers]))
 
 
 def _services(view: View) -> Iterator[Manifest]:

@@ -7,7 +7,7 @@ every other revision.
 
 from __future__ import annotations
 
-from ekiben.api.status import FailedRevision, RevisionStatus, Status
+from ekiben.api.status import FailedRevision, Outcome, RevisionStatus, RolloutStatus, Stage, Status
 from ekiben.core import names
 from ekiben.core.revision import image_of
 from ekiben.core.snapshot import Ref, Snapshot
@@ -34,7 +34,34 @@ def recovered(snapshot: Snapshot) -> Status:
         return status.model_copy(update={"failed_revisions": failed})
     record = snapshot.records.get(stable)
     side = RevisionStatus(revision=stable, image=image_of(record) if record else "", served_at=snapshot.now)
-    return status.model_copy(update={"stable": side, "failed_revisions": failed})
+    return status.model_copy(
+        update={"stable": side, "rollout": _given_up(snapshot, stable), "failed_revisions": failed}
+    )
+
+
+def _given_up(snapshot: Snapshot, stable: str) -> RolloutStatus | None:
+    """Return the rollout that was in flight as one that is being aborted: its evidence is lost.
+
+    Its canary may have traffic, which has to go before its pods do, whatever the spec asks for now.
+    """
+    for record in snapshot.records.values():
+        ref = Ref("Deployment", names.revision_child(snapshot.model.name, record.revision))
+        if record.outcome != "candidate" or record.revision == stable or ref not in snapshot.live:
+            continue
+        return RolloutStatus(
+            id=f"{record.revision}.{max(record.number, 1)}",
+            revision=record.revision,
+            provider="Gateway"
+            if Ref("HTTPRoute", names.route(snapshot.model.name)) in snapshot.live
+            else "Service",
+            stage=Stage.ABORTING,
+            stage_started_at=snapshot.now,
+            outcome=Outcome.SUPERSEDED,
+            reason="StatusLost",
+            message="the status was lost, and with it what the canary was judged on",
+            started_at=snapshot.now,
+        )
+    return None
 
 
 def _serving(snapshot: Snapshot) -> str | None:

@@ -93,7 +93,9 @@ def _restart(world: World, chance: random.Random) -> None:
 
 
 def _delete_child(world: World, chance: random.Random) -> None:
-    refs = sorted(ref for ref in world.server.objects if ref.kind != "Deployment")
+    # A record is the only memory of a lost status: losing both is beyond what can be promised.
+    kept = ("Deployment", "ControllerRevision")
+    refs = sorted(ref for ref in world.server.objects if ref.kind not in kept)
     world.delete_child(*chance.choice(refs))
 
 

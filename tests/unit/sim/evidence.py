@@ -11,6 +11,9 @@ from unit.sim.operator import Pass
 from unit.sim.world import MODEL, World
 
 DEFAULT_HOLD = "1m"
+INSTANT = 0.2
+# Requests between the last look and the moment that a step begins.
+SLACK = 10
 
 
 class Evidence:
@@ -26,12 +29,17 @@ class Evidence:
         old, new = done.snapshot.status.rollout, done.plan.status.rollout if done.plan.status else None
         if new is None:
             return
+        if new.stage is Stage.HOLDING and old and _took_no_time(done, old):
+            # The traffic already was as the step wants it: the window began with the last look before.
+            self._step = ("", 0)
         if new.stage is Stage.HOLDING:
             yield from self._not_invented(new)
         if old and old.id == new.id and old.stage is Stage.HOLDING and _goes_on(old, new):
             yield from self._not_skipped(done, old)
         if new.stage is Stage.SHIFTING and (old is None or old.stage is not Stage.SHIFTING):
-            self._step, self._before = (new.id, new.step), self._served(new)
+            # After an edit the window starts anew at a weight that the canary has had for a while.
+            edited = old is not None and old.plan != new.plan
+            self._step, self._before = ("", 0) if edited else (new.id, new.step), self._served(new)
 
     def _served(self, rollout: RolloutStatus) -> float:
         return self.world.traffic.served_by[names.revision_child(MODEL, rollout.revision)]
@@ -39,7 +47,7 @@ class Evidence:
     def _not_invented(self, rollout: RolloutStatus) -> Iterator[str]:
         counted = rollout.totals.canary.requests if rollout.totals else 0
         served = self._served(rollout) - self._before
-        if self._step == (rollout.id, rollout.step) and counted > served + 1:
+        if self._step == (rollout.id, rollout.step) and counted > served + SLACK:
             yield f"I14: {counted} requests counted in step {rollout.step}, {served:.0f} were served"
 
     def _not_skipped(self, done: Pass, rollout: RolloutStatus) -> Iterator[str]:
@@ -59,6 +67,12 @@ class Evidence:
         """Tell whether stable serves, so that nothing but the evidence may move the rollout on."""
         stable = done.snapshot.status.stable
         return stable is not None and stable.unready_since is None
+
+
+def _took_no_time(done: Pass, old: RolloutStatus) -> bool:
+    if old.stage is not Stage.SHIFTING or old.stage_started_at is None:
+        return False
+    return (done.snapshot.now - old.stage_started_at).total_seconds() < INSTANT
 
 
 def _goes_on(old: RolloutStatus, new: RolloutStatus) -> bool:
