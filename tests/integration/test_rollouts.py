@@ -127,7 +127,6 @@ async def test_without_a_gateway_the_service_splits_the_traffic(site: Site) -> N
     assert all(pod.served - before[pod.name] > 20 for pod in site.pods(second))
     selector = (await site.get(SERVICE, "iris"))["spec"]["selector"]
     assert selector["ekiben.dev/revision"] == status["stable"]["revision"] == second
-    await site.wait(lambda: not site.pods(first), "the old revision's pods go")
     assert site.traffic.lost == []
 
 
@@ -190,14 +189,12 @@ async def test_a_newer_release_and_a_return_to_stable_take_the_canary_out_first(
     paused = await site.until(is_v3, "v3 is at 25%")
     # Between the two the gateway sent nothing to iris-canary, whose Service changed its pods.
     assert site.gateway.weights["iris"] == [0, 25, 0, 25]
-    await site.wait(lambda: not site.pods(v2), "v2's pods go")
     await site.release("v1")
     status = await site.promoted("v1")
     assert site.gateway.weights["iris"] == [0, 25, 0, 25, 0]
     outcomes = [(entry["outcome"], entry["revision"]) for entry in status["history"]]
     assert outcomes[:2] == [("Reverted", paused["rollout"]["revision"]), ("Superseded", v2)]
     assert status.get("failedRevisions", []) == []
-    await site.wait(lambda: not site.pods(paused["rollout"]["revision"]), "v3's pods go")
     assert site.traffic.lost == []
 
 
