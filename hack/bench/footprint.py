@@ -25,7 +25,9 @@ async def measure(bench: Bench) -> list[Result]:
     await bench.serve()
     ((_, resident),) = (await metrics(bench))["process_resident_memory_bytes"]
     await bench.empty(OURS)
-    memory = Result(MEMORY, round(resident / 2**20, 1), details=("resident set, after all rows before it",))
+    memory = Result(
+        MEMORY, round(resident / 2**20, 1), details=("resident set of the process once the model serves",)
+    )
     return [memory, await _creation(bench)]
 
 

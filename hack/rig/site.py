@@ -61,15 +61,16 @@ async def install_operator(site: Site, options: Sequence[str] = ()) -> None:
     await run(
         str(command_path("helm")),
         *("upgrade", "--install", "ekiben", str(CHART)),
-        *("--namespace", OPERATOR_NAMESPACE, "--create-namespace", "--wait", "--timeout", "120s"),
+        *("--namespace", OPERATOR_NAMESPACE, "--create-namespace"),
         *("--set", f"image.repository={repository}", "--set", f"image.tag={tag}"),
         *options,
         kubeconfig=site.kubeconfig,
     )
     # The tag stays while the operator is worked on: pods must run the image that was just loaded.
+    # helm itself doesn't wait: it would wait for pods of the image before, which may never be ready.
     await kubectl(site, "--namespace", OPERATOR_NAMESPACE, "rollout", "restart", "deployment/ekiben")
     await kubectl(
-        site, "--namespace", OPERATOR_NAMESPACE, "rollout", "status", "deployment/ekiben", "--timeout=60s"
+        site, "--namespace", OPERATOR_NAMESPACE, "rollout", "status", "deployment/ekiben", "--timeout=120s"
     )
 
 
