@@ -82,6 +82,7 @@ async def test_children_that_are_deleted_or_edited_in_a_step_come_back(site: Sit
 
     rules = deepcopy(before[HTTPROUTE]["iris"]["rules"])
     rules[0]["backendRefs"][0]["weight"], rules[0]["backendRefs"][1]["weight"] = 10, 90
+    (canary,) = site.pods(second)
     await edit(site, HTTPROUTE, "iris", {"rules": rules})
     await edit(site, SERVICE, "iris", {"selector": {"ekiben.dev/revision": second}})
     await edit(site, DEPLOYMENT, f"iris-{first}", {"replicas": 1})
@@ -94,10 +95,10 @@ async def test_children_that_are_deleted_or_edited_in_a_step_come_back(site: Sit
 
     async def is_mended() -> bool:
         same = {kind: await specs(site, kind) for kind in kinds} == before
-        # While the canary had no pods nothing was to be sent to it.
-        return same and site.gateway.weights["iris"][-2:] == [0, 50]
+        ready = site.kubelet.ready({"ekiben.dev/revision": second})
+        return same and len(ready) == 1 and ready != [canary] and site.gateway.weight("iris") == 50
 
-    await site.eventually(is_mended, lambda: f"all is as it was; weights were {site.gateway.weights}")
+    await site.eventually(is_mended, lambda: "all is as it was, and the canary's pod is a new one")
     await site.command("promote", paused["rollout"]["id"])
     status = await site.promoted("v2")
     assert status["stable"]["revision"] == second
@@ -123,6 +124,7 @@ async def test_a_pod_that_dies_in_a_step_takes_its_share_with_it_and_brings_it_b
     await site.release("v2")
     held = await site.until(is_at("Holding"), "the step is held")
     dying, staying = site.pods(held["rollout"]["revision"])
+    site.behaviour("v2").startup = 0.5
     await site.kubelet.evict(dying)
     status = await site.promoted("v2")
     assert site.gateway.weights["iris"] == [0, 50, 25, 50, 100, 0]

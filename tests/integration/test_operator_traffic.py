@@ -165,7 +165,12 @@ async def test_a_hostname_that_another_route_has_is_left_to_it_until_it_goes(
     assert await client.get(HTTPROUTE, namespace, "iris") is None
     await client.delete(HTTPROUTE, namespace, "theirs", theirs["metadata"]["uid"])
     await until_traffic_is(client, namespace, "RouteNotAccepted")
-    assert await client.get(HTTPROUTE, namespace, "iris") is not None
+
+    async def is_made() -> bool:
+        return await client.get(HTTPROUTE, namespace, "iris") is not None
+
+    # The status is written before the children.
+    await until(is_made, "our route is made")
 
 
 async def test_a_route_that_another_hand_changed_is_put_right(
