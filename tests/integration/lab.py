@@ -185,10 +185,10 @@ def used(requests: Iterable[Request]) -> set[Right]:
     return rights | made
 
 
-def render_chart(*options: str) -> list[Manifest]:
+def render_chart() -> list[Manifest]:
     """Render the chart with its defaults, as `helm install` would send it."""
     command = [str(command_path("helm")), "template", RELEASE, str(CHART), "--namespace", SYSTEM_NAMESPACE]
-    done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return [item for item in yaml.safe_load_all(done.stdout) if item]
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ekiben.kube.client import ApiError, Client
-from ekiben.kube.kinds import DEPLOYMENT, MODELDEPLOYMENT, NAMESPACE, POD, Kind
+from ekiben.kube.kinds import DEPLOYMENT, MODELDEPLOYMENT, NAMESPACE, Kind
 from integration.gateway import NAME as GATEWAY_NAME
 from integration.gateway import Gateway, Traffic
 from integration.kubelet import SERVICE, Behaviour, Kubelet, PodServer
@@ -220,6 +220,3 @@ async def open_site(lab: Lab) -> AsyncIterator[Site]:
             await site.close()
     finally:
         await client.close()
-
-
-__all__ = ["POD", "Site", "image", "is_at", "is_settled", "open_site", "spec_of"]
