@@ -76,6 +76,8 @@ def _stands(
     desired: Any, live: Any, field: str = "", *, quantity: bool = False, closed: bool = False
 ) -> bool:
     """Tell whether `live` holds every leaf of `desired`, and, where closed, nothing else."""
+    if isinstance(desired, str) and desired == live:
+        return True
     if isinstance(desired, dict):
         closed = closed or field in _WHOLE
         if not isinstance(live, dict) or (closed and _additions(desired, live)):

@@ -45,7 +45,7 @@ class Invariants:
         self.violations: list[str] = []
         self.budget = Budget()
         self.evidence = Evidence(world)
-        self._overdue = False
+        self._found: Pass | None = None
         self._rollout, self._number = "", 0
         self._sizes: dict[str, int] = {}
         world.operator.on_decided = self._decided
@@ -91,9 +91,10 @@ class Invariants:
     def _weight_taken_back(self, done: Pass) -> Iterator[str]:
         """I2: a canary whose pods are gone loses its weight, at the latest right behind a transition."""
         found = list(no_weight_without_pods(done))
-        if found and (self._overdue or done.plan.requeue_after != 0.0):
+        overdue = self._found is not None and not self._found.failed
+        if found and (overdue or done.plan.requeue_after != 0.0):
             yield from found
-        self._overdue = bool(found)
+        self._found = done if found else None
 
     def _numbers_grow(self, done: Pass) -> Iterator[str]:
         """I6: the number of a rollout is never used twice and only grows."""
@@ -122,6 +123,11 @@ def weights_by_revision(route: Manifest, services: Mapping[Ref, Manifest]) -> di
     return result
 
 
+def planned(done: Pass) -> dict[Ref, Manifest]:
+    """Return the children as they will be when a plan is carried out."""
+    return {**done.snapshot.live, **{ref_of(item): item for item in done.plan.applies}}
+
+
 def ready_pods(snapshot: Snapshot, revision: str) -> int:
     """Count a revision's pods that can serve, as the decision saw them."""
     return sum(pod.ready and not pod.deleting for pod in snapshot.pods if pod.revision == revision)
@@ -148,8 +154,8 @@ def no_weight_without_pods(done: Pass) -> Iterator[str]:
     stable, live = snapshot.status.stable, snapshot.live.get(ROUTE)
     if stable is None or live is None or not ready_pods(snapshot, stable.revision):
         return
-    written = next((item for item in done.plan.applies if ref_of(item) == ROUTE), live)
-    for revision, weight in weights_by_revision(written, snapshot.live).items():
+    after = planned(done)
+    for revision, weight in weights_by_revision(after[ROUTE], after).items():
         if revision not in ("", stable.revision) and weight and not ready_pods(snapshot, revision):
             yield f"I2: {revision} keeps {weight}% without a ready pod"
 
@@ -192,7 +198,7 @@ def canary_not_shrunk(done: Pass, ref: Ref) -> Iterator[str]:
     full = snapshot.live.get(Ref("Deployment", names.revision_child(MODEL, stable.revision)))
     asked = next(item.replicas for item in done.plan.scales if item.deployment == ref.name)
     before = snapshot.live[ref]["spec"]["replicas"] if ref in snapshot.live else asked
-    for revision, weight in weights_by_revision(route, snapshot.live).items():
+    for revision, weight in weights_by_revision(route, planned(done)).items():
         is_it = revision != stable.revision and ref.name == names.revision_child(MODEL, revision)
         if is_it and asked < before and full and 100 * asked < weight * full["spec"]["replicas"]:
             yield f"I12: {revision} scaled to {asked} while the route gives it {weight}%"

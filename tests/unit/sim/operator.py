@@ -17,7 +17,7 @@ from unit.sim.nodes import Nodes, SimPod
 from unit.sim.observe import Cache, Cluster, version_of
 from unit.sim.sampler import Sampler
 
-PASS_DELAY = 0.01
+PASS_DELAY = 0.05
 WRITE_TAKES = 0.005
 WATCH_LAG = 0.02
 RETRY_DELAY = 0.2
@@ -43,6 +43,7 @@ class Pass:
     snapshot: Snapshot
     plan: Plan
     writes: list[Write] = field(default_factory=list)
+    failed: bool = False
 
 
 class _DiedError(Exception):
@@ -143,9 +144,11 @@ class Operator:
         except StopIteration:
             self._finish(done, done.plan.requeue_after)
         except ApiError as problem:
+            done.failed = True
             self.on_note(f"operator: {problem}")
             self._finish(done, 0.0 if problem.kind == "Conflict" else RETRY_DELAY)
         except _DiedError:
+            done.failed = True
             self.on_note("operator: dies")
             self._life = object()
             self._busy = True

@@ -25,6 +25,7 @@ MODEL = "iris"
 IMAGE = "registry.example.com/iris"
 # The children follow the status, at the latest when an operator that died in between is back.
 DUST = 10.0
+PATIENCE = 30.0
 
 
 class World:
@@ -61,8 +62,12 @@ class World:
         self.clock.run_until(self.clock.now + seconds)
 
     def until(self, done: Callable[[], bool], within: float = 3600.0) -> None:
-        """Let time pass until something is so; AssertionError when it is not so in time."""
-        if not self.clock.run_until(self.clock.now + within, done):
+        """Let time pass until something is so; AssertionError when it is not so in time.
+
+        An operator that fails once may take as much longer as it needs to come back.
+        """
+        patience = PATIENCE if self.operator.fault else 0.0
+        if not self.clock.run_until(self.clock.now + within + patience, done):
             raise AssertionError(f"not so within {within:.0f}s")
 
     def until_settled(self, within: float = 3600.0) -> None:
