@@ -141,9 +141,16 @@ class Site:
         return {item["metadata"]["name"] for item in (await self.client.list(kind, self.namespace))[0]}
 
     async def get(self, kind: Kind, name: str) -> Manifest:
-        """Return an object that must exist."""
-        found = await self.client.get(kind, self.namespace, name)
-        assert found is not None, f"{kind.kind} {name} does not exist"
+        """Return an object, once it exists: a status is written before the children that it speaks of."""
+        found: Manifest | None = None
+
+        async def look() -> bool:
+            nonlocal found
+            found = await self.client.get(kind, self.namespace, name)
+            return found is not None
+
+        await self.eventually(look, lambda: f"{kind.kind} {name} exists", 10)
+        assert found is not None
         return found
 
     async def deployment(self, revision: str) -> Manifest:

@@ -118,7 +118,7 @@ async def test_a_redirect_is_not_followed(world: World) -> None:
 async def test_several_unreadable_pods_are_one_sentence(world: World) -> None:
     pods = [await world.pod(answer=fixed(404)) for _ in range(3)]
     found = await scrape(world, *pods)
-    assert (found.pods_failed, found.message.count("404")) == (3, 1)
+    assert (found.pods_failed, found.message.count("answered 404")) == (3, 1)
     assert found.message.endswith(", and 2 more can't be read")
 
 
