@@ -9,18 +9,19 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
 from ekiben import metrics
 from ekiben.api.status import Status
 from ekiben.caches import CHILDREN, Caches
+from ekiben.core.children import ref_of
 from ekiben.core.diff import digest, projection_digest
 from ekiben.core.plan import Delete, Plan, Sampling, Scale
 from ekiben.core.snapshot import Applied, Manifest, Model, Observation, Ref, Snapshot
 from ekiben.kube.client import ApiError, Client
-from ekiben.kube.kinds import DEPLOYMENT, MODELDEPLOYMENT
+from ekiben.kube.kinds import CONTROLLERREVISION, DEPLOYMENT, MODELDEPLOYMENT
 from ekiben.kube.recorder import Recorder
 from ekiben.kube.store import Key, parse_version
 from ekiben.memory import Attempt, Memory, Refusal
@@ -91,7 +92,7 @@ class Act:
             await self._write_children()
         finally:
             # A transition that is in the status is told even where a child could not be written.
-            await self._tell()
+            self._tell()
 
     async def _write_status(self, status: Status) -> None:
         name, version = self._model.name, self._model.resource_version
@@ -117,13 +118,12 @@ class Act:
         logger.log(level, "%s: %s", status.phase, status.message)
 
     async def _write_children(self) -> None:
-        asked: set[Attempt] = set()
         await self._look_up_missing()
-        for manifest in self._plan.applies:
-            attempt = ("apply", Ref(manifest["kind"], manifest["metadata"]["name"]))
-            asked.add(attempt)
-            if not self._is_held(attempt, intent := digest(manifest)):
-                await self._offer(attempt, intent, self._apply(attempt[1], manifest))
+        asked: set[Attempt] = {("apply", ref_of(manifest)) for manifest in self._plan.applies}
+        records = [item for item in self._plan.applies if item["kind"] == CONTROLLERREVISION.kind]
+        # A revision's record comes before its pods: it is what a lost status is rebuilt from.
+        await self._apply_together(records)
+        await self._apply_together(item for item in self._plan.applies if item not in records)
         for scale in self._plan.scales:
             attempt = ("scale", Ref(DEPLOYMENT.kind, scale.deployment))
             asked.add(attempt)
@@ -135,9 +135,20 @@ class Act:
         if self._plan.status is None:
             self.news |= self._memory.forget_refusals(asked)
 
+    async def _apply_together(self, manifests: Iterable[Manifest]) -> None:
+        """Apply children that don't depend on each other, all at once; raise the first trouble at the end."""
+        writes = []
+        for manifest in manifests:
+            attempt: Attempt = ("apply", ref_of(manifest))
+            if not self._is_held(attempt, intent := digest(manifest)):
+                writes.append(self._offer(attempt, intent, self._apply(attempt[1], manifest)))
+        for result in await asyncio.gather(*writes, return_exceptions=True):
+            if result is not None:
+                raise result
+
     async def _look_up_missing(self) -> None:
         """Look, all at once, who has the names of the children that are to be made."""
-        asked = ((Ref(item["kind"], item["metadata"]["name"]), item) for item in self._plan.applies)
+        asked = ((ref_of(item), item) for item in self._plan.applies)
         refs = [
             ref
             for ref, item in asked
@@ -243,7 +254,7 @@ class Act:
         if found is not None:
             models.note_written(found)
 
-    async def _tell(self) -> None:
+    def _tell(self) -> None:
         regarding = {
             "apiVersion": MODELDEPLOYMENT.api_version,
             "kind": MODELDEPLOYMENT.kind,
@@ -252,7 +263,7 @@ class Act:
             "uid": self._model.uid,
         }
         for event in self._plan.events:
-            await self._tools.recorder.event(regarding, event.type, event.reason, event.action, event.note)
+            self._tools.recorder.tell(regarding, event.type, event.reason, event.action, event.note)
 
 
 async def look_up(tools: Tools, memory: Memory, model: Model, ref: Ref) -> Manifest | None:

@@ -61,8 +61,8 @@ class Controller:
         self._queue: WorkQueue[Key] = WorkQueue()
         self._caches = Caches(client, settings.namespaces, self._queue.add)
         self._sampler = sampler or PodSampler(self._queue.add)
-        recorder = Recorder(client, COMPONENT, settings.identity)
-        self._tools = Tools(client, self._caches, recorder, self._sampler)
+        self._recorder = Recorder(client, COMPONENT, settings.identity)
+        self._tools = Tools(client, self._caches, self._recorder, self._sampler)
         self._memories: dict[Key, Memory] = {}
         self._echoes = Echoes()
         self._upkeep = Upkeep(
@@ -86,11 +86,13 @@ class Controller:
 
     async def stop(self, grace: float) -> None:
         """Let the passes in progress finish for up to `grace` seconds, then end everything."""
+        end = time.monotonic() + grace
         self._queue.shutdown()
         await _cancel(self._tasks)
         if self._workers:
             await asyncio.wait(self._workers, timeout=grace)
         await _cancel(self._workers)
+        await self._recorder.close(max(end - time.monotonic(), 0.0))
         await self._sampler.close()
         await self._caches.stop()
 

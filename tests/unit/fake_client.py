@@ -18,7 +18,10 @@ Manifest = dict[str, Any]
 
 
 class FakeClient(Client):
-    """`asked` are (verb, plural, name); `faults` are raised instead of the next such request."""
+    """`asked` are (verb, plural, name); `faults` are raised instead of the next such request.
+
+    `hold` keeps every apply waiting; requests of a verb in `hang` are never answered.
+    """
 
     def __init__(self) -> None:
         super().__init__(api=None)
@@ -26,6 +29,7 @@ class FakeClient(Client):
         self.asked: list[tuple[str, str, str]] = []
         self.faults: dict[tuple[str, str], deque[Exception]] = {}
         self.hold: asyncio.Event | None = None
+        self.hang: set[str] = set()
         self._version = 100
 
     def fail(self, verb: str, kind: Kind, *errors: Exception) -> None:
@@ -95,6 +99,8 @@ class FakeClient(Client):
         self.asked.append((verb, kind.plural, name))
         if self.hold is not None and verb == "apply":
             await self.hold.wait()
+        if verb in self.hang:
+            await asyncio.Event().wait()
         faults = self.faults.get((verb, kind.plural))
         if faults:
             raise faults.popleft()

@@ -100,7 +100,7 @@ def child(snapshot: Snapshot, kind: str = "Service", name: str = "iris", **spec:
         "labels": names.model_labels("iris"),
         "ownerReferences": [owner],
     }
-    version = {"Service": "v1", "Deployment": "apps/v1"}[kind]
+    version = "v1" if kind == "Service" else "apps/v1"
     return {"apiVersion": version, "kind": kind, "metadata": metadata, "spec": spec}
 
 
@@ -121,6 +121,38 @@ class TestOrder:
             ("status", "modeldeployments", "iris"),
             ("apply", "services", "iris"),
         ]
+
+    async def test_the_record_comes_first_and_the_other_children_together(self, rig: Rig) -> None:
+        record = Ref("ControllerRevision", DEPLOYMENT_REF.name)
+        wanted = (SERVICE_REF, DEPLOYMENT_REF, record)
+        rig.decide = lambda snapshot: Plan(
+            applies=tuple(child(snapshot, ref.kind, ref.name) for ref in wanted if ref not in snapshot.live)
+        )
+        rig.client.hold = asyncio.Event()
+        rig.write_model()
+        await rig.until(lambda: bool(rig.client.writes()), "the first apply")
+        await rig.settle()
+        assert rig.client.writes() == [("apply", "controllerrevisions", record.name)]
+        rig.client.hold.set()
+        rig.client.hold = asyncio.Event()
+        await rig.until(
+            lambda: len(rig.client.writes()) == 3, "both others are asked for, neither is answered"
+        )
+        assert {kind for kind, _, _ in rig.client.objects} == {"modeldeployments", "controllerrevisions"}
+        rig.client.hold.set()
+
+    async def test_trouble_with_one_child_does_not_keep_the_others_from_being_made(self, rig: Rig) -> None:
+        rig.client.fail("apply", SERVICE, ApiError(0, "Network", "reset"))
+        rig.decide = lambda snapshot: Plan(
+            applies=(child(snapshot), child(snapshot, "Deployment", DEPLOYMENT_REF.name))
+            if len(rig.seen) == 1
+            else ()
+        )
+        rig.write_model()
+        await rig.until(lambda: len(rig.seen) == 2, "the pass is made again")
+        assert ("deployments", "shop", DEPLOYMENT_REF.name) in rig.client.objects
+        assert ("services", "shop", "iris") not in rig.client.objects
+        assert "reset" in rig.controller.errors[0]
 
     async def test_the_next_pass_comes_at_once_and_sees_what_was_written(self, rig: Rig) -> None:
         rig.decide = says_then_applies
@@ -275,6 +307,16 @@ class TestTrouble:
 
     async def test_events_are_told_even_where_a_child_could_not_be_written(self, rig: Rig) -> None:
         rig.client.fail("apply", SERVICE, ApiError(0, "Network", "reset"))
+        told = Event("Normal", "Promoted", "Promote", "it serves")
+        rig.decide = lambda snapshot: replace(
+            says_then_applies(snapshot), events=(told,) if snapshot.status != SAID else ()
+        )
+        rig.write_model()
+        await rig.until(lambda: ("services", "shop", "iris") in rig.client.objects, "the Service")
+        assert [item[1] for item in rig.client.asked if item[0] == "create"] == [EVENT.plural]
+
+    async def test_an_event_that_hangs_holds_up_no_child(self, rig: Rig) -> None:
+        rig.client.hang.add("create")
         told = Event("Normal", "Promoted", "Promote", "it serves")
         rig.decide = lambda snapshot: replace(
             says_then_applies(snapshot), events=(told,) if snapshot.status != SAID else ()

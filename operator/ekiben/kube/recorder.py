@@ -6,6 +6,7 @@ has used up its allowance gets no more requests until it has earned one. Nothing
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 import uuid
@@ -32,6 +33,8 @@ REFILL_SECONDS = 30.0
 LONGEST_NOTE = 1024
 _LONGEST_PREFIX = 200
 _REMEMBERED = 2048
+# An API server that answers nothing must not make us remember everything that we wanted to say.
+_WAITING = 1000
 
 V = TypeVar("V")
 
@@ -66,6 +69,30 @@ class Recorder:
         self._monotonic = monotonic
         self._series: OrderedDict[tuple[str, ...], _Series] = OrderedDict()
         self._allowances: OrderedDict[str, _Allowance] = OrderedDict()
+        self._waiting: set[asyncio.Task[None]] = set()
+
+    def tell(
+        self,
+        regarding: dict[str, str],
+        type: Literal["Normal", "Warning"],
+        reason: str,
+        action: str,
+        note: str,
+    ) -> None:
+        """Say as `event` does, while the caller goes on: traffic does not wait for words about it."""
+        if len(self._waiting) >= _WAITING:
+            RECORDED.labels("limited").inc()
+            return
+        task = asyncio.create_task(self.event(regarding, type, reason, action, note), name=f"event {reason}")
+        self._waiting.add(task)
+        task.add_done_callback(self._waiting.discard)
+
+    async def close(self, grace: float) -> None:
+        """Give what is being said up to `grace` seconds, and drop the rest."""
+        if self._waiting:
+            await asyncio.wait(self._waiting, timeout=grace)
+        for task in list(self._waiting):
+            task.cancel()
 
     async def event(
         self,

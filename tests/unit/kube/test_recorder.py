@@ -91,6 +91,27 @@ async def test_repeats_are_counted_and_others_are_events_of_their_own(
     assert events.counts() == [("25%", 1), ("5%", 1), ("5%", 3)]
 
 
+async def test_what_is_told_is_sent_while_the_caller_goes_on(recorder: Recorder, events: Events) -> None:
+    events.gate.clear()
+    for note in ("5%", "25%"):
+        recorder.tell(IRIS | {"uid": "u1"}, "Normal", "Stepped", "Step", note)
+    assert events.counts() == []
+    events.gate.set()
+    await recorder.close(grace=10)
+    assert events.counts() == [("25%", 1), ("5%", 1)]
+
+
+async def test_the_end_does_not_wait_for_a_server_that_does_not_answer(
+    recorder: Recorder, events: Events
+) -> None:
+    events.gate.clear()
+    recorder.tell(IRIS | {"uid": "u1"}, "Normal", "Stepped", "Step", "5%")
+    await recorder.close(grace=0.01)
+    events.gate.set()
+    await asyncio.sleep(0)
+    assert (events.requests, events.counts()) == (1, [])
+
+
 async def test_after_the_window_the_same_is_news_again(
     recorder: Recorder, events: Events, clock: Clock
 ) -> None:
