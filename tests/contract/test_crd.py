@@ -24,7 +24,7 @@ from ekiben.api.fields import ApiModel, seconds
 from ekiben.api.generated import CHECKOUT
 from ekiben.api.rules import DEFAULT_BOUNDS
 from ekiben.api.status import Status
-from ekiben.api.v1alpha1 import HASHED_FIELDS, Spec, parse_spec
+from ekiben.api.v1alpha1 import DEFAULT_REPLICAS, HASHED_FIELDS, Spec, parse_spec
 from ekiben.core.revision import DEFAULT_BUCKETS
 
 BENTO = {"bento": {"image": "registry.example.com/iris:1.4.2"}}
@@ -252,7 +252,9 @@ def test_scale_reads_the_serving_pods(server: Server, live: Json) -> None:
     status = {"replicas": 4, "selector": "ekiben.dev/model=live"}
     server.send("PUT", f"{OBJECTS}/live/status", live | {"status": status})
 
-    # As `kubectl scale` does, which works on an object that names no replicas; reading /scale does not.
+    # Autoscalers of others read it before anybody has named a number.
+    assert server.send("GET", f"{OBJECTS}/live/scale")["spec"] == {"replicas": DEFAULT_REPLICAS}
+    # As `kubectl scale` does.
     patch = {"spec": {"replicas": 3}}
     scale = server.send("PATCH", f"{OBJECTS}/live/scale", patch, content_type="application/merge-patch+json")
 

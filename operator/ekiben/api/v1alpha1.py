@@ -38,6 +38,9 @@ VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
 KIND = "ModelDeployment"
 PLURAL = "modeldeployments"
+
+DEFAULT_REPLICAS = 2
+
 # What makes a revision; the rest may change without another pod.
 HASHED_FIELDS = (
     "bento",
@@ -298,9 +301,10 @@ class Spec(ApiModel):
         ),
     ] = None
     pod_template: PodTemplate | None = None
-    replicas: Annotated[
-        int | None, Field(ge=1, le=10000, description="Pods; ignored with autoscaling. Default: 2.")
-    ] = None
+    # A default here, though not hashed: reading /scale fails on an object without replicas.
+    replicas: Annotated[int, Field(ge=1, le=10000, description="Pods; ignored with autoscaling.")] = (
+        DEFAULT_REPLICAS
+    )
     autoscaling: Autoscaling | None = None
     pod_disruption_budget: PodDisruptionBudget = PodDisruptionBudget()
     traffic: Traffic | None = None

@@ -175,8 +175,7 @@ def _services(view: View) -> Iterator[Manifest]:
 def _routes(view: View) -> Iterator[Manifest]:
     """Yield the HTTPRoute: its shape is the spec's, but never changes while a rollout is in flight."""
     live, traffic = live_route(view), view.spec.traffic
-    in_flight = view.rollout is not None and not view.is_first
-    if live is not None and in_flight and view.uses_gateway:
+    if live is not None and view.trial and view.uses_gateway:
         yield _reweighted(live, names.canary_service(view.model.name), next_weight(view))
         return
     if traffic is None or not view.snapshot.cluster.gateway_api:

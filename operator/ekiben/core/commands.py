@@ -39,7 +39,7 @@ def _honoured(view: View, name: str, value: str) -> Command | None:
     in_force = rollout is not None and (
         (name == "promote" and value == rollout.id and rollout.stage in PROMOTING)
         or (name == "abort" and value == rollout.id and rollout.outcome is Outcome.ABORTED)
-        or (name == "resume" and _names_step_left(value, rollout))
+        or (name == "resume" and value == pause_of(rollout) and rollout.stage is Stage.PAUSED)
     )
     released = name == "retry" and any(value == item.rollout for item in view.status.failed_revisions)
     if not (in_force or released):
@@ -47,6 +47,6 @@ def _honoured(view: View, name: str, value: str) -> Command | None:
     return Command.model_validate({"command": name, "value": value, "result": "Honoured"})
 
 
-def _names_step_left(ticket: str, rollout: RolloutStatus) -> bool:
-    named, _, number = ticket.partition("/")
-    return named == rollout.id and number.isdigit() and int(number) < rollout.step
+def pause_of(rollout: RolloutStatus) -> str:
+    """Name a pause, as `rollout.resume` does."""
+    return f"{rollout.id}/{rollout.step}"

@@ -16,7 +16,6 @@ from ekiben.api.status import (
     Status,
 )
 from ekiben.core.moves import Move, event, in_stage, with_rollout
-from ekiben.core.revision import image_of
 from ekiben.core.view import View
 
 KEPT = 10
@@ -54,15 +53,7 @@ def aborted(view: View, rollout: RolloutStatus) -> Move:
 
 def make_stable(view: View, rollout: RolloutStatus) -> Status:
     """Return the status in which the canary is stable and the old stable retires."""
-    canary = view.side(rollout.revision)
-    record = view.record(rollout.revision)
-    stable = RevisionStatus(
-        revision=rollout.revision,
-        image=image_of(record) if record else "",
-        replicas=canary.replicas,
-        ready_replicas=canary.ready,
-        served_at=view.now,
-    )
+    stable = RevisionStatus(revision=rollout.revision, served_at=view.now)
     status = view.status.model_copy(update={"stable": stable})
     old = view.stable_revision
     if old is None:

@@ -17,7 +17,7 @@ from ekiben.core import analysis
 from ekiben.core.scaling import canary_need, surge_limit
 from ekiben.core.snapshot import Pod
 from ekiben.core.traffic import is_observed, route_state, target_weight
-from ekiben.core.view import Side, View, step_weight, weight_step
+from ekiben.core.view import Side, View, step_weight
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,7 @@ Gate = Callable[[View], Wait | None]
 _IMAGE_PULL = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
 _MISSING_CONFIG = {"CreateContainerConfigError", "CreateContainerError"}
 _CRASH_LOOP_RESTARTS = 3
+DEFAULT_HOLD = "1m"
 
 
 def blocked(view: View, side: Side) -> Wait | None:
@@ -136,12 +137,18 @@ def weight_observed(view: View) -> Wait | None:
 
 def hold_over(view: View) -> Wait | None:
     """Wait until the step has been held for as long as it says."""
-    rollout = view.rollout
-    if rollout is None or rollout.plan is None or rollout.step_started_at is None:
-        return None
-    hold = delta(rollout.plan.steps[rollout.step - 1].hold or DEFAULT_HOLD)
-    left = (rollout.step_started_at + hold - view.now).total_seconds()
+    end = _hold_end(view)
+    left = (end - view.now).total_seconds() if end else 0.0
     return Wait("Analysing", f"holding for another {left:.0f}s", left) if left > 0 else None
+
+
+def _hold_end(view: View) -> datetime | None:
+    """Return when the step that is held has been held for long enough; None where no step is held."""
+    rollout = view.rollout
+    if rollout is None or rollout.stage is not Stage.HOLDING or rollout.step_started_at is None:
+        return None
+    steps = rollout.plan.steps if rollout.plan else ()
+    return rollout.step_started_at + delta(steps[rollout.step - 1].hold or DEFAULT_HOLD)
 
 
 def checks_pass(view: View) -> Wait | None:
@@ -164,9 +171,6 @@ def checks_pass(view: View) -> Wait | None:
     return Wait(reason, first.message, seconds_to_wait_out(view))
 
 
-DEFAULT_HOLD = "1m"
-
-
 def totals(view: View) -> Totals:
     """Return what both sides served in the current window: what the status counts, or newer."""
     rollout, seen = view.status.rollout, view.observation
@@ -185,8 +189,8 @@ def totals(view: View) -> Totals:
 
 def judged(view: View) -> tuple[CheckResult, ...]:
     """Judge the current window by the rollout's checks."""
-    rollout = view.rollout
-    if rollout is None or rollout.plan is None or view.is_first:
+    rollout = view.trial
+    if rollout is None or rollout.plan is None:
         return ()
     return analysis.judge(
         rollout.plan.checks,
@@ -198,13 +202,10 @@ def judged(view: View) -> tuple[CheckResult, ...]:
 
 def seconds_to_wait_out(view: View) -> float | None:
     """Return the seconds until `maxWait` beyond the hold is over; None where no step is held."""
-    rollout = view.rollout
-    if rollout is None or rollout.stage is not Stage.HOLDING or rollout.step_started_at is None:
+    end = _hold_end(view)
+    if end is None:
         return None
-    steps = rollout.plan.steps if rollout.plan else ()
-    hold = delta(steps[rollout.step - 1].hold or DEFAULT_HOLD)
-    end = rollout.step_started_at + hold + delta(view.spec.analysis.max_wait)
-    return max((end - view.now).total_seconds(), 0.0)
+    return max((end + delta(view.spec.analysis.max_wait) - view.now).total_seconds(), 0.0)
 
 
 def waited_out(view: View) -> bool:
@@ -303,8 +304,8 @@ def is_new_look(view: View) -> bool:
 
 
 def current_step(view: View) -> tuple[int, int]:
-    """Return the step that the current weight comes from, and how many steps there are."""
+    """Return the step that the rollout is at, and how many steps there are."""
     rollout = view.rollout
     if rollout is None or rollout.plan is None:
         return 0, 0
-    return max(weight_step(rollout, rollout.step), rollout.step), len(rollout.plan.steps)
+    return rollout.step, len(rollout.plan.steps)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ekiben.api.status import Condition, Phase, Status
+from ekiben.api.status import Phase, Status
 from ekiben.core import children
 from ekiben.core import conditions as c
 from ekiben.core.ending import next_retirement
@@ -22,6 +22,7 @@ from ekiben.core.recovery import recovered
 from ekiben.core.revision import revision_of
 from ekiben.core.rollout import next_move, waits_for
 from ekiben.core.sampling import is_judged, sampling
+from ekiben.core.saying import Said, timed
 from ekiben.core.snapshot import InvalidSpec, Snapshot
 from ekiben.core.status import is_worth_writing, report, says_the_same
 from ekiben.core.view import STABLE_DOWN_AFTER, View
@@ -100,7 +101,7 @@ def _age_of_figures(view: View, status: Status) -> float | None:
 def _next_look(view: View, wait: Wait | None) -> float | None:
     """Return the seconds after which something is due that no event announces; None when nothing is."""
     due = [wait.seconds if wait else None, next_retirement(view)]
-    if view.rollout and not view.is_first:
+    if view.trial:
         since = view.status.stable.unready_since if view.status.stable else None
         if since:
             due.append((since + STABLE_DOWN_AFTER - view.now).total_seconds())
@@ -112,33 +113,20 @@ def _refuse(snapshot: Snapshot, invalid: InvalidSpec) -> Plan:
     """Say what is wrong with the spec; what serves goes on serving untouched."""
     old = snapshot.status
     message = f"{invalid.message}; what serves goes on serving"
-    said = {
-        c.STALLED: ("True", "InvalidSpec"),
-        c.ROLLED_OUT: ("False", "InvalidSpec"),
-        c.SETTLED: ("True", "InvalidSpec"),
-    }
-    kept = [item for item in old.conditions if item.type not in said]
-    for type_, (state, reason) in said.items():
-        before = next((item for item in old.conditions if item.type == type_), None)
-        since = before.last_transition_time if before and before.status == state else snapshot.now
-        kept.append(
-            Condition.model_validate(
-                {
-                    "type": type_,
-                    "status": state,
-                    "reason": reason,
-                    "message": message,
-                    "observed_generation": snapshot.model.generation,
-                    "last_transition_time": since,
-                }
-            )
-        )
-    status: Status = old.model_copy(
+    generation = snapshot.model.generation
+    said = (
+        Said(c.STALLED, "True", "InvalidSpec", message),
+        Said(c.ROLLED_OUT, "False", "InvalidSpec", message),
+        Said(c.SETTLED, "True", "InvalidSpec", message),
+    )
+    new = {item.type: timed(item, old, generation, snapshot.now) for item in said}
+    kept = (item for item in old.conditions if item.type not in new)
+    status = old.model_copy(
         update={
-            "observed_generation": snapshot.model.generation,
+            "observed_generation": generation,
             "phase": Phase.DEGRADED,
             "message": message,
-            "conditions": tuple(kept),
+            "conditions": (*kept, *new.values()),
         }
     )
     return Plan(status=status if status != old else None, notes=(message,))

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from ekiben.api.status import FailedRevision, Outcome, RevisionStatus, RolloutStatus, Stage, Status
 from ekiben.core import names
-from ekiben.core.revision import image_of
-from ekiben.core.snapshot import Ref, Snapshot
+from ekiben.core.snapshot import Record, Ref, Snapshot
 
 
 def recovered(snapshot: Snapshot) -> Status:
@@ -22,7 +21,7 @@ def recovered(snapshot: Snapshot) -> Status:
     failed = tuple(
         FailedRevision(
             revision=record.revision,
-            rollout=f"{record.revision}.{max(record.number, 1)}",
+            rollout=_last_rollout(record),
             reason="RolledBack",
             message="it had failed before the status was lost",
             at=snapshot.now,
@@ -32,8 +31,7 @@ def recovered(snapshot: Snapshot) -> Status:
     )
     if stable is None:
         return status.model_copy(update={"failed_revisions": failed})
-    record = snapshot.records.get(stable)
-    side = RevisionStatus(revision=stable, image=image_of(record) if record else "", served_at=snapshot.now)
+    side = RevisionStatus(revision=stable, served_at=snapshot.now)
     return status.model_copy(
         update={"stable": side, "rollout": _given_up(snapshot, stable), "failed_revisions": failed}
     )
@@ -49,7 +47,7 @@ def _given_up(snapshot: Snapshot, stable: str) -> RolloutStatus | None:
         if record.outcome != "candidate" or record.revision == stable or ref not in snapshot.live:
             continue
         return RolloutStatus(
-            id=f"{record.revision}.{max(record.number, 1)}",
+            id=_last_rollout(record),
             revision=record.revision,
             provider="Gateway"
             if Ref("HTTPRoute", names.route(snapshot.model.name)) in snapshot.live
@@ -62,6 +60,11 @@ def _given_up(snapshot: Snapshot, stable: str) -> RolloutStatus | None:
             started_at=snapshot.now,
         )
     return None
+
+
+def _last_rollout(record: Record) -> str:
+    """Name a revision's last rollout."""
+    return f"{record.revision}.{max(record.number, 1)}"
 
 
 def _serving(snapshot: Snapshot) -> str | None:

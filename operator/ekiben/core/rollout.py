@@ -19,10 +19,11 @@ Without a Gateway the Service itself splits the traffic, so TakingAll and Return
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ekiben.api.status import Outcome, RolloutStatus, Stage, Totals
 from ekiben.core import ending, gates, names
+from ekiben.core.commands import commands, pause_of
 from ekiben.core.gates import Gate, Wait
 from ekiben.core.moves import Move, event, in_stage, with_rollout
 from ekiben.core.starting import plan_of, start
@@ -37,7 +38,7 @@ def resumed(view: View) -> Wait | None:
     rollout = view.rollout
     if rollout is None:
         return None
-    ticket = f"{rollout.id}/{rollout.step}"
+    ticket = pause_of(rollout)
     if view.spec.rollout.resume == ticket:
         return None
     reason = "NoData" if rollout.reason == "NoData" else "PauseStep"
@@ -75,6 +76,12 @@ def enter_next_step(view: View, rollout: RolloutStatus) -> Move:
     moved = in_stage(view, rollout, Stage.SHIFTING, step=number, failed_looks=0, failed_look_at=None)
     note = f"step {number} of {len(steps)}: {steps[number - 1].weight}% to {rollout.revision}"
     return with_rollout(view, moved, note, event("Normal", "StepStarted", "Shift", note))
+
+
+def go_on(view: View, rollout: RolloutStatus) -> Move:
+    """Leave a pause; the command that said so is remembered with it, since afterwards nothing tells."""
+    move = enter_next_step(view, rollout)
+    return replace(move, status=move.status.model_copy(update={"commands": commands(view)}))
 
 
 def begin_hold(view: View, rollout: RolloutStatus) -> Move:
@@ -135,7 +142,7 @@ TABLE: Mapping[Stage, Row] = {
     ),
     Stage.SHIFTING: Row((gates.paused, gates.alone, gates.pods_ready, gates.weight_observed), begin_hold),
     Stage.HOLDING: Row((gates.paused, gates.hold_over, gates.checks_pass), enter_next_step),
-    Stage.PAUSED: Row((gates.paused, resumed), enter_next_step),
+    Stage.PAUSED: Row((gates.paused, resumed), go_on),
     Stage.ENLARGING: Row((gates.pods_ready,), take_all),
     Stage.TAKING_ALL: Row((gates.weight_observed,), repoint),
     Stage.REPOINTING: Row((service_repointed,), give_back),

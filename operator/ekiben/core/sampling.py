@@ -18,10 +18,9 @@ _JUDGED = frozenset({Stage.SHIFTING, Stage.HOLDING, Stage.PAUSED, Stage.ENLARGIN
 def sampling(view: View) -> Sampling | None:
     """Return what to read: both sides of a rollout and whoever retires; None when nobody is judged."""
     rollout = view.status.rollout
-    in_flight = view.rollout is not None and not view.is_first
     revisions = [item.revision for item in view.status.retiring]
     # A canary may wait for its pods for days: until it has one there is nothing to compare.
-    if in_flight and view.canary_revision and (_pods(view, view.canary_revision) or is_judged(view)):
+    if view.trial and view.canary_revision and (_pods(view, view.canary_revision) or is_judged(view)):
         revisions += [revision for revision in (view.stable_revision, view.canary_revision) if revision]
     targets = {revision: _pods(view, revision) for revision in sorted(set(revisions))}
     if rollout is None or not any(targets.values()):

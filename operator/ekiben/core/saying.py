@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Literal, NamedTuple
 
 from ekiben.api.status import Condition, Outcome, Status
+from ekiben.api.v1alpha1 import DEFAULT_REPLICAS
 from ekiben.core import children
 from ekiben.core import conditions as c
 from ekiben.core.gates import Wait
@@ -22,7 +24,7 @@ class Said(NamedTuple):
 
 
 def conditions_of(view: View, status: Status, wait: Wait | None) -> tuple[Condition, ...]:
-    """Return every condition; a transition time moves with the condition's status only."""
+    """Return every condition."""
     failed = failed_outcome(view)
     said = (
         _ready(view, status),
@@ -31,29 +33,26 @@ def conditions_of(view: View, status: Status, wait: Wait | None) -> tuple[Condit
         _traffic_applied(view),
         *_outcome(view, status, failed),
     )
-    return tuple(_timed(view, item) for item in said)
+    return tuple(timed(item, view.status, view.model.generation, view.now) for item in said)
 
 
 def failed_outcome(view: View) -> Outcome | None:
     """Return how the spec's revision failed, when it did and nothing is in flight."""
-    if view.rollout is not None:
+    if view.rollout is not None or view.failure is None:
         return None
-    failed = next((f for f in view.status.failed_revisions if f.revision == view.wanted.revision), None)
-    if failed is None:
-        return None
-    return Outcome.ABORTED if failed.reason == "Aborted" else Outcome.ROLLED_BACK
+    return Outcome.ABORTED if view.failure.reason == "Aborted" else Outcome.ROLLED_BACK
 
 
-def _timed(view: View, said: Said) -> Condition:
-    before = next((item for item in view.status.conditions if item.type == said.type), None)
-    since = before.last_transition_time if before and before.status == said.status else view.now
+def timed(said: Said, before: Status, generation: int, now: datetime) -> Condition:
+    """Return a condition with its times: the transition time moves with the condition's status only."""
+    known = next((item for item in before.conditions if item.type == said.type), None)
     return Condition(
         type=said.type,
         status=said.status,
         reason=said.reason,
         message=said.message,
-        observed_generation=view.model.generation,
-        last_transition_time=since,
+        observed_generation=generation,
+        last_transition_time=known.last_transition_time if known and known.status == said.status else now,
     )
 
 
@@ -73,7 +72,7 @@ def _remarks(view: View) -> list[str]:
     digests = {pod.image_digest for pod in (view.stable.pods if view.stable else ()) if pod.image_digest}
     if len(digests) > 1:
         remarks.append("its tag was pushed again, so its pods differ: use a new tag or a digest")
-    if view.spec.replicas is not None and view.spec.autoscaling is not None:
+    if view.spec.replicas != DEFAULT_REPLICAS and view.spec.autoscaling is not None:
         remarks.append("replicas is ignored, because autoscaling decides")
     return remarks
 
@@ -146,7 +145,7 @@ def _traffic_applied(view: View) -> Said:
         return Said(c.TRAFFIC_APPLIED, "False", "HostnameTaken", message)
     route = live_route(view)
     # During a rollout only weights are on their way: the route itself is served all the time.
-    moving = view.rollout is not None and not view.is_first
+    moving = view.trial is not None
     problem = route_problem(route, any_generation=moving) if route else "the route is not there yet"
     if problem:
         return Said(c.TRAFFIC_APPLIED, "False", "RouteNotAccepted", problem)

@@ -83,7 +83,7 @@ def stable_size(view: View) -> Size:
     has = stable.replicas if stable.deployment else 0
     autoscaling = view.spec.autoscaling
     if autoscaling is None:
-        return Size(max(view.fixed_replicas, has) if hold else view.fixed_replicas)
+        return Size(max(view.spec.replicas, has) if hold else view.spec.replicas)
     keeps = has if view.rollout and view.rollout.stage in FINISHING else 0
     floor_ = max(autoscaling.min_replicas, keeps)
     return Size(floor_, autoscaled=True, max_replicas=max(autoscaling.max_replicas, floor_), hold=hold)
@@ -91,4 +91,4 @@ def stable_size(view: View) -> Size:
 
 def is_held(view: View) -> bool:
     """Tell whether stable keeps its size: a trial is on, or the old revision has not gone yet."""
-    return (view.rollout is not None and not view.is_first) or bool(view.status.retiring)
+    return view.trial is not None or bool(view.status.retiring)

@@ -10,7 +10,6 @@ from ekiben.api.v1alpha1 import Step
 from ekiben.core import analysis
 from ekiben.core.commands import commands
 from ekiben.core.moves import Move, event
-from ekiben.core.revision import image_of
 from ekiben.core.view import View
 
 DEFAULT_STEPS = (
@@ -52,10 +51,9 @@ def start(view: View) -> Move | None:
         return _first(view)
     if view.spec.rollout.paused:
         return None
-    failed = next((item for item in view.status.failed_revisions if item.revision == wanted), None)
-    if failed and view.spec.rollout.retry != failed.rollout:
+    if view.failure and view.spec.rollout.retry != view.failure.rollout:
         return None
-    return _begin(view, "retry" if failed else "the spec changed")
+    return _begin(view, "retry" if view.failure else "the spec changed")
 
 
 def _first(view: View) -> Move | None:
@@ -67,7 +65,7 @@ def _first(view: View) -> Move | None:
         return Move(
             view.status.model_copy(update={"rollout": held}), note, event("Normal", "Held", "Start", note)
         )
-    stable = RevisionStatus(revision=wanted.revision, image=image_of(wanted))
+    stable = RevisionStatus(revision=wanted.revision)
     note = f"first revision {wanted.revision}"
     status = view.status.model_copy(update={"stable": stable, "rollout": rollout})
     return Move(status, note, event("Normal", "FirstRevision", "Start", note))

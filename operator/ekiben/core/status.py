@@ -42,8 +42,8 @@ def report(view: View, wait: Wait | None) -> Status:
 
 
 def _measured(view: View) -> RolloutStatus | None:
-    rollout = view.rollout
-    if rollout is None or view.is_first:
+    rollout = view.trial
+    if rollout is None:
         return view.status.rollout
     if rollout.stage is Stage.PREPARING:
         # Nothing is judged yet, and a rollout may wait here for days without a word.
@@ -104,7 +104,7 @@ def url_of(view: View) -> str | None:
 def phase_of(view: View, wait: Wait | None) -> Phase:
     """Return the one word for people."""
     stable = view.stable
-    if view.rollout and not view.is_first:
+    if view.trial:
         stopped = wait is not None and wait.reason in ("PauseStep", "NoData", "Paused", "Held")
         return Phase.PAUSED if stopped else Phase.PROGRESSING
     if stable is None or stable.ready == 0:
@@ -119,18 +119,17 @@ def phase_of(view: View, wait: Wait | None) -> Phase:
 
 def message_of(view: View, wait: Wait | None) -> str:
     """Name the one thing that is waited for, or what serves."""
-    rollout = view.rollout
     if stuck := obstacle(view):
         return stuck[1]
-    if rollout and not view.is_first:
+    if rollout := view.trial:
         step, steps = gates.current_step(view)
         where = f"step {step} of {steps}: {observed_weight(view)}% to {rollout.revision}, " if step else ""
         what = wait.message if wait else str(rollout.stage)
-        return f"{where}{what}"
+        down = view.stable is not None and view.stable.ready == 0
+        return f"{where}{what}" + (f"; no pod of {view.stable_revision} is ready" if down else "")
     if wait:
         return wait.message
-    if bad := failed_outcome(view):
-        failed = next(f for f in view.status.failed_revisions if f.revision == view.wanted.revision)
+    if (bad := failed_outcome(view)) and (failed := view.failure):
         did = "aborted by hand" if bad is Outcome.ABORTED else f"rolled back: {failed.message}"
         way_out = f"set rollout.retry to {failed.rollout} to try again"
         return f"{failed.revision} {did}; {view.stable_revision} serves; {way_out}"

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ekiben.api.fields import delta
-from ekiben.api.status import RolloutStatus, Stage, Status
+from ekiben.api.status import FailedRevision, RolloutStatus, Stage, Status
 from ekiben.api.v1alpha1 import Spec
 from ekiben.core import names
 from ekiben.core.snapshot import Manifest, Model, Observation, Pod, Record, Ref, Snapshot
 
 # How long stable must have had no ready pod before the canary may carry everything.
 STABLE_DOWN_AFTER = timedelta(seconds=60)
-DEFAULT_REPLICAS = 2
 
 # From here on the new revision is stable: a rollout can only be finished.
 FINISHING = frozenset({Stage.REPOINTING, Stage.RETURNING})
@@ -104,6 +103,17 @@ class View:
         )
 
     @property
+    def trial(self) -> RolloutStatus | None:
+        """The rollout in flight, unless it is a first revision's that goes straight to stable."""
+        return None if self.is_first else self.rollout
+
+    @property
+    def failure(self) -> FailedRevision | None:
+        """How the revision that the spec asks for failed before; None when it did not."""
+        failed = self.status.failed_revisions
+        return next((item for item in failed if item.revision == self.wanted.revision), None)
+
+    @property
     def stable(self) -> Side | None:
         """The serving side."""
         return self.side(self.stable_revision) if self.stable_revision else None
@@ -136,14 +146,9 @@ class View:
         return self.spec.traffic is not None
 
     @property
-    def fixed_replicas(self) -> int:
-        """Pods of the serving revision where no autoscaler decides."""
-        return self.spec.replicas or DEFAULT_REPLICAS
-
-    @property
     def floor(self) -> int:
         """Fewest pods of the serving revision."""
-        return self.spec.autoscaling.min_replicas if self.spec.autoscaling else self.fixed_replicas
+        return self.spec.autoscaling.min_replicas if self.spec.autoscaling else self.spec.replicas
 
     @property
     def full_size(self) -> int:

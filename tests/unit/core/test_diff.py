@@ -21,7 +21,10 @@ CHILDREN = {
     for child in children(spec)
 }
 # The lists that the server merges by key, where it and others may add fields and items.
-SHARED = ("containers", "env", "initContainers", "ownerReferences", "ports", "volumeMounts", "volumes")
+SHARED = (
+    *("containers", "env", "imagePullSecrets", "initContainers", "ownerReferences", "ports"),
+    *("volumeMounts", "volumes"),
+)
 # Maps that the server replaces whole.
 WHOLE = ("selector", "matchLabels", "nodeSelector")
 
