@@ -54,6 +54,7 @@ test: venv ## Prove it: lint, types, unit, contract, integration, e2e
 
 verify: venv ## Fail when a generated file is stale
 	$(PY) -m ekiben.api.crd --check
+	$(PY) -m ekiben.api.admission --check
 	$(PY) -m ekiben.docs --check
 	@cmp crds/modeldeployments.yaml charts/ekiben/files/modeldeployments.yaml \
 	  || { echo "the chart's CRD is stale: run make generate"; exit 1; }
@@ -62,6 +63,7 @@ verify: venv ## Fail when a generated file is stale
 .PHONY: generate lock
 generate: venv ## Write the CRD and the reference tables from the models
 	$(PY) -m ekiben.api.crd
+	$(PY) -m ekiben.api.admission
 	$(PY) -m ekiben.docs
 	cp crds/modeldeployments.yaml charts/ekiben/files/modeldeployments.yaml
 

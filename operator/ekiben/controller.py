@@ -58,6 +58,7 @@ class Controller:
     ) -> None:
         self._decide = decide
         self._worker_count = settings.workers
+        self._policy = settings.pod_policy
         self._queue: WorkQueue[Key] = WorkQueue()
         self._caches = Caches(client, settings.namespaces, self._queue.add)
         self._sampler = sampler or PodSampler(self._queue.add)
@@ -205,7 +206,7 @@ class Controller:
             conflicts=frozenset(memory.taken),
             records=memory.records,
         )
-        snapshot = build_snapshot(seen, remembered, datetime.now(UTC))
+        snapshot = build_snapshot(seen, remembered, datetime.now(UTC), self._policy)
         memory.records = snapshot.records
         return snapshot
 

@@ -12,6 +12,7 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
+from ekiben.api.policy import RESTRICTED, PodPolicy, refusal
 from ekiben.api.status import Status
 from ekiben.api.v1alpha1 import Spec, parse_spec
 from ekiben.core import names
@@ -74,10 +75,12 @@ class Remembered:
     records: Mapping[str, Record] = field(default_factory=dict)
 
 
-def build_snapshot(seen: Seen, remembered: Remembered, now: datetime) -> Snapshot:
-    """Gather everything that one decision may see."""
+def build_snapshot(
+    seen: Seen, remembered: Remembered, now: datetime, policy: PodPolicy = RESTRICTED
+) -> Snapshot:
+    """Gather everything that one decision may see; `policy` is what models may ask for."""
     model = observe_model(seen.model)
-    spec = observe_spec(seen.model)
+    spec = observe_spec(seen.model, policy)
     status = observe_status(seen.model)
     live, foreign = sort_children(seen.children, model)
     return Snapshot(
@@ -111,12 +114,14 @@ def observe_model(raw: Manifest) -> Model:
     )
 
 
-def observe_spec(raw: Manifest) -> Spec | InvalidSpec:
-    """Parse the spec; where it can't be understood, say which field is wrong and why."""
+def observe_spec(raw: Manifest, policy: PodPolicy = RESTRICTED) -> Spec | InvalidSpec:
+    """Parse the spec; where it can't be understood or is not allowed, say which field is wrong and why."""
     try:
-        return parse_spec(raw.get("spec") or {})
+        spec = parse_spec(raw.get("spec") or {})
     except ValidationError as problem:
         return InvalidSpec(_sentence(problem))
+    forbidden = refusal(raw["spec"], policy)
+    return spec if forbidden is None else InvalidSpec(forbidden, reason="NotAllowed")
 
 
 def observe_status(raw: Manifest) -> Status:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
 from ekiben.api.fields import DNS_LABEL_PATTERN, seconds
+from ekiben.api.policy import EVERY_ACCOUNT, NAMES, PodPolicy
 
 PREFIX = "EKIBEN_"
 
@@ -42,6 +43,12 @@ class Settings:
 
     namespaces: tuple[str, ...] = ()
     """Namespaces to serve, separated by commas. Empty: all of them. Gateways are read everywhere."""
+
+    pod_allow: tuple[str, ...] = ()
+    """What podTemplate may ask for beyond the restricted level, separated by commas: see docs/security.md."""
+
+    pod_service_accounts: tuple[str, ...] = ()
+    """ServiceAccounts that models may run under besides default, separated by commas; * means every one."""
 
     workers: int = 4
     """ModelDeployments that are worked on at the same time."""
@@ -78,6 +85,11 @@ class Settings:
 
     stop_grace: float = 20.0
     """How long work in progress may go on after SIGTERM, as a duration."""
+
+    @property
+    def pod_policy(self) -> PodPolicy:
+        """What models may ask for."""
+        return PodPolicy(frozenset(self.pod_allow), frozenset(self.pod_service_accounts))
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -138,11 +150,23 @@ def _shown(value: object) -> str:
             return str(value)
 
 
-def _namespaces(text: str) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
-    for name in names:
-        _label(name)
-    return names
+def _listed(parse: Callable[[str], str]) -> Callable[[str], tuple[str, ...]]:
+    """Read names separated by commas, each once."""
+
+    def parse_all(text: str) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(parse(part.strip()) for part in text.split(",") if part.strip()))
+
+    return parse_all
+
+
+def _rule(text: str) -> str:
+    if text not in NAMES:
+        raise ValueError(f"{text!r} is nothing that could be allowed; write any of {', '.join(NAMES)}")
+    return text
+
+
+def _account(text: str) -> str:
+    return text if text == EVERY_ACCOUNT else _object_name(text)
 
 
 def _label(text: str) -> str:
@@ -196,7 +220,9 @@ def _between(low: float, high: float) -> Callable[[str], float]:
 
 
 _PARSERS: dict[str, Callable[[str], Any]] = {
-    "namespaces": _namespaces,
+    "namespaces": _listed(_label),
+    "pod_allow": _listed(_rule),
+    "pod_service_accounts": _listed(_account),
     "workers": _count,
     "metrics_address": _address,
     "probes_address": _address,

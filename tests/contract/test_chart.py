@@ -9,20 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
-from localcluster.errors import LocalClusterError
-from localcluster.tools import command_path
+from ekiben.core import names
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts/ekiben"
-
-
-@pytest.fixture(scope="session")
-def helm() -> Path:
-    """The real helm."""
-    try:
-        return Path(command_path("helm"))
-    except LocalClusterError as missing:
-        pytest.skip(f"no helm: {missing}")
 
 
 def template(helm: Path, *options: str) -> list[dict[str, Any]]:
@@ -107,9 +97,58 @@ def test_no_secret_no_wildcard_and_no_escalation_is_granted(helm: Path) -> None:
         ("log.level=loud", "level"),
         ("settings.OTHER=1", "OTHER"),
         ("typo=1", "typo"),
+        ("podPolicy.allow={hostNetwork}", "allow"),
+        ("podPolicy.serviceAccounts={Not_A_Name}", "serviceAccounts"),
+        ("networkPolicy.metricsFrom=monitoring", "metricsFrom"),
     ],
 )
 def test_a_bad_value_is_refused_by_name(helm: Path, option: str, named: str) -> None:
     with pytest.raises(subprocess.CalledProcessError) as refused:
         template(helm, "--set", option)
     assert named in refused.value.stderr
+
+
+def ingress(policy: dict[str, Any]) -> list[tuple[Any, list[Any]]]:
+    """Return who may connect to which ports by a NetworkPolicy; nobody is no line, everybody is None."""
+    assert policy["spec"]["policyTypes"] == ["Ingress"]
+    return [
+        (rule.get("from"), [port["port"] for port in rule["ports"]]) for rule in policy["spec"]["ingress"]
+    ]
+
+
+def test_nobody_may_connect_to_the_operator_but_who_is_listed(helm: Path) -> None:
+    (closed,) = of_kind(template(helm), "NetworkPolicy")
+    (deployment,) = of_kind(template(helm), "Deployment")
+    assert closed["spec"]["podSelector"]["matchLabels"] == deployment["spec"]["selector"]["matchLabels"]
+    assert ingress(closed) == []
+    peer = "networkPolicy.metricsFrom[0].namespaceSelector.matchLabels.team=monitoring"
+    (opened,) = of_kind(template(helm, "--set", peer), "NetworkPolicy")
+    monitoring = {"namespaceSelector": {"matchLabels": {"team": "monitoring"}}}
+    assert ingress(opened) == [([monitoring], ["metrics"])]
+
+
+def test_models_answer_at_their_entry_services_port_only(helm: Path) -> None:
+    served = ("--set", "namespaces={team-a,team-b}")
+    _, *models = of_kind(template(helm, *served), "NetworkPolicy")
+    assert [policy["metadata"]["namespace"] for policy in models] == ["team-a", "team-b"]
+    for policy in models:
+        selector = policy["spec"]["podSelector"]["matchExpressions"]
+        assert selector == [{"key": names.MODEL, "operator": "Exists"}]
+        assert ingress(policy) == [(None, [names.PORT])]
+
+
+def test_models_answer_whom_the_chart_lists_and_the_operator(helm: Path) -> None:
+    peer = "networkPolicy.modelsFrom[0].namespaceSelector.matchLabels.team=gateways"
+    operator, policy = of_kind(template(helm, "--set", f"namespaces={{team-a}},{peer}"), "NetworkPolicy")
+    ours = {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "ekiben-system"}},
+        "podSelector": operator["spec"]["podSelector"],
+    }
+    gateways = {"namespaceSelector": {"matchLabels": {"team": "gateways"}}}
+    assert ingress(policy) == [([ours, gateways], [names.PORT])]
+
+
+def test_policies_can_be_left_to_somebody_else(helm: Path) -> None:
+    off = template(helm, "--set", "networkPolicy.enabled=false,podPolicy.admission=false")
+    kinds = {item["kind"] for item in off}
+    assert not kinds & {"NetworkPolicy", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}

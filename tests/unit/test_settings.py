@@ -65,6 +65,8 @@ def test_every_field_can_be_set_and_is_in_the_help() -> None:
     ("name", "value", "remedy"),
     [
         ("EKIBEN_NAMESPACES", "shop,Lab_1", "lower case letters"),
+        ("EKIBEN_POD_ALLOW", "hostPath,hostNetwork", "any of privileged"),
+        ("EKIBEN_POD_SERVICE_ACCOUNTS", "trainer,Bad_One", "dashes and dots"),
         ("EKIBEN_WORKERS", "0", "from 1 to 64"),
         ("EKIBEN_WORKERS", "many", "from 1 to 64"),
         ("EKIBEN_METRICS_ADDRESS", "9090", "host:port"),

@@ -115,9 +115,9 @@ def _refuse(snapshot: Snapshot, invalid: InvalidSpec) -> Plan:
     message = f"{invalid.message}; what serves goes on serving"
     generation = snapshot.model.generation
     said = (
-        Said(c.STALLED, "True", "InvalidSpec", message),
-        Said(c.ROLLED_OUT, "False", "InvalidSpec", message),
-        Said(c.SETTLED, "True", "InvalidSpec", message),
+        Said(c.STALLED, "True", invalid.reason, message),
+        Said(c.ROLLED_OUT, "False", invalid.reason, message),
+        Said(c.SETTLED, "True", invalid.reason, message),
     )
     new = {item.type: timed(item, old, generation, snapshot.now) for item in said}
     kept = (item for item in old.conditions if item.type not in new)

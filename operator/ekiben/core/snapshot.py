@@ -34,9 +34,10 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class InvalidSpec:
-    """A spec that can't be understood, with the sentence that says what to write instead."""
+    """A spec that can't be understood or is not allowed: a reason of the conditions, and what to write."""
 
     message: str
+    reason: str = "InvalidSpec"
 
 
 @dataclass(frozen=True, slots=True)
