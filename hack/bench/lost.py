@@ -18,7 +18,7 @@ from ekiben.kube.client import Manifest
 from ekiben.kube.kinds import HTTPROUTE, MODELDEPLOYMENT, POD
 from load.client import Answer, to_line
 from rig.models import is_settled
-from rig.site import kubectl
+from rig.site import failures_logged, kubectl
 from rig.traffic import Traffic, traffic
 
 RATE = 160.0
@@ -88,7 +88,7 @@ def _is_over(model: Manifest) -> bool:
 async def _roll_back(bench: Bench, account: Account, mark: str) -> None:
     async def log() -> set[str]:
         model = await bench.follow(lambda m: (m["status"].get("canary") or {}).get("readyReplicas", 0) > 0)
-        return await _failures_logged(bench, model["status"]["canary"]["revision"])
+        return await failures_logged(bench.site, OURS, model["status"]["canary"]["revision"])
 
     async with asyncio.TaskGroup() as group:
         logs = group.create_task(log())
@@ -103,25 +103,6 @@ async def _abort(bench: Bench, account: Account, version: str, mark: str) -> Non
     await kubectl(bench.site, "patch", "mdep", MODEL, "--namespace", OURS, "--type=merge", "--patch", patch)
     await bench.follow(lambda m: is_settled(m, "Aborted"))
     account.outcomes["Aborted"] += 1
-
-
-async def _failures_logged(bench: Bench, revision: str) -> set[str]:
-    """Follow the logs of a revision's pods to their end; return the ids of requests that they failed."""
-    text = await kubectl(
-        bench.site,
-        *(
-            "logs",
-            "--namespace",
-            OURS,
-            "--selector",
-            f"ekiben.dev/revision={revision}",
-            "--container",
-            "bento",
-        ),
-        *("--follow", "--tail", "-1", "--prefix=false"),
-    )
-    lines = (json.loads(line) for line in text.splitlines() if '"request_failed"' in line)
-    return {str(line["request_id"]) for line in lines}
 
 
 def _results(bench: Bench, account: Account, seen: Traffic, changes: Changes) -> list[Result]:

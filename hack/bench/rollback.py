@@ -13,6 +13,7 @@ from bench.figures import GATEWAY, ROUTE, BenchError, Result
 from bench.setting import HAND, OURS, PATIENCE, Bench
 from bench.watching import is_weight, watching
 from ekiben.core.analysis import excludes
+from ekiben.kube.client import Manifest
 from ekiben.kube.kinds import DEPLOYMENT, HTTPROUTE
 from load.client import Answer
 from rig.models import is_settled
@@ -76,14 +77,14 @@ def proven_at(answers: Iterable[Answer]) -> float:
     raise BenchError("the canary left before its answers had proven it bad: no rollback on evidence")
 
 
-async def _gateway_delay(bench: Bench, canary: dict[str, object]) -> float:
+async def _gateway_delay(bench: Bench, canary: Manifest) -> float:
     """Return how long the gateway goes on sending to a backend whose weight was set to 0 by hand."""
     async with (
         traffic(bench.target(HAND), FASTER, bench.site.prefix) as seen,
         watching(bench.client, HAND, [DEPLOYMENT]) as changes,
     ):
         await bench.apply(HAND, canary)
-        await hand.ready(changes, str(canary["metadata"]["name"]))  # type: ignore[index]
+        await hand.ready(changes, canary["metadata"]["name"])
         since = await hand.set_weight(bench, WEIGHT)
         await seen.until(lambda now: now.versions(since)[NEXT] >= WEIGHT, 30)
         zero = await hand.set_weight(bench, 0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -13,8 +12,8 @@ from typing import Any
 from ekiben.kube.client import Client, Manifest
 from ekiben.kube.kinds import POD
 from load.client import Target
-from rig.models import condition, follow, is_settled
-from rig.site import Site, kubectl
+from rig.models import condition, follow, is_serving
+from rig.site import Site, apply, kubectl
 
 MODEL = "iris"
 OURS, HAND = "bench-ours", "bench-hand"
@@ -50,13 +49,12 @@ class Bench:
 
     def model(self, version: str, mark: str = "0", **spec: Any) -> Manifest:
         """Return the model with one pod; another mark is another revision of the same image."""
-        image = next(there for here, there in self.site.images.items() if here.endswith(f"/iris:{version}"))
         return {
             "apiVersion": "ekiben.dev/v1alpha1",
             "kind": "ModelDeployment",
             "metadata": {"name": MODEL},
             "spec": {
-                "bento": {"image": image, "service": "Iris"},
+                "bento": {"image": self.site.image(version), "service": "Iris"},
                 "replicas": 1,
                 "resources": {"requests": {"cpu": "100m", "memory": "300Mi"}, "limits": {"memory": "1Gi"}},
                 "env": [{"name": "BENCH_MARK", "value": mark}],
@@ -72,10 +70,7 @@ class Bench:
 
     async def apply(self, namespace: str, *manifests: Manifest) -> None:
         """Apply manifests with one kubectl, as a user would."""
-        everything = {"apiVersion": "v1", "kind": "List", "items": list(manifests)}
-        await kubectl(
-            self.site, "apply", "--namespace", namespace, "--filename", "-", stdin=json.dumps(everything)
-        )
+        await apply(self.site, namespace, *manifests)
 
     async def follow(self, done: Any, seconds: float = PATIENCE) -> Manifest:
         """Wait until the operator's model is as wanted."""
@@ -119,11 +114,6 @@ class Bench:
 def host(namespace: str) -> str:
     """Return the host name under which a namespace's model answers."""
     return f"{namespace}.example.com"
-
-
-def is_serving(model: Manifest) -> bool:
-    """Tell whether the model is promoted and its Gateway sends it requests."""
-    return is_settled(model, "Promoted") and condition(model, "TrafficApplied").get("status") == "True"
 
 
 @asynccontextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -14,8 +13,8 @@ from demo.screen import Screen
 from ekiben.kube.client import Client, Manifest
 from ekiben.kube.kinds import HPA
 from load.client import Answer
-from rig.models import condition, follow, is_settled
-from rig.site import ROOT, Site, install_operator, kubectl, open_site
+from rig.models import follow, is_serving, is_settled
+from rig.site import ROOT, Site, apply, failures_logged, install_operator, kubectl, open_site
 from rig.traffic import Traffic, traffic
 
 MODEL = "iris"
@@ -50,12 +49,10 @@ class Story:
     async def apply(self, version: str) -> None:
         """Apply the example with another version, as a user or a GitOps tool would."""
         manifest = yaml.safe_load(EXAMPLE.read_text())
-        image = self.site.images[_image(version)]
+        image = self.site.image(version)
         manifest["spec"]["bento"]["image"] = image
         self.screen.say(f"$ kubectl apply -f {EXAMPLE.relative_to(ROOT)}   # image: {image}")
-        await kubectl(
-            self.site, "apply", "--namespace", self.namespace, "--filename", "-", stdin=json.dumps(manifest)
-        )
+        await apply(self.site, self.namespace, manifest)
 
     async def follow(self, done: Callable[[Manifest], bool], seconds: float) -> Manifest:
         """Show the model's rows until it is as wanted."""
@@ -89,15 +86,10 @@ def _host() -> str:
     return str(yaml.safe_load(EXAMPLE.read_text())["spec"]["traffic"]["hostnames"][0])
 
 
-def _image(version: str) -> str:
-    image = str(yaml.safe_load(EXAMPLE.read_text())["spec"]["bento"]["image"])
-    return f"{image.rpartition(':')[0]}:{version}"
-
-
 async def _install(story: Story) -> None:
     await install_operator(story.site)
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": story.namespace}}
-    await kubectl(story.site, "apply", "--filename", "-", stdin=json.dumps(namespace))
+    await apply(story.site, story.namespace, namespace)
     # A model that an earlier demo left would make this one a different story.
     await kubectl(
         story.site, "delete", "mdep", MODEL, "--namespace", story.namespace, "--ignore-not-found", "--wait"
@@ -109,9 +101,7 @@ async def _install(story: Story) -> None:
 
 async def _serve(story: Story) -> None:
     await story.apply("1.0.0")
-    await story.follow(
-        lambda m: is_settled(m, "Promoted") and condition(m, "TrafficApplied").get("status") == "True", 120
-    )
+    await story.follow(is_serving, 120)
 
 
 async def _promote(story: Story, seen: Traffic) -> None:
@@ -149,7 +139,7 @@ async def _roll_back(story: Story, seen: Traffic) -> None:
     await story.apply("3.0.0")
     model = await story.follow(lambda m: (m["status"].get("canary") or {}).get("readyReplicas", 0) > 0, 120)
     canary = model["status"]["canary"]["revision"]
-    logs = asyncio.create_task(_failures_logged(story, canary))
+    logs = asyncio.create_task(failures_logged(story.site, story.namespace, canary))
     await story.follow(lambda m: is_settled(m, "RolledBack"), 120)
     await asyncio.sleep(1)
     story.excused |= await logs
@@ -157,21 +147,6 @@ async def _roll_back(story: Story, seen: Traffic) -> None:
     story.screen.say(f"v3 answered {len(errors)} requests with an error before its weight was 0 again")
     if not errors:
         raise DemoFailedError("v3 was rolled back without a single error seen: that can't be why")
-
-
-async def _failures_logged(story: Story, revision: str) -> set[str]:
-    """Follow the logs of a revision's pods to their end; return the request ids that they say they failed."""
-    selector = f"ekiben.dev/model={MODEL},ekiben.dev/revision={revision}"
-    text = await kubectl(
-        story.site,
-        *("logs", "--namespace", story.namespace, "--selector", selector, "--container", "bento"),
-        *("--follow", "--tail", "-1", "--prefix=false", "--max-log-requests", "10"),
-    )
-    failed = set()
-    for line in text.splitlines():
-        if '"request_failed"' in line:
-            failed.add(str(json.loads(line)["request_id"]))
-    return failed
 
 
 def _account(story: Story, seen: Traffic) -> None:

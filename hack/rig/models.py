@@ -43,6 +43,11 @@ def is_settled(model: Manifest, outcome: str) -> bool:
     return current and said.get("status") == "True" and said.get("reason") == outcome
 
 
+def is_serving(model: Manifest) -> bool:
+    """Tell whether the model is promoted and its Gateway sends it requests."""
+    return is_settled(model, "Promoted") and condition(model, "TrafficApplied").get("status") == "True"
+
+
 async def follow(
     client: Client,
     namespace: str,

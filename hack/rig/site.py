@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ekiben.kube.client import Manifest
 from images.names import operator_image
 from load.client import Target
 from localcluster import backends, cluster
@@ -37,6 +39,10 @@ class Site:
     def target(self, host: str, path: str = "/predict") -> Target:
         """Return where predictions of a model behind the gateway go."""
         return Target(url=f"{self.gateway}{path}", host=host, body=FLOWERS)
+
+    def image(self, version: str) -> str:
+        """Return the name that a version of the example model's image has in the cluster."""
+        return next(there for here, there in self.images.items() if here.endswith(f"/iris:{version}"))
 
 
 def open_site(environment: Mapping[str, str] = os.environ) -> Site:
@@ -87,6 +93,23 @@ async def run(*command: str, kubeconfig: Path, stdin: str = "") -> str:
     if process.returncode != 0:
         raise SiteError(f"`{' '.join(command[:4])} ...` failed: {err.decode().strip()}")
     return out.decode()
+
+
+async def apply(site: Site, namespace: str, *manifests: Manifest) -> None:
+    """Apply manifests with one kubectl, as a user would."""
+    everything = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(manifests)})
+    await kubectl(site, "apply", "--namespace", namespace, "--filename", "-", stdin=everything)
+
+
+async def failures_logged(site: Site, namespace: str, revision: str) -> set[str]:
+    """Follow the logs of a revision's pods to their end; return the ids of the requests that they failed."""
+    text = await kubectl(
+        site,
+        *("logs", "--namespace", namespace, "--selector", f"ekiben.dev/revision={revision}"),
+        *("--container", "bento", "--follow", "--tail", "-1", "--prefix=false", "--max-log-requests", "10"),
+    )
+    lines = (json.loads(line) for line in text.splitlines() if '"request_failed"' in line)
+    return {str(line["request_id"]) for line in lines}
 
 
 async def kubectl(site: Site, *arguments: str, stdin: str = "") -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from ekiben.kube.kinds import DEPLOYMENT, MODELDEPLOYMENT, POD
 from load.client import Target
 from localcluster.tools import command_path
 from rig.models import condition, follow, is_settled
-from rig.site import FLOWERS, OPERATOR_NAMESPACE, ROOT, Site, install_operator, kubectl, run
+from rig.site import FLOWERS, OPERATOR_NAMESPACE, ROOT, Site, apply, install_operator, kubectl, run
 from rig.traffic import traffic
 
 pytestmark = pytest.mark.cluster
@@ -24,13 +23,12 @@ pytestmark = pytest.mark.cluster
 
 def model(site: Site, version: str, **spec: Any) -> dict[str, Any]:
     """Return a small iris model that needs no Gateway."""
-    image = next(there for here, there in site.images.items() if here.endswith(f"/iris:{version}"))
     return {
         "apiVersion": "ekiben.dev/v1alpha1",
         "kind": "ModelDeployment",
         "metadata": {"name": "iris"},
         "spec": {
-            "bento": {"image": image, "service": "Iris"},
+            "bento": {"image": site.image(version), "service": "Iris"},
             "replicas": 1,
             "resources": {"requests": {"cpu": "50m", "memory": "300Mi"}},
             "rollout": {
@@ -42,11 +40,6 @@ def model(site: Site, version: str, **spec: Any) -> dict[str, Any]:
             **spec,
         },
     }
-
-
-async def apply(site: Site, namespace: str, manifest: dict[str, Any]) -> None:
-    """Apply as a user would."""
-    await kubectl(site, "apply", "--namespace", namespace, "--filename", "-", stdin=json.dumps(manifest))
 
 
 def test_the_demo_shows_all_that_it_promises(site: Site) -> None:
