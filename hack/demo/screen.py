@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -53,10 +54,11 @@ class Screen:
         self._console.print()
         self._console.print(table)
 
-    def goodbye(self, namespace: str, model: str) -> None:
+    def goodbye(self, namespace: str, model: str, picture: Path) -> None:
         """Say how to look around and how to tear down."""
         self._console.print(
-            "\nLook around:  .local/bin/kubectl get mdep -A\n"
+            f"\nPicture:      {picture} (who answered when)\n"
+            "Look around:  .local/bin/kubectl get mdep -A\n"
             f"              .local/bin/kubectl -n {namespace} describe mdep {model}\n"
             "Tear down:    make cluster-down"
         )

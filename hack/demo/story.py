@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import yaml
 
+from demo.picture import Moment, draw, moment
 from demo.screen import Screen
 from ekiben.kube.client import Client, Manifest
 from ekiben.kube.kinds import HPA
@@ -22,6 +23,7 @@ EXAMPLE = ROOT / "examples" / "iris.yaml"
 # Requests per second for each pod: more than 80% of the CPU that one asks for, on any machine we know.
 BURST = 50.0
 SETTLE_SECONDS = 3.0
+PICTURE = ROOT / ".local" / "demo.svg"
 
 
 class DemoFailedError(RuntimeError):
@@ -38,6 +40,7 @@ class Story:
     screen: Screen
     times: dict[str, float] = field(default_factory=dict)
     excused: set[str] = field(default_factory=set)
+    moments: list[Moment] = field(default_factory=list)
 
     async def timed(self, title: str, act: Callable[[], Awaitable[None]]) -> None:
         """Run one act under its title and remember how long it took."""
@@ -56,7 +59,11 @@ class Story:
 
     async def follow(self, done: Callable[[Manifest], bool], seconds: float) -> Manifest:
         """Show the model's rows until it is as wanted."""
-        return await follow(self.client, self.namespace, MODEL, done, seconds, self.screen.row)
+        return await follow(self.client, self.namespace, MODEL, done, seconds, self._show)
+
+    def _show(self, model: Manifest) -> None:
+        self.moments.append(moment(time.time(), model))
+        self.screen.row(model)
 
 
 async def tell(namespace: str, rate: float) -> None:
@@ -154,8 +161,10 @@ def _account(story: Story, seen: Traffic) -> None:
     lost: list[Answer] = seen.lost()
     unexplained = [answer for answer in lost if answer.id not in story.excused]
     unseen = story.excused - {answer.id for answer in lost}
+    PICTURE.parent.mkdir(exist_ok=True)
+    draw(PICTURE, seen.answers, story.moments)
     story.screen.account(story.times, len(seen.answers), len(lost) - len(unexplained), len(unexplained))
-    story.screen.goodbye(story.namespace, MODEL)
+    story.screen.goodbye(story.namespace, MODEL, PICTURE.relative_to(ROOT))
     if unexplained:
         raise DemoFailedError(f"{len(unexplained)} requests were lost, the first one: {unexplained[0]}")
     if unseen:
