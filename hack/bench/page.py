@@ -1,4 +1,4 @@
-"""Write docs/benchmarks.md from the full runs that are stored: each row's newest."""
+"""Write docs/benchmarks.md, and the README's table, from the full runs that are stored: each row's newest."""
 
 from __future__ import annotations
 
@@ -11,23 +11,25 @@ from bench.report import COLUMNS, FOLDER, Row, cells, last_line, number
 from rig.site import ROOT
 
 PAGE = ROOT / "docs" / "benchmarks.md"
+README = ROOT / "README.md"
+BEGIN, END = "<!-- bench -->\n", "<!-- /bench -->\n"
 
 Run = dict[str, Any]
 
 
 def write() -> None:
-    """Write the page; raises FileNotFoundError without a full run."""
+    """Write both; raises FileNotFoundError without a full run."""
     runs = [json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))]
     full = [run for run in runs if not run["quick"]]
     if not full:
         raise FileNotFoundError(f"no full run in {FOLDER}: run `make bench` first")
     PAGE.write_text(render(full))
+    README.write_text(with_summary(README.read_text(), full))
 
 
 def render(runs: Sequence[Run]) -> str:
     """Return the page that these runs, oldest first, come to."""
     chosen = [_newest(runs, figure) for figure in FIGURES]
-    about = runs[-1]["machine"]
     header = (*COLUMNS, "measured (UTC)", "commit", "load average then")
     lines = [header, ("---",) * len(header)]
     for run, row in chosen:
@@ -36,11 +38,38 @@ def render(runs: Sequence[Run]) -> str:
         )
         lines.append((*cells(row), *when))
     return _PAGE.format(
-        machine=f"{about['cpus']} CPUs ({about['cpu']}), {about['memory_gib']} GiB, Linux {about['kernel']}",
-        table="".join("| " + " | ".join(line) + " |\n" for line in lines),
+        machine=_machine(runs),
+        table=_table(lines),
         verdict=last_line([row["ok"] for _, row in chosen]),
         seen="".join(_section(row, _missed_before(runs, run, row)) for run, row in chosen),
     )
+
+
+def with_summary(readme: str, runs: Sequence[Run]) -> str:
+    """Return the README with these runs' figures between its marks."""
+    before, rest = readme.split(BEGIN)
+    _, after = rest.split(END)
+    lines = [
+        ("figure", "measured", "limit"),
+        ("---", "---", "---"),
+        *(_summary(_newest(runs, figure)[1]) for figure in FIGURES),
+    ]
+    words = f"Measured by `make bench` on {_machine(runs)}: [all of it](docs/benchmarks.md).\n"
+    return before + BEGIN + _table(lines) + "\n" + words + END + after
+
+
+def _summary(row: Row) -> tuple[str, str, str]:
+    figure, value, floor, ratio, limit, _ = cells(row)
+    return figure, f"{ratio} ({value}, by hand {floor})" if ratio else value, limit
+
+
+def _machine(runs: Sequence[Run]) -> str:
+    about = runs[-1]["machine"]
+    return f"{about['cpus']} CPUs ({about['cpu']}), {about['memory_gib']} GiB, Linux {about['kernel']}"
+
+
+def _table(lines: Sequence[tuple[str, ...]]) -> str:
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
 def _newest(runs: Sequence[Run], figure: Figure) -> tuple[Run, Row]:

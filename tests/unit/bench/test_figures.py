@@ -8,7 +8,7 @@ import pytest
 
 from bench.figures import CONTROL, LOST, SERVE, STEADY, BenchError, Result
 from bench.lost import is_near, moments_of
-from bench.page import render
+from bench.page import BEGIN, END, render, with_summary
 from bench.report import last_line
 from bench.rollback import proven_at
 from bench.watching import Change
@@ -78,3 +78,14 @@ def test_the_page_shows_the_newest_measurement_and_does_not_hide_what_missed_bef
     assert "| yes | one | abc | load at one |" in row
     assert "missed on noon: 7 requests" in page
     assert "1 of 11 rows hold, 10 not run." in page
+
+
+def test_the_readme_keeps_its_words_and_gets_the_figures() -> None:
+    readme = f"# Ekiben\n{BEGIN}old figures\n{END}the end\n"
+    written = with_summary(readme, [run("one", Result(LOST, 0), Result(SERVE, 11.0, 10.0))])
+    assert written.startswith(f"# Ekiben\n{BEGIN}| figure |")
+    assert written.endswith(f"{END}the end\n")
+    assert "old figures" not in written
+    assert f"| {LOST.title} | 0 requests | <= 0 requests |\n" in written
+    assert f"| {SERVE.title} | 1.10 x (11 s, by hand 10 s) | <= 1.15 x |\n" in written
+    assert with_summary(written, [run("one", Result(LOST, 0), Result(SERVE, 11.0, 10.0))]) == written
