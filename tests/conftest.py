@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from ekiben.kube.client import Client
 from ekiben.kube.kinds import NAMESPACE
@@ -16,8 +16,10 @@ from localcluster.controlplane import ControlPlane
 from localcluster.errors import LocalClusterError
 from localcluster.tools import command_path
 
-# A run is the same for everybody; HYPOTHESIS_PROFILE=explore draws other examples each time.
-settings.register_profile("repeat", derandomize=True, deadline=None)
+# A run is the same for everybody, however busy the machine; HYPOTHESIS_PROFILE=explore draws other examples each time.
+settings.register_profile(
+    "repeat", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.register_profile("explore", deadline=None, max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeat"))
 

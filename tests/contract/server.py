@@ -102,7 +102,7 @@ class Server:
             method=method,
         )
         try:
-            with self._opener.open(request, timeout=10) as answer:
+            with self._opener.open(request, timeout=30) as answer:
                 content: Json = json.load(answer)
         except urllib.error.HTTPError as error:
             with error:
@@ -118,7 +118,7 @@ class Server:
     def install(self, definition: Json) -> Json:
         """Apply a CRD and return it once it is served."""
         self.apply(CRDS, definition)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while not self._serves():
             assert time.monotonic() < deadline, self.send("GET", f"{CRDS}/{NAME}")["status"]
             time.sleep(0.05)

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import time
 import urllib.error
@@ -26,6 +25,7 @@ from images.buildah import Buildah
 from images.cli import OUT
 from images.command import run
 from images.names import iris_image, iris_versions, operator_image
+from localcluster.child import free_ports
 from registry_lines import INDEX_LINE, machine_paths, pattern, registry_hosts
 
 # What the operator sets in every pod.
@@ -124,9 +124,7 @@ def images(archives: Archives, tmp_path_factory: pytest.TempPathFactory) -> dict
 @contextmanager
 def serving(image: Image, scratch: Path) -> Iterator[Server]:
     """Run an image's entrypoint with the operator's arguments, and end it as the kubelet does."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = int(free.getsockname()[1])
+    [port] = free_ports(1)
     output = scratch / "output"
     command = ["serve", "--host", "127.0.0.1", "--port", str(port), "--timeout-graceful-shutdown", "5"]
     with output.open("wb") as stream:

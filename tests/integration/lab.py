@@ -62,14 +62,11 @@ class AuditLog:
 
     def mark(self) -> int:
         """Return where the log ends now."""
-        return self._path.stat().st_size if self._path.exists() else 0
+        return len(self._whole_lines(0)) if self._path.exists() else 0
 
     def since(self, mark: int, namespace: str | None = None) -> list[Request]:
         """Return the requests after a mark, with `namespace` those about its objects only."""
-        with self._path.open("rb") as log:
-            log.seek(mark)
-            entries = [json.loads(line) for line in log.read().splitlines()]
-        found = [_request(entry) for entry in entries]
+        found = [_request(json.loads(line)) for line in self._whole_lines(mark).splitlines()]
         return [item for item in found if namespace in (None, item.namespace)]
 
     def writes_since(self, mark: int, namespace: str) -> list[Request]:
@@ -79,6 +76,13 @@ class AuditLog:
     def reads_since(self, mark: int, namespace: str) -> list[Request]:
         """Return the reads of a namespace after a mark that are no watches."""
         return [item for item in self.since(mark, namespace) if item.verb in ("get", "list")]
+
+    def _whole_lines(self, mark: int) -> bytes:
+        """Return what was written after a mark, but for a line that is being written at this moment."""
+        with self._path.open("rb") as log:
+            log.seek(mark)
+            text = log.read()
+        return text[: text.rfind(b"\n") + 1]
 
 
 def _request(entry: Manifest) -> Request:

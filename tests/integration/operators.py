@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import ClientSession
+from aiohttp import ClientError, ClientSession
 
 from ekiben.api.crd import definition
 from ekiben.api.v1alpha1 import API_VERSION, KIND
@@ -21,6 +21,7 @@ from ekiben.kube.kinds import (
     DEPLOYMENT,
     EVENT,
     HPA,
+    LEASE,
     MODELDEPLOYMENT,
     PDB,
     POD,
@@ -125,10 +126,22 @@ class Operator:
             await self.client.close()
 
     async def probe(self, path: str) -> tuple[int, Manifest]:
-        """Ask /healthz or /readyz: (HTTP status, body)."""
+        """Ask /healthz or /readyz: (HTTP status, body); (0, {}) while nobody listens."""
         url = f"http://127.0.0.1:{self.probes_port}{path}"
-        async with ClientSession() as session, session.get(url) as answer:
-            return answer.status, json.loads(await answer.text())
+        try:
+            async with ClientSession() as session, session.get(url) as answer:
+                return answer.status, json.loads(await answer.text())
+        except ClientError:
+            return 0, {}
+
+    async def until_probed(self, path: str, problem: str = "") -> None:
+        """Wait until a probe answers, and with `problem` until it says so."""
+
+        async def says_so() -> bool:
+            status, body = await self.probe(path)
+            return status != 0 and problem in " ".join(body["problems"])
+
+        await until(says_so, f"{path} answers {problem}")
 
 
 def iris(name: str = "iris", image: str = IMAGE, **spec: Any) -> Manifest:
@@ -194,18 +207,41 @@ async def start_pod(client: Client, deployment: Manifest, name: str) -> None:
     )
 
 
+async def until_healthy(client: Client, namespace: str) -> None:
+    """Wait until the model's phase is Healthy."""
+
+    async def is_healthy() -> bool:
+        return (await status_of(client, namespace)).get("phase") == "Healthy"
+
+    await until(is_healthy, "the model is healthy")
+
+
+async def take_lease(client: Client, lease: Manifest) -> None:
+    """Take a lease away from whoever holds it, also if it is renewed at this moment."""
+    about = lease["metadata"]
+    spec = {"holderIdentity": "thief"}
+    await client.patch_merge(LEASE, about["namespace"], about["name"], {"spec": spec})
+
+
 async def settled(client: Client, namespace: str) -> dict[str, str]:
-    """Wait until nothing has changed for a second; return every object's resourceVersion."""
+    """Wait until every spec was seen and nothing has changed for a second; return all resourceVersions."""
     before: dict[str, str] = {}
     quiet = 0
     for _ in range(300):
         now = await versions(client, namespace)
-        quiet = quiet + 1 if now == before else 0
+        seen = [is_observed(model) for model in (await client.list(MODELDEPLOYMENT, namespace))[0]]
+        quiet = quiet + 1 if all(seen) and now == before else 0
         if quiet == 10:
             return now
         before = now
         await asyncio.sleep(0.1)
     pytest.fail("the cluster never comes to rest")
+
+
+def is_observed(model: Manifest) -> bool:
+    """Tell whether the status is about the spec as it is now."""
+    seen = (model.get("status") or {}).get("observedGeneration")
+    return bool(seen == model["metadata"]["generation"])
 
 
 async def versions(client: Client, namespace: str) -> dict[str, str]:

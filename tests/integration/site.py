@@ -25,6 +25,8 @@ STEPS = ({"weight": 20, "hold": "1s"}, {"weight": 50, "hold": "1s"})
 THROUGH_GATEWAY: Manifest = {"parentRefs": [{"name": GATEWAY_NAME}], "hostnames": ["iris.example.com"]}
 
 Status = Manifest
+# How long a thing that will be so may take on a busy machine.
+PATIENCE = 120.0
 
 
 def image(tag: str) -> str:
@@ -90,7 +92,7 @@ class Site:
     async def serve(self, tag: str, **more: Any) -> str:
         """Create the model, wait until its first revision serves, send it traffic; return the revision."""
         await self.create(tag, **more)
-        status = await self.until(is_settled("Promoted"), f"{tag} serves", 60)
+        status = await self.until(is_settled("Promoted"), f"{tag} serves")
         self.traffic.start("iris")
         return str(status["stable"]["revision"])
 
@@ -100,7 +102,7 @@ class Site:
         status: Status = (model or {}).get("status") or {}
         return status
 
-    async def until(self, condition: Callable[[Status], bool], what: str, seconds: float = 60.0) -> Status:
+    async def until(self, condition: Callable[[Status], bool], what: str) -> Status:
         """Wait until the status is so and return it; say what it was if it never is."""
         status: Status = {}
 
@@ -109,14 +111,12 @@ class Site:
             status = await self.status()
             return condition(status)
 
-        await self.eventually(look, lambda: f"{what}; the status was {tell(status)}", seconds)
+        await self.eventually(look, lambda: f"{what}; the status was {tell(status)}")
         return status
 
-    async def eventually(
-        self, condition: Callable[[], Awaitable[bool]], what: Callable[[], str], seconds: float = 60.0
-    ) -> None:
+    async def eventually(self, condition: Callable[[], Awaitable[bool]], what: Callable[[], str]) -> None:
         """Wait until the world is so; `what` says what is not."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + PATIENCE
         while time.monotonic() < end and not any(task.done() for task in self.tasks):
             with contextlib.suppress(ApiError):
                 if await condition():
@@ -124,17 +124,30 @@ class Site:
             await asyncio.sleep(0.05)
         pytest.fail(f"never came true: {what()}")
 
-    async def wait(self, condition: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
+    async def wait(self, condition: Callable[[], bool], what: str) -> None:
         """Wait until the world is so."""
-        await self.until(lambda status: condition(), what, seconds)
+        await self.until(lambda status: condition(), what)
 
-    async def promoted(self, tag: str, seconds: float = 60.0) -> Status:
+    async def at_rest(self, seconds: float = 1.0) -> None:
+        """Wait until no operator has asked the API for anything but watches for so long."""
+        audit = self.lab.audit
+        mark, since = audit.mark(), time.monotonic()
+
+        async def is_over() -> bool:
+            nonlocal mark, since
+            if any(item.verb != "watch" for item in audit.since(mark)):
+                mark, since = audit.mark(), time.monotonic()
+            return time.monotonic() >= since + seconds
+
+        await self.eventually(is_over, lambda: f"the operator is at rest for {seconds:g} s")
+
+    async def promoted(self, tag: str) -> Status:
         """Wait until an image serves and its rollout is over."""
 
         def serves(status: Status) -> bool:
             return is_settled("Promoted")(status) and status["stable"]["image"] == image(tag)
 
-        return await self.until(serves, f"{tag} is promoted", seconds)
+        return await self.until(serves, f"{tag} is promoted")
 
     async def names(self, kind: Kind) -> set[str]:
         """Return the names of the objects of a kind."""
@@ -149,7 +162,7 @@ class Site:
             found = await self.client.get(kind, self.namespace, name)
             return found is not None
 
-        await self.eventually(look, lambda: f"{kind.kind} {name} exists", 10)
+        await self.eventually(look, lambda: f"{kind.kind} {name} exists")
         assert found is not None
         return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 import subprocess
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from kubernetes.aio.config import incluster_config
 
 from ekiben.kube.client import ApiError, Client
-from ekiben.kube.kinds import DEPLOYMENT, GATEWAY, KINDS, LEASE, NAMESPACE, SERVICE, Kind
+from ekiben.kube.kinds import DEPLOYMENT, KINDS, LEASE, NAMESPACE, SERVICE, Kind
 from integration.kube_objects import (
     GAUGE,
     Manifest,
@@ -23,8 +24,12 @@ from integration.kube_objects import (
     serve_gauges,
     service,
 )
+from integration.operators import until
 from localcluster.controlplane import ControlPlane
 from localcluster.tools import command_path
+
+# A kind of a group that no test installs.
+NOBODYS = Kind("nobody.test", "v1", "Nothing", "nothings")
 
 
 @pytest.fixture
@@ -230,7 +235,7 @@ async def test_create_where_the_name_is_taken_is_a_conflict(client: Client, name
 
 async def test_a_kind_or_namespace_that_is_not_there_is_not_found(client: Client) -> None:
     with pytest.raises(ApiError) as no_kind:
-        await client.list(GATEWAY)
+        await client.list(NOBODYS)
     assert no_kind.value.is_not_found
     with pytest.raises(ApiError) as no_namespace:
         await client.apply(SERVICE, "no-such-namespace", service("iris"))
@@ -240,7 +245,7 @@ async def test_a_kind_or_namespace_that_is_not_there_is_not_found(client: Client
 async def test_a_kind_is_served_or_not(client: Client, gauges: None) -> None:
     assert await client.serves(DEPLOYMENT)
     assert await client.serves(GAUGE)
-    assert not await client.serves(GATEWAY)
+    assert not await client.serves(NOBODYS)
     assert not await client.serves(Kind("apps", "v1", "Widget", "widgets"))
     assert not await client.serves(Kind("ekiben.test", "v9", "Gauge", "gauges"))
 
@@ -266,7 +271,7 @@ async def test_a_watch_tells_changes_in_order_and_ends_at_its_time(client: Clien
     await client.patch_merge(SERVICE, namespace, "iris", {"metadata": {"labels": {"a": "b"}}})
     await client.delete(SERVICE, namespace, "iris", made["metadata"]["uid"])
     seen = [
-        event async for event, _ in client.watch(SERVICE, namespace, version, None, 1) if event != "BOOKMARK"
+        event async for event, _ in client.watch(SERVICE, namespace, version, None, 2) if event != "BOOKMARK"
     ]
     assert seen == ["ADDED", "MODIFIED", "DELETED"]
 
@@ -288,8 +293,14 @@ async def test_a_service_account_may_do_what_its_role_says_and_no_more(
     monkeypatch.setattr(incluster_config, "SERVICE_TOKEN_FILENAME", str(tmp_path / "token"))
     monkeypatch.setattr(incluster_config, "SERVICE_CERT_FILENAME", str(control_plane.pki.crt("ca")))
     in_pod = await Client.connect()
+
+    async def may_read() -> bool:
+        with contextlib.suppress(ApiError):
+            return await in_pod.get(SERVICE, namespace, "iris") is None
+        return False
+
     try:
-        assert await in_pod.get(SERVICE, namespace, "iris") is None
+        await until(may_read, "the role is known to the server")
         with pytest.raises(ApiError) as caught:
             await in_pod.apply(SERVICE, namespace, service("iris"))
     finally:

@@ -28,7 +28,9 @@ from integration.operators import (
     settled,
     start_pod,
     status_of,
+    take_lease,
     until,
+    until_healthy,
     versions,
 )
 from localcluster.controlplane import ControlPlane
@@ -107,11 +109,12 @@ async def test_once_its_pods_are_ready_a_model_is_healthy_and_nothing_is_written
     await settled(client, namespace)
     for number in range(2):
         await start_pod(client, await only(client, DEPLOYMENT, namespace), f"iris-{number}")
+    await until_healthy(client, namespace)
     before = await settled(client, namespace)
     status = await status_of(client, namespace)
     assert (status["phase"], status["ready"]) == ("Healthy", "2/2")
     assert condition_of(status, "Settled")["status"] == "True"
-    await asyncio.sleep(3)
+    await asyncio.sleep(2)
     assert await versions(client, namespace) == before
 
 
@@ -148,22 +151,25 @@ async def test_dying_after_any_write_ends_in_the_same_children(
 ) -> None:
     operator = make()
     await client.create(MODELDEPLOYMENT, namespace, iris())
+
+    async def is_whole() -> bool:
+        if await children(client, namespace) != ALL_CHILDREN:
+            return False
+        return bool((await only(client, DEPLOYMENT, namespace))["spec"]["replicas"] == 2)
+
     deaths = 0
-    for dies_after in (1, 1, 2, 1, 3, 1, 1, 2):
-        await operator.begin(dies_after=dies_after)
+    while not await is_whole():
+        await operator.begin(dies_after=1)
         assert operator.task is not None
-        done, _ = await asyncio.wait({operator.task}, timeout=3)
-        if not done:
-            break
+        done, _ = await asyncio.wait({operator.task}, timeout=30)
+        assert done, f"it has something to write and does not, after {deaths} deaths"
         deaths += 1
         await operator.kill()
+    # At least once each: after the status, the record, a child and the scaling.
     assert deaths >= 4
-    if operator.task is not None and not operator.task.done():
-        await operator.kill()
     await operator.start()
     await settled(client, namespace)
-    assert await children(client, namespace) == ALL_CHILDREN
-    assert (await only(client, DEPLOYMENT, namespace))["spec"]["replicas"] == 2
+    assert await is_whole()
     status = await status_of(client, namespace)
     assert status["rollout"]["id"].endswith(".1")
 
@@ -180,15 +186,18 @@ async def test_children_that_are_deleted_or_edited_by_hand_come_back(
     await client.patch_merge(
         SERVICE, namespace, "iris-canary", {"metadata": {"labels": {"app.kubernetes.io/managed-by": None}}}
     )
-    await settled(client, namespace)
-    assert await children(client, namespace) == ALL_CHILDREN
-    mended = await client.get(SERVICE, namespace, "iris")
-    assert mended is not None
-    assert mended["spec"]["selector"] == service["spec"]["selector"]
+
+    async def is_mended() -> bool:
+        if await children(client, namespace) != ALL_CHILDREN:
+            return False
+        stable, canary = [await client.get(SERVICE, namespace, name) for name in ("iris", "iris-canary")]
+        assert stable is not None
+        assert canary is not None
+        same = stable["spec"]["selector"] == service["spec"]["selector"]
+        return bool(same and canary["metadata"]["labels"].get("app.kubernetes.io/managed-by") == "ekiben")
+
+    await until(is_mended, "the children are as they were")
     assert (await only(client, PDB, namespace))["metadata"]["uid"] != budget["metadata"]["uid"]
-    canary = await client.get(SERVICE, namespace, "iris-canary")
-    assert canary is not None
-    assert canary["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "ekiben"
 
 
 async def test_somebody_elses_service_is_left_alone_until_its_name_is_free(
@@ -218,8 +227,11 @@ async def test_somebody_elses_service_is_left_alone_until_its_name_is_free(
         return service is not None and "ownerReferences" in service["metadata"]
 
     await until(is_ours, "the Service is ours")
-    await settled(client, namespace)
-    assert condition_of(await status_of(client, namespace), "Stalled")["status"] == "False"
+
+    async def goes_on() -> bool:
+        return condition_of(await status_of(client, namespace), "Stalled").get("status") == "False"
+
+    await until(goes_on, "nothing is stalled any more")
 
 
 async def test_orphans_of_an_earlier_model_of_that_name_are_adopted(
@@ -248,9 +260,11 @@ async def test_a_refused_child_is_said_in_the_servers_words_and_made_once_it_is_
 ) -> None:
     nowhere = {"name": "POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.nowhere"}}}
     await client.create(MODELDEPLOYMENT, namespace, iris(env=[nowhere]))
-    await settled(client, namespace)
-    status = await status_of(client, namespace)
-    assert "metadata.nowhere" in status["message"]
+
+    async def is_said() -> bool:
+        return "metadata.nowhere" in (await status_of(client, namespace)).get("message", "")
+
+    await until(is_said, "the refusal is said")
     assert "Deployment/iris-*" not in await children(client, namespace)
     await client.patch_merge(
         MODELDEPLOYMENT, namespace, "iris", {"spec": {"env": [{"name": "POD", "value": "here"}]}}
@@ -308,17 +322,13 @@ async def test_with_an_older_crd_nothing_is_done_until_it_is_current(
         await client.create(MODELDEPLOYMENT, namespace, iris())
         await operator.begin()
 
-        async def says_so() -> bool:
-            return "status.retiring" in str((await operator.probe("/readyz"))[1]["problems"])
-
-        await asyncio.sleep(0.2)
-        await until(says_so, "/readyz names the missing field")
+        await operator.until_probed("/readyz", "status.retiring")
         assert (await operator.probe("/readyz"))[0] == 503
         assert (await operator.probe("/healthz"))[0] == 200
         assert await children(client, namespace) == set()
     finally:
         await serve_models(client)
-    await asyncio.wait_for(operator.ready.wait(), 30)
+    await asyncio.wait_for(operator.ready.wait(), 60)
     await settled(client, namespace)
     assert await children(client, namespace) == ALL_CHILDREN
 
@@ -353,11 +363,12 @@ class TestLease:
         first, second = (make(**self.settings(namespace, name)) for name in ("first", "second"))
         await first.start()
         await second.begin()
+        await second.until_probed("/readyz")
         await asyncio.sleep(0.5)
         assert not second.ready.is_set()
         assert (await second.probe("/readyz"))[0] == 200
         await first.stop()
-        await asyncio.wait_for(second.ready.wait(), 15)
+        await asyncio.wait_for(second.ready.wait(), 60)
         lease = await only(client, LEASE, namespace)
         assert lease["spec"]["holderIdentity"] == "second"
 
@@ -365,7 +376,7 @@ class TestLease:
         first, second = (make(**self.settings(namespace, name)) for name in ("first", "second"))
         await first.start()
         await second.begin()
-        await asyncio.sleep(0.5)
+        await second.until_probed("/readyz")
         await second.stop()
         assert first.task is not None
         assert not first.task.done()
@@ -376,14 +387,18 @@ class TestLease:
         operator = make(**self.settings(namespace, "first"))
         await operator.start()
         lease: Manifest = await only(client, LEASE, namespace)
-        lease["spec"] |= {"holderIdentity": "thief"}
-        await client.replace(LEASE, namespace, lease)
+        await take_lease(client, lease)
         with pytest.raises(LeaseLostError):
             await operator.ended()
 
 
 async def test_events_say_what_happened_once(operator: Operator, client: Client, namespace: str) -> None:
     await client.create(MODELDEPLOYMENT, namespace, iris())
+
+    async def is_told() -> bool:
+        return bool((await client.list(EVENT, namespace))[0])
+
+    await until(is_told, "an event")
     await settled(client, namespace)
     (event,) = (await client.list(EVENT, namespace))[0]
     model = await only(client, MODELDEPLOYMENT, namespace)

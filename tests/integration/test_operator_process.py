@@ -17,7 +17,7 @@ from aiohttp import ClientError, ClientSession
 
 from ekiben.kube.client import Client
 from ekiben.kube.kinds import LEASE, MODELDEPLOYMENT
-from integration.operators import children, iris, only, serve_models, until
+from integration.operators import children, iris, only, serve_models, take_lease, until
 from localcluster.child import free_ports
 
 Run = Callable[..., Awaitable["Running"]]
@@ -136,9 +136,7 @@ async def test_a_lost_lease_ends_it_with_3(
         EKIBEN_LEASE_NAMESPACE=namespace,
     )
     await until(lambda: _leads(client, namespace), "it leads")
-    lease = await only(client, LEASE, namespace)
-    lease["spec"]["holderIdentity"] = "thief"
-    await client.replace(LEASE, namespace, lease)
+    await take_lease(client, await only(client, LEASE, namespace))
     code, lines = await running.ended()
     assert code == 3
     assert lines[-1]["level"] == "critical"
@@ -165,8 +163,12 @@ async def test_without_an_api_server_it_is_alive_and_not_ready_and_can_be_stoppe
 ) -> None:
     running = await run(KUBECONFIG=str(nowhere))
     await running.until_answers("/healthz", 200)
-    await running.until_answers("/readyz", 503)
-    assert "can't be read" in (await running.ask(running.probes_url + "/readyz"))[1]
+
+    async def says_why() -> bool:
+        status, text = await running.ask(running.probes_url + "/readyz")
+        return status == 503 and "can't be read" in text
+
+    await until(says_why, "/readyz says what can't be read")
     assert (await running.end())[0] == 0
 
 

@@ -24,6 +24,7 @@ from integration.operators import (
     start_pod,
     status_of,
     until,
+    until_healthy,
 )
 from localcluster.errors import LocalClusterError
 from localcluster.tools import gateway_api_crds
@@ -100,7 +101,15 @@ def condition(kind: str, **more: Any) -> Manifest:
 
 async def accept(client: Client, namespace: str) -> None:
     """Answer for our route as the Gateway's implementation would."""
-    route = await client.get(HTTPROUTE, namespace, "iris")
+    route: Manifest | None = None
+
+    async def is_made() -> bool:
+        nonlocal route
+        route = await client.get(HTTPROUTE, namespace, "iris")
+        return route is not None
+
+    # The status is written before the children.
+    await until(is_made, "our route is made")
     assert route is not None
     generation = route["metadata"]["generation"]
     conditions = [condition(kind, observedGeneration=generation) for kind in ("Accepted", "ResolvedRefs")]
@@ -140,11 +149,11 @@ async def test_a_routed_model_is_served_and_a_restart_writes_nothing(
     await accept(client, namespace)
     for number in range(2):
         await start_pod(client, await only(client, DEPLOYMENT, namespace), f"iris-{number}")
+    await until_healthy(client, namespace)
     before = await settled(client, namespace)
     route = await only(client, HTTPROUTE, namespace)
     weights = {backend["name"]: backend["weight"] for backend in route["spec"]["rules"][0]["backendRefs"]}
     assert weights == {"iris": 100, "iris-canary": 0}
-    assert (await status_of(client, namespace))["phase"] == "Healthy"
     await operator.kill()
     await operator.start()
     assert await settled(client, namespace) == before

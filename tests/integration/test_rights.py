@@ -40,13 +40,15 @@ async def test_the_chart_grants_exactly_what_a_whole_life_uses(site: Site) -> No
         last = (await site.promoted(tag))["stable"]["revision"]
     for kind in (DEPLOYMENT, CONTROLLERREVISION, HPA, PDB):
         await names_become(site, kind, {f"iris-{last}"})
-    assert not site.pods(first)
+    await site.wait(lambda: not site.pods(first), "the first revision's pods go")
 
     await site.change(traffic=None, autoscaling=None, podDisruptionBudget={"enabled": False})
     for kind in (HTTPROUTE, HPA, PDB):
         await names_become(site, kind, set())
     await operator.stop()
 
+    # The log may be a moment behind the answers.
+    await site.at_rest()
     requests = site.lab.audit.since(begun)
     assert [str(item) for item in requests if item.code == 403] == []
     assert used(requests) == site.lab.granted()

@@ -33,7 +33,7 @@ async def test_a_first_revision_costs_few_writes_then_none_and_a_restart_none_ei
     status = await site.until(at_the_gateway, "the gateway serves the route")
     assert (status["phase"], status["ready"]) == ("Healthy", "2/2")
     assert status["stable"]["imageDigest"].startswith("sha256:")
-    await asyncio.sleep(1)
+    await site.at_rest()
     writes = audit.writes_since(created, site.namespace)
     assert 7 < len(writes) <= COLD_WRITES, "\n".join(str(item) for item in writes)
     looked_up = [(item.resource, item.name) for item in audit.reads_since(created, site.namespace)]
@@ -46,7 +46,7 @@ async def test_a_first_revision_costs_few_writes_then_none_and_a_restart_none_ei
     await operator.stop()
     restarted = audit.mark()
     await operator.start()
-    await asyncio.sleep(2)
+    await site.at_rest(2)
     assert [str(item) for item in audit.writes_since(restarted, site.namespace)] == []
     assert {item.verb for item in audit.since(restarted, site.namespace)} == {"list", "watch"}
 
@@ -224,14 +224,14 @@ async def test_each_revision_has_its_autoscaler_and_the_new_one_starts_at_the_li
     assert (await site.deployment(second))["spec"]["replicas"] == 4
     assert site.gateway.weights["iris"] == [0, 20, 50, 100, 0]
     await site.wait(lambda: not site.pods(first), "the old revision's pods go")
-    assert await site.names(HPA) == {f"iris-{second}"}
 
-    def is_released(status: Status) -> bool:
-        return bool(condition_of(status, "Reconciling")["reason"] == "Idle")
+    async def is_released() -> bool:
+        if await site.names(HPA) != {f"iris-{second}"}:
+            return False
+        scaler = (await site.get(HPA, f"iris-{second}"))["spec"]
+        return (scaler["minReplicas"], scaler["behavior"]["scaleDown"]["selectPolicy"]) == (2, "Max")
 
-    await site.until(is_released, "nothing is held any more")
-    scaler = (await site.get(HPA, f"iris-{second}"))["spec"]
-    assert (scaler["minReplicas"], scaler["behavior"]["scaleDown"]["selectPolicy"]) == (2, "Max")
+    await site.eventually(is_released, lambda: "one autoscaler is left, and nothing is held any more")
     assert site.traffic.lost == []
 
 

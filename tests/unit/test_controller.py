@@ -25,6 +25,7 @@ Decide = Callable[[Snapshot], Plan]
 KEY = ("shop", "iris")
 SERVICE_REF, DEPLOYMENT_REF = Ref("Service", "iris"), Ref("Deployment", "iris-kbcdfghjkm")
 SAID = Status(message="said")
+APPLY = ("apply", "services", "iris")
 
 
 class SilentSampler:
@@ -229,9 +230,9 @@ class TestConflicts:
         rig.client.fail("apply", SERVICE, *[ApiError(409, "Conflict", "again")] * 1000)
         rig.decide = says_then_applies
         rig.write_model()
-        await asyncio.sleep(0.15)
-        attempts = [item for item in rig.client.asked if item[0] == "apply"]
-        assert len(attempts) == controller.CONFLICTS_AT_ONCE + 1
+        await rig.until(lambda: rig.client.writes().count(APPLY) > controller.CONFLICTS_AT_ONCE, "the tries")
+        await rig.settle()
+        assert rig.client.writes().count(APPLY) == controller.CONFLICTS_AT_ONCE + 1
 
     async def test_a_live_child_is_applied_to_by_its_uid(self, rig: Rig) -> None:
         bodies: list[Manifest] = []

@@ -7,7 +7,7 @@ import random
 import statistics
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ekiben.api.status import CheckResult, Counters, Totals
@@ -262,13 +262,10 @@ def test_bounds_are_named_as_they_are_written() -> None:
     assert bounds_of((ERRORS, SLOW, other)) == {"300ms": pytest.approx(0.3), "1m30s": 90.0}
 
 
-# A busy machine is no reason to fail.
-untimed = settings(deadline=None)
 limits = st.floats(0.00001, 0.99)
 shares = st.integers(0, 500).flatmap(lambda k: st.tuples(st.just(k), st.integers(k, k + 5000)))
 
 
-@untimed
 @given(limits, shares)
 def test_one_more_bad_request_never_speaks_for_the_canary(limit: float, counts: tuple[int, int]) -> None:
     events, trials = counts
@@ -277,7 +274,6 @@ def test_one_more_bad_request_never_speaks_for_the_canary(limit: float, counts: 
         assert excludes(limit, events + 1, max(trials, events + 1))
 
 
-@untimed
 @given(limits, shares)
 def test_one_more_good_request_never_speaks_against_it(limit: float, counts: tuple[int, int]) -> None:
     events, trials = counts
@@ -285,7 +281,6 @@ def test_one_more_good_request_never_speaks_against_it(limit: float, counts: tup
         assert not excludes(limit, events, trials + 1)
 
 
-@untimed
 @given(limits, limits, shares)
 def test_whatever_excludes_a_limit_excludes_every_stricter_one(
     one: float, other: float, counts: tuple[int, int]
@@ -294,7 +289,6 @@ def test_whatever_excludes_a_limit_excludes_every_stricter_one(
         assert excludes(min(one, other), *counts)
 
 
-@untimed
 @given(limits, shares)
 def test_a_share_within_the_limit_never_excludes_it(limit: float, counts: tuple[int, int]) -> None:
     events, trials = counts
@@ -302,19 +296,16 @@ def test_a_share_within_the_limit_never_excludes_it(limit: float, counts: tuple[
         assert events > limit * trials
 
 
-@untimed
 @given(st.floats(0, 1), st.integers(0, 10**6))
 def test_no_bad_request_never_excludes_anything(limit: float, trials: int) -> None:
     assert not excludes(limit, 0, trials)
 
 
-@untimed
 @given(limits, st.integers(1, 10**6))
 def test_one_bad_request_alone_never_excludes_a_limit_above_zero(limit: float, trials: int) -> None:
     assert not excludes(limit, 1, trials)
 
 
-@untimed
 @given(
     st.floats(-1, 2), st.integers(-1, 10**12), st.integers(-1, 10**12), st.sampled_from([0.5, 0.95, 0.999])
 )

@@ -246,7 +246,7 @@ FAULTS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(FAULTS, st.integers(0, 10**6))
 def test_no_two_ever_work_at_once(faults: list[tuple[float, str, str]], seed: int) -> None:
     """Each candidate is restarted when it ends; `Stage.work` asserts that nobody else works."""

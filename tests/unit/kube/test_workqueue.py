@@ -109,7 +109,7 @@ class QueueMachine(RuleBasedStateMachine):
         assert len(self.queue) == len(self.waiting)
 
 
-QueueMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+QueueMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=30)
 TestQueue = QueueMachine.TestCase
 
 

@@ -159,7 +159,7 @@ async def test_pods_may_have_ipv6_addresses(world: World) -> None:
 
 async def unhurried(request: web.Request) -> web.StreamResponse:
     """Answer late enough for others to ask meanwhile."""
-    await asyncio.sleep(0.02)
+    await asyncio.sleep(0.1)
     return web.Response(body=Bento().page())
 
 

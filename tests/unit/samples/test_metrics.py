@@ -6,7 +6,7 @@ import math
 from itertools import pairwise
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -162,7 +162,6 @@ def test_bad_utf8_in_a_path_and_an_unknown_status_are_still_requests() -> None:
     assert parse(page, "Iris").codes == {0: 3}
 
 
-@settings(deadline=None)  # A busy machine is no reason to fail.
 @given(st.binary(max_size=300), st.integers(0, len(REAL_PAGE)), st.integers(0, 400))
 @example(b'{a="\\', 0, 0)
 def test_no_page_raises_anything_but_a_metrics_error(junk: bytes, at: int, gone: int) -> None:
@@ -177,7 +176,6 @@ def test_no_page_raises_anything_but_a_metrics_error(junk: bytes, at: int, gone:
 counts = st.dictionaries(st.sampled_from([200, 404, 429, 500, 503]), st.integers(0, 50), max_size=5)
 
 
-@settings(deadline=None)  # A busy machine is no reason to fail.
 @given(st.lists(counts, min_size=2, max_size=8))
 def test_differences_of_a_growing_counter_add_up_and_one_that_falls_gives_none(
     served: list[dict[int, int]],

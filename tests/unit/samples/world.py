@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -15,6 +14,7 @@ from ekiben.api.status import Counters, Totals
 from ekiben.core.plan import Sampling
 from ekiben.core.snapshot import Observation
 from ekiben.samples.pods import Key, PodSampler
+from localcluster.child import free_ports
 from unit.samples.bento import Bento
 
 IRIS: Key = ("models", "iris")
@@ -142,6 +142,4 @@ class World:
 
 def free_port() -> int:
     """Return a port that nobody listens on right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_ports(1)[0]
