@@ -16,7 +16,7 @@ from localcluster.controlplane import ControlPlane
 from localcluster.errors import LocalClusterError
 from localcluster.tools import command_path
 
-# A run is the same for everybody, however busy the machine; HYPOTHESIS_PROFILE=explore draws other examples each time.
+# A run is the same for everybody, on a busy machine too; HYPOTHESIS_PROFILE=explore draws other examples.
 settings.register_profile(
     "repeat", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )

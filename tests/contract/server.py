@@ -109,15 +109,16 @@ class Server:
                 raise RefusedError(_status(error.read())) from None
         return content
 
-    def apply(self, path: str, body: Json, manager: str = "tests") -> Json:
-        """Apply an object server-side, without taking what other managers hold."""
-        query = STRICT | {"fieldManager": manager}
+    def apply(self, path: str, body: Json, manager: str = "tests", *, force: bool = False) -> Json:
+        """Apply an object server-side; what other managers hold is taken with `force` only."""
+        query = STRICT | {"fieldManager": manager, "force": str(force).lower()}
         name = body["metadata"]["name"]
         return self.send("PATCH", f"{path}/{name}", body, query, "application/apply-patch+yaml")
 
     def install(self, definition: Json) -> Json:
         """Apply a CRD and return it once it is served."""
-        self.apply(CRDS, definition)
+        # Another kind of test may have installed it in the same session.
+        self.apply(CRDS, definition, force=True)
         deadline = time.monotonic() + 30
         while not self._serves():
             assert time.monotonic() < deadline, self.send("GET", f"{CRDS}/{NAME}")["status"]

@@ -324,6 +324,7 @@ class TestTrouble:
         )
         rig.write_model()
         await rig.until(lambda: ("services", "shop", "iris") in rig.client.objects, "the Service")
+        await rig.settle()
         assert [item[1] for item in rig.client.asked if item[0] == "create"] == [EVENT.plural]
 
 
