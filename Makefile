@@ -22,7 +22,7 @@ help: ## List the targets
 	@.venv/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-.PHONY: venv lint types unit contract integration e2e test verify fmt
+.PHONY: venv lint types unit contract integration e2e lowest test verify fmt
 venv: .venv/installed ## Install the development environment (locked, by hash)
 
 lint: venv ## Style, import rules, formatting
@@ -49,6 +49,9 @@ integration: venv tools ## The operator in-process against a real etcd and kube-
 e2e: venv tools images ## Everything on a real cluster: kubelet, containerd, Traefik, BentoML pods
 	$(PY) -m pytest tests/e2e -q
 
+lowest: venv ## The unit tests with the oldest dependencies that pyproject.toml allows
+	@hack/lowest
+
 test: venv ## Prove it: lint, types, unit, contract, integration, e2e
 	@hack/test
 
@@ -70,6 +73,8 @@ generate: venv ## Write the CRD and the reference tables from the models
 lock: venv ## Pin the dependencies anew, by hash and without index lines
 	.venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  pyproject.toml -o requirements/operator.txt
+	.venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --resolution lowest-direct pyproject.toml -o requirements/lowest.txt
 	.venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  --extra dev pyproject.toml -o requirements/dev.txt
 

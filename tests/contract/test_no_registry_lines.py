@@ -49,7 +49,12 @@ def test_no_tracked_file_names_a_path_of_this_machine() -> None:
 
 
 def test_every_locked_package_has_its_hashes() -> None:
-    for name in ("requirements/operator.txt", "requirements/dev.txt", "serving/iris/requirements.txt"):
+    for name in (
+        "requirements/operator.txt",
+        "requirements/lowest.txt",
+        "requirements/dev.txt",
+        "serving/iris/requirements.txt",
+    ):
         lines = tracked(name)[name].decode().splitlines()
         pins = [
             number for number, line in enumerate(lines) if "==" in line and not line.startswith((" ", "#"))
