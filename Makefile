@@ -83,12 +83,15 @@ lock: venv ## Pin the dependencies anew, by hash and without index lines
 -include hack/images.mk
 
 ##@ See it
-.PHONY: demo bench clean
+.PHONY: demo bench bench-scale clean
 demo: venv tools images ## Serve, canary, promote and roll back a real model on a real cluster
 	$(PY) -m demo
 
 bench: venv tools images ## Measure what the README claims, each against its floor
 	$(PY) -m bench
+
+bench-scale: venv tools ## Measure what a fleet costs: MODELS=100, 1000 (default) or 5000
+	$(PY) -m scale $(if $(filter 100,$(MODELS)),--quick,$(if $(MODELS),--models $(MODELS)))
 
 clean: ## Remove what the targets made in this folder
 	rm -rf .venv .local build .pytest_cache .mypy_cache .ruff_cache .hypothesis

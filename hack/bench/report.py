@@ -45,13 +45,13 @@ def last_line(outcomes: Sequence[bool | None]) -> str:
     return words + (f", {left} not run" if left else "")
 
 
-def store(results: Sequence[Result], quick: bool) -> Path:
-    """Write the run to .local/bench, and return its file."""
+def store(results: Sequence[Result], quick: bool, folder: Path = FOLDER, **about: Any) -> Path:
+    """Write the run, with what else there is to say about it, to a folder; return its file."""
     at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     rows = [result.to_json() for result in results]
-    run = {"at": at, "commit": _commit(), "quick": quick, "machine": machine(), "rows": rows}
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    path = FOLDER / f"{at.replace(':', '')}.json"
+    run = {"at": at, "commit": _commit(), "quick": quick, "machine": machine(), **about, "rows": rows}
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{at.replace(':', '')}.json"
     path.write_text(json.dumps(run, indent=2) + "\n")
     return path
 

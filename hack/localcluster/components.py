@@ -95,3 +95,13 @@ class ControlPlaneFlags:
             "--horizontal-pod-autoscaler-cpu-initialization-period=10s",
             "--horizontal-pod-autoscaler-initial-readiness-delay=5s",
         ]
+
+    def scheduler(self) -> list[str]:
+        """Return kube-scheduler's flags."""
+        kubeconfig = self.admin_kubeconfig
+        return [
+            f"--kubeconfig={kubeconfig}",
+            f"--authentication-kubeconfig={kubeconfig}",
+            f"--authorization-kubeconfig={kubeconfig}",
+            "--leader-elect=false",
+        ]

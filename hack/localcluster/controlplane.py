@@ -35,11 +35,15 @@ class ControlPlane:
         controller_manager: bool,
         hpa_sync_period: str,
         extra_apiserver_args: Sequence[str],
+        extra_controller_manager_args: Sequence[str],
+        scheduler_args: Sequence[str] | None,
     ) -> None:
         """Write certificates and kubeconfig; nothing runs yet."""
         self.directory = directory
         directory.mkdir(parents=True, exist_ok=True)
         self._extra = tuple(extra_apiserver_args)
+        self._extra_controllers = tuple(extra_controller_manager_args)
+        self._scheduler_args = scheduler_args
         self._hpa_sync_period = hpa_sync_period
         self._with_controllers = controller_manager
         self._pki = create_control_plane_pki(directory / "pki", ["10.96.0.1"]).pki
@@ -54,13 +58,20 @@ class ControlPlane:
         controller_manager: bool = False,
         hpa_sync_period: str = "5s",
         extra_apiserver_args: Sequence[str] = (),
+        extra_controller_manager_args: Sequence[str] = (),
+        scheduler_args: Sequence[str] | None = None,
     ) -> ControlPlane:
-        """Start etcd, kube-apiserver and, if asked, kube-controller-manager; return when the API is ready."""
+        """Start etcd, kube-apiserver and what is asked for; return when the API is ready.
+
+        A scheduler runs where `scheduler_args` are given, if only none.
+        """
         plane = cls(
             directory.resolve(),
             controller_manager=controller_manager,
             hpa_sync_period=hpa_sync_period,
             extra_apiserver_args=extra_apiserver_args,
+            extra_controller_manager_args=extra_controller_manager_args,
+            scheduler_args=scheduler_args,
         )
         for attempt in range(1, _PORT_ATTEMPTS + 1):
             try:
@@ -111,6 +122,7 @@ class ControlPlane:
             self.pause_apiserver()
         self._start_apiserver()
         self._start_controller_manager()
+        self._start_scheduler()
 
     def __enter__(self) -> ControlPlane:
         return self
@@ -139,6 +151,7 @@ class ControlPlane:
         self._launch("etcd", self._flags.etcd())
         self._start_apiserver()
         self._start_controller_manager()
+        self._start_scheduler()
 
     def _start_apiserver(self) -> None:
         self._launch("kube-apiserver", [*self._flags.apiserver(), *self._extra])
@@ -154,7 +167,12 @@ class ControlPlane:
         running = self._children.get("kube-controller-manager")
         if self._with_controllers and (running is None or running.has_ended()):
             flags = self._flags.controller_manager(self._hpa_sync_period)
-            self._launch("kube-controller-manager", flags)
+            self._launch("kube-controller-manager", [*flags, *self._extra_controllers])
+
+    def _start_scheduler(self) -> None:
+        running = self._children.get("kube-scheduler")
+        if self._scheduler_args is not None and (running is None or running.has_ended()):
+            self._launch("kube-scheduler", [*self._flags.scheduler(), *self._scheduler_args])
 
     def _launch(self, name: str, flags: Sequence[str]) -> None:
         command = [str(command_path(name)), *flags]

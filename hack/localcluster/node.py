@@ -206,12 +206,7 @@ def node_components(config: NodeConfig, flags: ControlPlaneFlags) -> dict[str, l
             f"--node-ip={flags.address}",
         ],
         "kube-controller-manager": flags.controller_manager("5s"),
-        "kube-scheduler": [
-            kubeconfig,
-            f"--authentication-kubeconfig={flags.admin_kubeconfig}",
-            f"--authorization-kubeconfig={flags.admin_kubeconfig}",
-            "--leader-elect=false",
-        ],
+        "kube-scheduler": flags.scheduler(),
         "kube-proxy": [f"--config={files / 'kube-proxy.yaml'}"],
         "metrics-server": [
             kubeconfig,

@@ -65,7 +65,8 @@ KUBERNETES = Tool(
 HELM = Tool(name="helm", package="helm.sh/helm/v4/cmd/helm", commands=("helm",))
 PAUSE = Tool(name="pause", package=".", commands=("pause",))
 KIND = Tool(name="kind", package="sigs.k8s.io/kind", commands=("kind",))
-TOOLS = {tool.name: tool for tool in (KUBERNETES, HELM, PAUSE, KIND)}
+KWOK = Tool(name="kwok", package="sigs.k8s.io/kwok/cmd/kwok", commands=("kwok",))
+TOOLS = {tool.name: tool for tool in (KUBERNETES, HELM, PAUSE, KIND, KWOK)}
 
 
 def pinned_version(tool: Tool, module: str) -> str:
@@ -219,3 +220,11 @@ def gateway_api_crds() -> list[Path]:
     """Return the manifests of the Gateway API's standard channel, from its pinned Go module."""
     folder = module_dir("sigs.k8s.io/gateway-api", GATEWAY_API_VERSION) / "config" / "crd" / "standard"
     return sorted(path for path in folder.glob("*.yaml") if path.name != "kustomization.yaml")
+
+
+def kwok_stages() -> list[Path]:
+    """Return kwok's own stages for nodes that are ready and pods that start at once, from its pinned module."""
+    version = pinned_version(KWOK, "sigs.k8s.io/kwok")
+    folder = module_dir("sigs.k8s.io/kwok", version) / "kustomize" / "stage"
+    parts = ("node/fast/node-*", "node/heartbeat-with-lease/node-*", "pod/fast/pod-*")
+    return [path for part in parts for path in sorted(folder.glob(f"{part}.yaml"))]

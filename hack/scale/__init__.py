@@ -1,0 +1,1 @@
+"""What the operator costs at fleet size: `make bench-scale`."""

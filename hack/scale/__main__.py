@@ -1,0 +1,113 @@
+"""`python -m scale`: measure what a fleet of models costs, print the table, fail when a limit is missed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+
+from bench import report
+from bench.figures import BenchError, Result
+from ekiben.kube.client import ApiError, Client
+from ekiben.kube.kinds import MODELDEPLOYMENT
+from localcluster.errors import LocalClusterError
+from localcluster.tools import HELM, KUBERNETES, KWOK, ensure
+from rig.site import ROOT
+from scale import figures, phases
+from scale.fleet import Watched
+from scale.operator_process import Operator
+from scale.world import POD_NET, World, world
+
+INSIDE = "EKIBEN_SCALE_INSIDE"
+QUICK, DEFAULT = 100, 1000
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--models", type=click.IntRange(1, 5000), default=DEFAULT, show_default=True)
+@click.option("--quick", is_flag=True, help=f"{QUICK} models, and 20 idle seconds instead of 60.")
+@click.option("--no-floors", is_flag=True, help="Only the operator: costs, without ratios.")
+@click.option(
+    "--profile", type=click.Path(dir_okay=False), default="", help="Profile the operator to a file."
+)
+@click.option("--json", "to", type=click.Path(dir_okay=False, path_type=Path), help="Write the run there.")
+def main(models: int, quick: bool, no_floors: bool, profile: str, to: Path | None) -> None:
+    """Measure the operator with a fleet of models; exit 1 when a figure misses its limit."""
+    _enter()
+    size = QUICK if quick and models == DEFAULT else models
+    folder = Path(tempfile.mkdtemp(prefix="ekiben-scale-"))
+    try:
+        with world(folder, size) as made:
+            results = asyncio.run(_measure(made, size, 20.0 if quick else 60.0, not no_floors, profile))
+    except (LocalClusterError, BenchError, ApiError, OSError, TimeoutError) as problem:
+        click.secho(f"The bench ended early: {problem} (logs: {folder})", fg="red", err=True)
+        sys.exit(1)
+    shutil.rmtree(folder)
+    report.show(results)
+    stored = report.store(results, quick, models=size, folder=report.FOLDER.with_name("scale"))
+    if to is not None:
+        shutil.copy(stored, to)
+    click.echo(f"stored in {stored.relative_to(ROOT)}")
+    click.echo(report.last_line([result.ok for result in results]))
+    sys.exit(0 if all(result.ok is not False for result in results) else 1)
+
+
+def _enter() -> None:
+    """Go on in a network namespace of our own, where every pod's address is local."""
+    if os.environ.get(INSIDE):
+        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+        subprocess.run(["ip", "route", "add", "local", POD_NET, "dev", "lo"], check=True)
+        return
+    for tool in (KUBERNETES, HELM, KWOK):
+        ensure(tool)
+    mapped = () if os.geteuid() == 0 else ("--map-root-user",)
+    command = ["unshare", "--net", *mapped, "--", sys.executable, "-m", "scale", *sys.argv[1:]]
+    os.execvpe(command[0], command, {**os.environ, INSIDE: "1"})
+
+
+async def _measure(made: World, size: int, idle: float, floors: bool, profile: str) -> list[Result]:
+    client = await Client.connect(made.plane.kubeconfig, user_agent="ekiben-bench")
+    operator = Operator(made, profile)
+    run = phases.Run(made, client, operator, size, idle, lambda line: click.echo(f"  {line}"))
+    try:
+        for namespace in (phases.OURS, phases.HAND):
+            made.kubectl("create", "namespace", namespace)
+        operator.start()
+        await operator.until_ready()
+        children = await phases.sample(run)
+        if floors:
+            await phases.measure_floors(run, children)
+        await _operate(run)
+    finally:
+        operator.stop()
+        await client.close()
+    return _in_order(run)
+
+
+async def _operate(run: phases.Run) -> None:
+    models = Watched(run.client, MODELDEPLOYMENT, phases.OURS)
+    await phases.create(run, models)
+    await phases.roll(run, models, 2)
+    await phases.idle(run)
+    if run.floors:
+        await phases.single(run, models)
+    await models.close()
+    cost = run.operator.cost()
+    limit = next((bound for size, bound in figures.MEMORY_LIMITS.items() if run.size >= size), None)
+    run.found(figures.MEMORY, cost.peak_mib, limit=limit)
+    await phases.restart(run)
+
+
+def _in_order(run: phases.Run) -> list[Result]:
+    by_figure = {result.figure: result for result in run.results}
+    missing = "not measured in this run"
+    return [by_figure.get(figure) or Result(figure, problem=missing) for figure in figures.FIGURES]
+
+
+if __name__ == "__main__":
+    main()

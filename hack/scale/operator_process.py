@@ -1,0 +1,139 @@
+"""The operator as a process of its own, under the chart's rights, measured from outside."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass
+
+from aiohttp import ClientError, ClientSession
+
+from bench.figures import BenchError
+from localcluster.child import Child, free_ports
+from scale.audit import Requests
+from scale.process import cpu_seconds, peak_mib, resident_mib
+from scale.world import World
+
+# Somebody who has asked for nothing in this time has nothing to do.
+QUIET_SECONDS = 3.0
+LONGEST_SECONDS = 900.0
+# A process that uses less than this share of a CPU over a second is idle.
+IDLE_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a phase cost the operator."""
+
+    cpu: float
+    requests: Requests
+    peak_mib: float
+
+    def told(self, objects: int) -> tuple[str, ...]:
+        """Say what it cost per object."""
+        return (
+            f"operator CPU {self.cpu:.2f} s, peak memory {self.peak_mib:.0f} MiB",
+            f"requests per object: {self.requests.told(objects)}",
+        )
+
+
+class Operator:
+    """One operator after the other: started, measured, stopped."""
+
+    def __init__(self, world: World, profile: str = "") -> None:
+        self._world = world
+        self._profile = profile
+        self._child: Child | None = None
+        self._probes = ""
+        self._mark = 0
+        self._cpu = 0.0
+
+    @property
+    def pid(self) -> int:
+        """The running process."""
+        assert self._child is not None
+        return self._child.pid
+
+    def start(self) -> None:
+        """Start it, and measure from here."""
+        metrics_port, probes_port = free_ports(2)
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("EKIBEN_")},
+            **self._world.operator_environment,
+            "KUBECONFIG": str(self._world.operator_kubeconfig),
+            "EKIBEN_METRICS_ADDRESS": f"127.0.0.1:{metrics_port}",
+            "EKIBEN_PROBES_ADDRESS": f"127.0.0.1:{probes_port}",
+        }
+        module = [sys.executable, "-m", "ekiben"]
+        if self._profile:
+            module = [sys.executable, "-m", "cProfile", "-o", self._profile, "-m", "ekiben"]
+            # The first process is the one that creates and rolls.
+            self._profile = ""
+        variables = [f"{name}={value}" for name, value in environment.items()]
+        command = ["env", "--ignore-environment", *variables, *module]
+        self._mark, self._cpu = self._world.audit.mark(), 0.0
+        self._child = Child("operator", command, self._world.folder / "log" / "operator.log")
+        self._probes = f"http://127.0.0.1:{probes_port}"
+
+    async def until_ready(self) -> float:
+        """Wait until it says that it works; return for how many seconds."""
+        began = time.monotonic()
+        async with ClientSession() as session:
+            while time.monotonic() < began + LONGEST_SECONDS:
+                self.check()
+                try:
+                    async with session.get(f"{self._probes}/readyz") as answer:
+                        if answer.status == 200:
+                            return time.monotonic() - began
+                except ClientError:
+                    pass
+                await asyncio.sleep(0.05)
+        raise BenchError("the operator was not ready in time")
+
+    def check(self) -> None:
+        """Raise where it has ended."""
+        assert self._child is not None
+        self._child.check()
+
+    def begin(self) -> None:
+        """Measure from here."""
+        self._mark, self._cpu = self._world.audit.mark(), cpu_seconds(self.pid)
+
+    def cost(self) -> Cost:
+        """Return what was spent since `begin` or `start`."""
+        self.check()
+        return Cost(
+            cpu_seconds(self.pid) - self._cpu, self._world.audit.since(self._mark), peak_mib(self.pid)
+        )
+
+    def resident(self) -> float:
+        """Return the memory that it has resident now, in MiB."""
+        return resident_mib(self.pid)
+
+    async def until_quiet(self, seconds: float = QUIET_SECONDS) -> None:
+        """Wait until it asks the API for nothing any more."""
+        end = time.monotonic() + LONGEST_SECONDS
+        while time.monotonic() < end:
+            mark = self._world.audit.mark()
+            await asyncio.sleep(seconds)
+            if not self._world.audit.since(mark).counts:
+                return
+        raise BenchError("the operator did not come to rest")
+
+    async def until_idle(self) -> float:
+        """Wait until it uses next to no CPU; return the seconds until then."""
+        began = time.monotonic()
+        while time.monotonic() < began + LONGEST_SECONDS:
+            before, now = cpu_seconds(self.pid), time.monotonic()
+            await asyncio.sleep(1.0)
+            if cpu_seconds(self.pid) - before < IDLE_SHARE * (time.monotonic() - now):
+                return now - began
+        raise BenchError("the operator did not come to rest")
+
+    def stop(self) -> None:
+        """End it as a node would."""
+        if self._child is not None:
+            self._child.stop(signal.SIGTERM, timeout=30)
