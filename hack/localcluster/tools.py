@@ -223,7 +223,7 @@ def gateway_api_crds() -> list[Path]:
 
 
 def kwok_stages() -> list[Path]:
-    """Return kwok's own stages for nodes that are ready and pods that start at once, from its pinned module."""
+    """Return kwok's own stages, from its pinned module: nodes are ready, and pods start at once."""
     version = pinned_version(KWOK, "sigs.k8s.io/kwok")
     folder = module_dir("sigs.k8s.io/kwok", version) / "kustomize" / "stage"
     parts = ("node/fast/node-*", "node/heartbeat-with-lease/node-*", "pod/fast/pod-*")

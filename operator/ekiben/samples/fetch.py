@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import aiohttp
 
@@ -43,11 +43,16 @@ class Fetcher:
         self._session: aiohttp.ClientSession | None = None
         self._slots = asyncio.Semaphore(max_concurrency)
 
-    async def read(self, ip: str, service: str | None, timeout: float) -> Reading:
-        """Read one pod within `timeout` seconds from when its turn comes; raises MetricsError."""
+    async def read(
+        self, ip: str, service: str | None, timeout: float, bounds: Collection[float] | None = None
+    ) -> Reading:
+        """Read one pod within `timeout` seconds from when its turn comes; raises MetricsError.
+
+        `bounds` are the durations of interest in seconds, as `parse` takes them.
+        """
         async with self._slots:
             page = await self._page(ip, timeout)
-        return parse(page, service)
+        return parse(page, service, bounds)
 
     async def close(self) -> None:
         """Close the session; nothing may be read any more."""

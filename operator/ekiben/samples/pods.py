@@ -4,8 +4,8 @@ Theory of operation. Each key has one task that looks at all pods that its Sampl
 A pod's first reading is its baseline; from then on the difference to its last reading is added to the
 window. So a request is counted at most once, whatever is missed: a restart, an unreadable pod, a
 counter that fell back, all cost requests and never add any. A new window keeps the pods' last readings,
-because what came since belongs to it. A look that was under way when the window or the service changed
-is thrown away whole: the next one, which starts at once, finds the same requests again.
+because what came since belongs to it. A look that was under way when the window, the service or a bound
+changed is thrown away whole: the next one, which starts at once, finds the same requests again.
 """
 
 from __future__ import annotations
@@ -108,6 +108,11 @@ def _pods(sampling: Sampling) -> set[str]:
     return {uid for pods in sampling.targets.values() for uid, _ in pods}
 
 
+def _counted(sampling: Sampling) -> tuple[str | None, frozenset[float]]:
+    """Return what is counted on each page: whose requests, and which durations of them."""
+    return sampling.service, frozenset(sampling.bounds.values())
+
+
 class _Answer(NamedTuple):
     """What one pod answered."""
 
@@ -142,8 +147,8 @@ class _Sampled:
         if sampling.interval != before.interval or _pods(sampling) - _pods(before):
             # A rollout may be waiting for the first reading of a pod that is just ready.
             self._wake.set()
-        if sampling.service != before.service:
-            # The counters of another service are no baseline.
+        if _counted(sampling) != _counted(before):
+            # The counters of another service are no baseline, nor are those without a bucket.
             self._last.clear()
             self._wake.set()
 
@@ -164,9 +169,9 @@ class _Sampled:
         self._next = asyncio.get_running_loop().time() + interval
         timeout = min(interval, LONGEST_READ)
         answers = await asyncio.gather(
-            *(self._read_all(pods, sampling.service, timeout) for pods in sampling.targets.values())
+            *(self._read_all(pods, sampling, timeout) for pods in sampling.targets.values())
         )
-        if window is not self._window or sampling.service != self._sampling.service:
+        if window is not self._window or _counted(sampling) != _counted(self._sampling):
             return False
         self._forget_all_but(sampling)
         at = self._clock()
@@ -179,12 +184,14 @@ class _Sampled:
         return True
 
     async def _read_all(
-        self, pods: tuple[tuple[str, str], ...], service: str | None, timeout: float
+        self, pods: tuple[tuple[str, str], ...], sampling: Sampling, timeout: float
     ) -> list[_Answer]:
+        service, bounds = _counted(sampling)
+
         async def read(uid: str, ip: str) -> _Answer:
             async with self._slots:
                 try:
-                    return _Answer(uid, ip, await self._fetcher.read(ip, service, timeout))
+                    return _Answer(uid, ip, await self._fetcher.read(ip, service, timeout, bounds))
                 except MetricsError as problem:
                     return _Answer(uid, ip, problem)
 

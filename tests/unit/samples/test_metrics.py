@@ -76,6 +76,20 @@ def test_a_bound_computed_in_floats_finds_its_bucket() -> None:
     assert bound(computed) in parse(Bento(buckets=(0.009, 0.1)).page(), "Iris").within
 
 
+def test_only_the_buckets_that_are_asked_for_are_read_and_infinity_with_them() -> None:
+    everything = parse(REAL_PAGE, "Iris")
+    some = parse(REAL_PAGE, "Iris", {0.3})
+    assert some.codes == everything.codes
+    assert some.within == {key: everything.within[key] for key in (bound(0.3), math.inf)}
+    assert parse(REAL_PAGE, "Iris", ()) == Reading(everything.codes, {})
+
+
+def test_a_page_may_begin_with_any_family_and_end_without_a_line_break() -> None:
+    totals = [line for line in REAL_PAGE.split(b"\n") if line.startswith(TOTAL + b"{")]
+    assert parse(b"\n".join(totals), "Iris").codes == parse(REAL_PAGE, "Iris").codes
+    assert parse(totals[-1] + b"\nother 1", None, ()) == parse(b"other 1\n" + totals[-1], None, ())
+
+
 def test_only_the_named_service_counts_and_without_a_name_every_one_does() -> None:
     gateway, backend = Bento("Gateway"), Bento("Backend")
     gateway.serve(3)

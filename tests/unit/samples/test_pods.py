@@ -212,6 +212,17 @@ async def test_another_service_name_takes_a_new_baseline(world: World) -> None:
     assert (await world.canary(pod)).requests == 2
 
 
+async def test_another_bound_takes_a_new_baseline(world: World) -> None:
+    pod = await world.pod()
+    await world.canary(pod, bounds={})
+    pod.bento.serve(50, took=2.0)
+    counted = await world.canary(pod, bounds={"1s": 1.0})
+    assert (counted.requests, counted.slow) == (0, {"1s": 0})
+    pod.bento.serve(2, took=2.0)
+    counted = await world.canary(pod, bounds={"1s": 1.0})
+    assert (counted.requests, counted.slow) == (2, {"1s": 2})
+
+
 async def test_quiet_since_is_the_last_time_that_counters_moved(world: World) -> None:
     pod = await world.pod()
     quiet = [(await world.look(targets={CANARY: (pod.target,)})).scrapes[CANARY].quiet_since]
