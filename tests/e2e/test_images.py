@@ -78,7 +78,7 @@ class Server:
 
     def wait(self, path: str, status: int) -> None:
         """Wait until a path answers with a status."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while time.monotonic() < deadline:
             assert self.process.poll() is None, f"the server ended:\n{self.output.read_text()}"
             try:
@@ -92,7 +92,7 @@ class Server:
     def _send(self, request: urllib.request.Request) -> Answer:
         began = time.monotonic()
         try:
-            with urllib.request.urlopen(request, timeout=10) as got:
+            with urllib.request.urlopen(request, timeout=30) as got:
                 status, headers, body = got.status, got.headers, got.read()
         except urllib.error.HTTPError as error:
             status, headers, body = error.code, error.headers, error.read()

@@ -112,7 +112,7 @@ def look_at_machine() -> Machine:
 
 def assert_nothing_left(before: Machine) -> None:
     """Compare with the machine as it was; the kernel takes a dead box's link away in a moment."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE
     while (now := look_at_machine()) != before and time.monotonic() < deadline:
         time.sleep(0.1)
     assert now == before
@@ -145,13 +145,22 @@ def processes_inside(state: State, part: str) -> list[int]:
     return [
         int(folder.name)
         for folder in Path("/proc").glob("[0-9]*")
-        if part in command_line(folder) and state.name in (folder / "cgroup").read_text()
+        if part in command_line(folder) and state.name in cgroup(folder)
     ]
 
 
 def command_line(folder: Path) -> str:
+    return _said(folder / "cmdline").replace("\0", " ")
+
+
+def cgroup(folder: Path) -> str:
+    return _said(folder / "cgroup")
+
+
+def _said(file: Path) -> str:
+    """Read a file of a process; nothing where the process has ended."""
     try:
-        return (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        return file.read_text(errors="replace")
     except OSError:
         return ""
 

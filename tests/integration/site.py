@@ -203,7 +203,7 @@ def tell(status: Status) -> str:
 
 
 def is_settled(reason: str) -> Callable[[Status], bool]:
-    """Tell whether the last change came to this end, as the status of its own generation says."""
+    """Tell whether the last change that the operator has seen came to this end."""
 
     def check(status: Status) -> bool:
         settled = condition_of(status, "Settled")
