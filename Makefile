@@ -77,10 +77,13 @@ lock: venv ## Pin the dependencies anew, by hash and without index lines
 	  --resolution lowest-direct pyproject.toml -o requirements/lowest.txt
 	.venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  --extra dev pyproject.toml -o requirements/dev.txt
+	.venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --group audit -o requirements/audit.txt
 
 ##@ Real parts
 -include hack/cluster.mk
 -include hack/images.mk
+-include hack/supply.mk
 
 ##@ See it
 .PHONY: demo bench bench-scale clean

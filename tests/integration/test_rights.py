@@ -52,6 +52,7 @@ async def test_the_chart_grants_exactly_what_a_whole_life_uses(site: Site) -> No
     requests = site.lab.audit.since(begun)
     assert [str(item) for item in requests if item.code == 403] == []
     assert used(requests) == site.lab.granted()
+    assert "secrets" not in {item.resource for item in requests}
 
 
 async def be_late(site: Site, operator: Operator) -> None:
