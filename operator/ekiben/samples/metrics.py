@@ -36,6 +36,8 @@ _VALUE = re.compile(rb"[ \t]+(\S+)(?:[ \t]+-?\d+)?[ \t]*")
 _REQUESTS, _DURATIONS = (f"{name}{{".encode() for name in (REQUESTS, DURATIONS))
 # All pods of a model export the same series, look after look: what their labels say is worth keeping.
 _SERIES_KEPT = 8192
+# But not where they are long, in bytes: a pod could fill our memory with a new one in every look.
+_LONGEST_KEPT = 1024
 # Sums of it over a page and over a thousand pods still fit the status's 64 bits.
 _MOST_REQUESTS = 2**40
 _EXCERPT = 80
@@ -140,7 +142,9 @@ def _lines_of(page: bytes, family: bytes) -> Iterator[bytes]:
 def _series(line: bytes, start: int) -> tuple[_Series, int]:
     """Read one line whose labels begin at `start`."""
     end = line.rfind(b"}")
-    series = _series_of(line[start:end]) if end >= start else None
+    labels = line[start:end]
+    read = _series_of if len(labels) <= _LONGEST_KEPT else _series_of.__wrapped__
+    series = read(labels) if end >= start else None
     match = _VALUE.fullmatch(line, end + 1)
     if series is None or not match:
         raise _invalid(line, "is not a line of the Prometheus text format")

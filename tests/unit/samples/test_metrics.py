@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from itertools import pairwise
 
 import pytest
@@ -125,6 +126,18 @@ def test_a_path_that_a_client_made_up_stays_one_path(endpoint: str) -> None:
     assert parse(bento.page(), "Iris").codes == {404: 4}
     with pytest.raises(MetricsError, match="serves Iris, not Evil"):
         parse(bento.page(), "Evil")
+
+
+def test_pages_with_ever_new_long_paths_leave_nothing_in_memory() -> None:
+    tracemalloc.start()
+    try:
+        for number in range(20):
+            path = f"/{number}-".encode() + b"x" * 2**20
+            page = TOTAL + b"{" + LABELS.replace(b"/predict", path) + b"} 3\n"
+            assert parse(page, "Iris").codes == {200: 3}
+        assert tracemalloc.get_traced_memory()[0] < 4 * 2**20
+    finally:
+        tracemalloc.stop()
 
 
 HOSTILE = {
