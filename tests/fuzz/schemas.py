@@ -34,7 +34,8 @@ _BESIDES: dict[str, list[Json]] = {
     "volumeMounts": [{}, {"readOnly": True}],
 }
 _JUNK: list[Json] = [
-    *("", " ", "0", "-1", "1e9", "100%", "0s", "99999h", "NaN", "\u0000", "💥", "a" * 300, "../..", "{{x}}"),
+    *("", " ", "0", "a.1", "a.", "2026-01-01T00:00:00", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z"),
+    *("-1", "1e9", "100%", "0s", "99999h", "NaN", "\u0000", "💥", "a" * 300, "../..", "{{x}}"),
     *(0, -1, 1, 101, 2**31, 2**53, 1.5, True, False, [], {}, [[]], {"a": {}}, [{}], [""]),
 ]
 _PERCENT = st.integers(0, 99)
@@ -74,7 +75,9 @@ def _key(name: str) -> st.SearchStrategy[str]:
 
 def _text(schema: Schema) -> st.SearchStrategy[str]:
     if schema.get("format") == "date-time":
-        return st.sampled_from(["2026-01-01T00:00:00Z", "2026-01-01T00:10:00.5Z", "2031-01-01T00:00:00Z"])
+        usual = st.sampled_from(["2026-01-01T00:00:00Z", "2026-01-01T00:10:00.5Z", "2031-01-01T00:00:00Z"])
+        odd = st.sampled_from(["2026-01-01T00:00:00", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z"])
+        return st.one_of(usual, usual, usual, odd)
     least, most = schema.get("minLength", 0), schema.get("maxLength", 40)
     texts = st.text("abcxyz019-. ", min_size=least, max_size=min(most, 12))
     for rule in schema.get("x-kubernetes-validations", ()):

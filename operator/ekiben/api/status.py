@@ -5,16 +5,38 @@ Everything that a decision needs to survive a restart is here and nowhere else.
 
 from __future__ import annotations
 
-from datetime import datetime
+import re
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, WithJsonSchema
+from pydantic import AfterValidator, Field, WithJsonSchema
 
 from ekiben.api.fields import ApiModel, keyed_by
 from ekiben.api.v1alpha1 import Check, Step
 
-Time = Annotated[datetime, WithJsonSchema({"type": "string", "format": "date-time"})]
+
+def _sane_time(value: datetime) -> datetime:
+    """Read a time without zone as UTC; refuse one so far off that adding to it or subtracting overflows."""
+    aware = value if value.tzinfo else value.replace(tzinfo=UTC)
+    if not 1970 <= aware.year <= 9000:
+        raise ValueError("is no time that this operator wrote")
+    return aware
+
+
+def _rollout_id(value: str) -> str:
+    """Refuse what is no rollout's ID: its number is counted on from."""
+    if not re.fullmatch(r"[^.]+[.][0-9]{1,9}", value, re.ASCII):
+        raise ValueError("is no rollout's ID, such as k7c4f9xw2p.1")
+    return value
+
+
+# A status that another version or a tool wrote may hold anything of the right type. What these refuse makes
+# it count as lost, and a status that is lost is rebuilt.
+Time = Annotated[
+    datetime, AfterValidator(_sane_time), WithJsonSchema({"type": "string", "format": "date-time"})
+]
+WrittenId = Annotated[str, AfterValidator(_rollout_id)]
 
 
 class Phase(StrEnum):
@@ -113,7 +135,7 @@ class RolloutPlan(ApiModel):
 class RolloutStatus(ApiModel):
     """The rollout in flight, or the last one."""
 
-    id: Annotated[str, Field(description="`<revision>.<n>`: what the commands in `spec.rollout` name.")]
+    id: Annotated[WrittenId, Field(description="`<revision>.<n>`: what the commands in `spec.rollout` name.")]
     revision: Annotated[str, Field(description="The revision that is to take over.")]
     provider: Annotated[
         Literal["Gateway", "Service"], Field(description="What splits the traffic in this rollout.")
@@ -153,7 +175,7 @@ class FailedRevision(ApiModel):
     """A revision that is not tried again until it is released."""
 
     revision: Annotated[str, Field(description="Its name.")]
-    rollout: Annotated[str, Field(description="ID to name in `rollout.retry`.")]
+    rollout: Annotated[WrittenId, Field(description="ID to name in `rollout.retry`.")]
     reason: Annotated[str, Field(description="Why, as one word.")]
     message: Annotated[str, Field(description="Why, as a sentence.")] = ""
     at: Annotated[Time, Field(description="When it failed.")]
@@ -162,7 +184,7 @@ class FailedRevision(ApiModel):
 class HistoryEntry(ApiModel):
     """How one rollout ended."""
 
-    rollout: Annotated[str, Field(description="The rollout's ID.")]
+    rollout: Annotated[WrittenId, Field(description="The rollout's ID.")]
     revision: Annotated[str, Field(description="The revision that was to take over.")]
     outcome: Annotated[Outcome, Field(description="How it ended.")]
     message: Annotated[str, Field(description="Why, as a sentence.")] = ""
