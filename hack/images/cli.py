@@ -44,29 +44,38 @@ def build() -> None:
 def build_iris(asked: tuple[str, ...], out: Path) -> None:
     """Build the iris service: several releases go into one archive and share their layers."""
     versions = sorted({iris_version(version) for version in asked}) or iris_versions()
-    show(iris_archive(versions, out.resolve(), choose_backend()))
+    show(iris_archive(versions, writable(out), choose_backend()))
 
 
 @build.command("operator")
 @out_option
 def build_operator(out: Path) -> None:
     """Build the operator."""
-    show(operator_archive(out.resolve(), choose_backend()))
+    show(operator_archive(writable(out), choose_backend()))
 
 
 @build.command("all")
 @out_option
 def build_all(out: Path) -> None:
     """Build the operator and every release of iris."""
-    backend = choose_backend()
-    show(operator_archive(out.resolve(), backend))
-    show(iris_archive(iris_versions(), out.resolve(), backend))
+    folder, backend = writable(out), choose_backend()
+    show(operator_archive(folder, backend))
+    show(iris_archive(iris_versions(), folder, backend))
 
 
 @cli.command()
 def clean() -> None:
     """Remove the base image, the layers and the packages that builds keep in the user's cache."""
     choose_backend().clean([operator_image(), *(iris_image(version) for version in iris_versions())])
+
+
+def writable(folder: Path) -> Path:
+    """Make the folder that archives go to; ImageError where it can't be one."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ImageError(f"--out {folder} can't be a folder: {error.strerror}; name another") from error
+    return folder.resolve()
 
 
 def show(archive: Path) -> None:

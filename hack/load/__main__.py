@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import sys
+from urllib.parse import urlsplit
 
 import click
 
@@ -14,10 +16,32 @@ LONGEST_SECONDS = 3600.0
 HIGHEST_RATE = 1000.0
 
 
+def _url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise click.BadParameter("write where to connect, such as http://127.0.0.1:8000/predict")
+    return value
+
+
+def _json(value: str) -> str:
+    try:
+        json.loads(value)
+    except ValueError as problem:
+        raise click.BadParameter(f'write JSON, such as {{"instances": []}}: {problem}') from None
+    return value
+
+
 @click.command()
-@click.option("--url", required=True, help="Where to connect, e.g. http://127.0.0.1:8000/predict.")
+@click.option(
+    "--url",
+    required=True,
+    callback=lambda _context, _parameter, value: _url(value),
+    help="Where to connect, e.g. http://127.0.0.1:8000/predict.",
+)
 @click.option("--host", required=True, help="Host header, e.g. iris.example.com.")
-@click.option("--body", required=True, help="JSON to send.")
+@click.option(
+    "--body", required=True, callback=lambda _context, _parameter, value: _json(value), help="JSON to send."
+)
 @click.option("--rate", type=click.FloatRange(0.1, HIGHEST_RATE), default=50.0, show_default=True)
 @click.option("--seconds", type=click.FloatRange(0.1, LONGEST_SECONDS), default=60.0, show_default=True)
 @click.option(

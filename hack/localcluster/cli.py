@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import signal
 import sys
 import tempfile
@@ -74,6 +75,12 @@ def list_tools() -> None:
 def tool_path(command: str) -> None:
     """Print the path of a built command such as kubectl or helm."""
     click.echo(toolbox.command_path(command))
+
+
+def _duration(value: str) -> str:
+    if not re.fullmatch(r"[1-9][0-9]{0,4}(ms|s|m|h)", value, re.ASCII):
+        raise LocalClusterError(f"--hpa-sync-period {value!r} is no duration: write 1s, 30s or 2m.")
+    return value
 
 
 def _name_option(function: Command) -> Command:
@@ -154,7 +161,13 @@ def status(backend: str, name: str, everything: bool) -> None:
 
 
 @cli.command()
-@click.option("--runs", default=3, show_default=True, help="How often to bring a cluster up and down.")
+@click.option(
+    "--runs",
+    type=click.IntRange(1, 100),
+    default=3,
+    show_default=True,
+    help="How often to bring a cluster up and down.",
+)
 def measure(runs: int) -> None:
     """Time up, `kubectl top` and down on a cluster of its own; exit code 0 only if the limits hold."""
     measure_cluster()  # The first run may import images into a fresh store, and is not counted.
@@ -183,11 +196,21 @@ def prune() -> None:
 )
 @click.option("--with-controller-manager", is_flag=True, help="Also run kube-controller-manager.")
 @click.option(
-    "--hpa-sync-period", default="5s", show_default=True, help="How often autoscalers are looked at."
+    "--hpa-sync-period",
+    default="5s",
+    show_default=True,
+    callback=lambda _context, _parameter, value: _duration(value),
+    help="How often autoscalers are looked at.",
 )
 def control_plane(directory: Path | None, with_controller_manager: bool, hpa_sync_period: str) -> None:
     """Run a bare etcd and kube-apiserver on loopback until Ctrl-C; needs no root."""
     folder = directory or Path(tempfile.mkdtemp(prefix="ekiben-control-plane-"))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LocalClusterError(
+            f"--dir {folder} can't be a folder: {error.strerror}; name another."
+        ) from error
     toolbox.ensure(toolbox.KUBERNETES)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

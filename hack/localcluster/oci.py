@@ -203,7 +203,8 @@ def image_digests(archive: Path) -> dict[str, str]:
         with tarfile.open(archive) as tar:
             digests = _oci_images(_member(tar, "index.json")) or _docker_images(_member(tar, "manifest.json"))
     except (OSError, tarfile.TarError, json.JSONDecodeError, KeyError, TypeError) as error:
-        raise LocalClusterError(f"{archive} can't be read as an image archive: {error}.") from error
+        why = str(error).partition("\n")[0].rstrip(":")
+        raise LocalClusterError(f"{archive} can't be read as an image archive: {why}.") from error
     if not digests:
         raise LocalClusterError(f"{archive} names no image: save it with a name and a tag.")
     return digests

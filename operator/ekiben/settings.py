@@ -9,6 +9,7 @@ import re
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 from ekiben.api.fields import DNS_LABEL_PATTERN, seconds
@@ -94,6 +95,7 @@ class Settings:
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] = os.environ) -> Settings:
         """Read the settings; unset and empty variables keep their defaults. Raises SettingsError."""
+        _refuse_slips(environ)
         given: dict[str, Any] = {}
         for name, parse in _PARSERS.items():
             text = environ.get(variable(name), "").strip()
@@ -104,6 +106,17 @@ class Settings:
             except ValueError as problem:
                 raise SettingsError(f"{variable(name)}={text!r}: {problem}") from problem
         return cls(**given)
+
+
+def _refuse_slips(environ: Mapping[str, str]) -> None:
+    """Refuse a variable that only looks like one of ours: EKIBEN_NAMESPACE=shop would serve every namespace.
+
+    Others that begin with EKIBEN_ are let be: Kubernetes sets some for Services of such a name.
+    """
+    ours = [variable(item.name) for item in fields(Settings)]
+    for name in sorted(environ):
+        if name.startswith(PREFIX) and name not in ours and (meant := get_close_matches(name, ours, 1, 0.94)):
+            raise SettingsError(f"{name}={environ[name]!r}: there is no such variable; write {meant[0]}")
 
 
 def variable(name: str) -> str:
@@ -181,6 +194,13 @@ def _object_name(text: str) -> str:
     return text
 
 
+def _identity(text: str) -> str:
+    # The API's own limit of who reports an Event.
+    if len(text) > 128 or not text.isprintable():
+        raise ValueError("write a name of at most 128 printable characters")
+    return text
+
+
 def _count(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 64:
         raise ValueError("write a whole number from 1 to 64")
@@ -231,7 +251,7 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "leader_election": _switch,
     "lease_namespace": _label,
     "lease_name": _object_name,
-    "identity": str,
+    "identity": _identity,
     "resync": _between(10, 86400),
     "watch_staleness": _between(150, 3600),
     "stop_grace": _between(0, 300),

@@ -66,11 +66,17 @@ async def connect(kubeconfig: str | Path | None, context: str | None, user_agent
             load = loader.load_and_set
         api = ApiClient(configuration)
     except _UNREADABLE as problem:
-        what = f"no API server to talk to: {source}: {_one_line(problem)}"
+        why = f"can't be used: {_one_line(problem)}" if in_pod or _exists(source) else "does not exist"
+        what = f"no API server to talk to: {source} {why}"
         raise ApiError(0, "Config", f"{what}. Name a kubeconfig (KUBECONFIG), or run in a pod") from problem
     configuration.refresh_api_key_hook = _refresher(load)
     api.user_agent = user_agent
     return api
+
+
+def _exists(kubeconfig: str) -> bool:
+    """Tell whether one of the files is there: of none, the library says that it lacks a key."""
+    return any(Path(part).expanduser().exists() for part in kubeconfig.split(os.pathsep))
 
 
 async def _load_from_pod(configuration: Any) -> None:

@@ -26,6 +26,7 @@ async def test_a_kubeconfig_that_is_none_is_named_with_the_remedy(
     with pytest.raises(ApiError, match=r"no API server to talk to: .*kubeconfig.*KUBECONFIG") as caught:
         await Client.connect(path)
     assert caught.value.reason == "Config"
+    assert ("does not exist" in str(caught.value)) == (content is None)
 
 
 async def test_the_environment_names_a_kubeconfig(
