@@ -157,7 +157,7 @@ class Lab:
     def _install(self) -> None:
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM_NAMESPACE}}
         ours = [item for item in self.chart if item["kind"] in (CRD.kind, *RIGHTS)]
-        self._apply([namespace, *_gateway_api(), *ours])
+        self._apply([namespace, *gateway_api_definitions(), *ours])
         self._kubectl("wait", "--for=condition=Established", "--all", "crd", "--timeout=30s")
         # Established comes before the storage is ready; kubectl tries again while it is not.
         self._kubectl("get", "modeldeployments,httproutes,gateways,gatewayclasses", "--all-namespaces")
@@ -197,7 +197,7 @@ def render_chart() -> list[Manifest]:
     return [item for item in yaml.safe_load_all(done.stdout) if item]
 
 
-def _gateway_api() -> list[Manifest]:
-    """Return the CRDs of the Gateway API's kinds that Ekiben reads."""
+def gateway_api_definitions() -> list[Manifest]:
+    """Return the CRDs of the Gateway API's kinds that Ekiben reads; LocalClusterError if there are none."""
     paths = [path for path in gateway_api_crds() if path.stem.partition("_")[2] in ROUTE_KINDS]
     return [item for path in paths for item in yaml.safe_load_all(path.read_text()) if item]

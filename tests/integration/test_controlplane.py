@@ -87,11 +87,11 @@ def _runs(pid: int) -> bool:
         return False
 
 
-def test_two_control_planes_run_side_by_side(tmp_path: Path) -> None:
-    with ControlPlane.start(tmp_path / "1") as one, ControlPlane.start(tmp_path / "2") as two:
-        Kubectl(one.kubeconfig).run("create", "namespace", "mine")
-        assert one.server != two.server
-        assert Kubectl(two.kubeconfig).get("namespace", "mine") is None
+def test_two_control_planes_run_side_by_side(control_plane: ControlPlane, tmp_path: Path) -> None:
+    with ControlPlane.start(tmp_path) as other:
+        Kubectl(other.kubeconfig).run("create", "namespace", "mine")
+        assert other.server != control_plane.server
+        assert Kubectl(control_plane.kubeconfig).get("namespace", "mine") is None
 
 
 def test_a_flag_that_the_api_server_refuses_is_reported_with_what_it_said(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from integration.site import THROUGH_GATEWAY, Site, Status, is_at, is_settled
 
 pytestmark = pytest.mark.apiserver
 
-AWAY_SECONDS = 3
+AWAY_SECONDS = 2
 PAUSED_AT_50 = {"canary": {"steps": [{"weight": 50, "hold": "1s"}, {"pause": {}}]}}
 
 

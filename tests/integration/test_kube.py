@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 from kubernetes.aio.config import incluster_config
 
+from ekiben.kube import client as client_module
 from ekiben.kube.client import ApiError, Client
 from ekiben.kube.kinds import DEPLOYMENT, KINDS, LEASE, NAMESPACE, SERVICE, Kind
 from integration.kube_objects import (
@@ -53,17 +54,14 @@ async def test_get_finds_an_object_or_nothing(client: Client, namespace: str) ->
     assert await client.get(SERVICE, namespace, "none-of-that-name") is None
 
 
-async def test_a_list_of_many_pages_is_whole(client: Client, namespace: str) -> None:
-    names = [f"s{number:04}" for number in range(1100)]
-    limit = asyncio.Semaphore(16)
-
-    async def create(name: str) -> None:
-        async with limit:
-            await client.create(LEASE, namespace, lease(name))
-
-    await asyncio.gather(*map(create, names))
+async def test_a_list_of_many_pages_is_whole(
+    client: Client, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "PAGE", 50)
+    names = [f"s{number:04}" for number in range(110)]
+    await asyncio.gather(*(client.create(LEASE, namespace, lease(name)) for name in names))
     pages = [items async for items, _ in client.list_pages(LEASE, namespace)]
-    assert [len(page) for page in pages] == [500, 500, 100]
+    assert [len(page) for page in pages] == [50, 50, 10]
     items, _ = await client.list(LEASE, namespace)
     assert [item["metadata"]["name"] for item in items] == names
 

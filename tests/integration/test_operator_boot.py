@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ekiben import act, preflight
+from ekiben import act, preflight, upkeep
 from ekiben.api.crd import definition
 from ekiben.core.names import revision_child
 from ekiben.kube.client import Client
@@ -281,7 +281,7 @@ async def test_an_api_server_that_goes_away_and_comes_back_is_ridden_out(
     before = await settled(client, namespace)
     control_plane.pause_apiserver()
     try:
-        await asyncio.sleep(3)
+        await asyncio.sleep(2)
         assert (await operator.probe("/healthz"))[0] == 200
         assert operator.task is not None
         assert not operator.task.done()
@@ -337,6 +337,7 @@ async def test_an_operator_whose_watch_on_models_is_dead_ends_to_begin_anew(
     make: Callable[..., Operator], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Echoes, "age", lambda _: 181.0)
+    monkeypatch.setattr(upkeep, "LOOK_SECONDS", 0.1)
     operator = make()
     await operator.begin()
     with pytest.raises(DeafError, match="begins anew"):

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from ekiben.kube.client import ApiError, Client
 from ekiben.kube.kinds import CRD, DEPLOYMENT, GATEWAY, GATEWAYCLASS, HTTPROUTE, MODELDEPLOYMENT
+from integration.lab import gateway_api_definitions
 from integration.operators import (
     Manifest,
     Operator,
@@ -27,7 +27,6 @@ from integration.operators import (
     until_healthy,
 )
 from localcluster.errors import LocalClusterError
-from localcluster.tools import gateway_api_crds
 
 CONTROLLER = "example.com/nobody"
 CLASS = "nobody"
@@ -35,9 +34,9 @@ CLASS = "nobody"
 
 @pytest.fixture(scope="session")
 def gateway_crds() -> list[Manifest]:
-    """The Gateway API's standard channel."""
+    """The kinds of the Gateway API that Ekiben reads."""
     try:
-        return [item for path in gateway_api_crds() for item in yaml.safe_load_all(path.read_text()) if item]
+        return gateway_api_definitions()
     except LocalClusterError as missing:
         pytest.skip(f"the Gateway API goes untested: {missing}")
 
@@ -46,8 +45,7 @@ def gateway_crds() -> list[Manifest]:
 async def gateway_api(client: Client, gateway_crds: list[Manifest]) -> None:
     """The Gateway API, served."""
     for item in gateway_crds:
-        if item["kind"] == CRD.kind:
-            await client.apply(CRD, None, item)
+        await client.apply(CRD, None, item)
 
     async def is_served() -> bool:
         with contextlib.suppress(ApiError):
