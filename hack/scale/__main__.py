@@ -90,7 +90,7 @@ async def _measure(made: World, size: int, idle: float, floors: bool, profile: s
 
 
 async def _operate(run: phases.Run) -> None:
-    models = Watched(run.client, MODELDEPLOYMENT, phases.OURS)
+    models = Watched(run.client, MODELDEPLOYMENT, phases.OURS, run.operator.check)
     await phases.create(run, models)
     await phases.roll(run, models, 2)
     await phases.idle(run)

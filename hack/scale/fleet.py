@@ -75,12 +75,15 @@ def is_rolled(item: Manifest) -> bool:
 
 
 class Watched:
-    """The objects of one kind in a namespace, and when each was first as wanted."""
+    """The objects of one kind in a namespace; `check` raises where waiting for them is in vain."""
 
-    def __init__(self, client: Client, kind: Kind, namespace: str) -> None:
+    def __init__(
+        self, client: Client, kind: Kind, namespace: str, check: Callable[[], None] = lambda: None
+    ) -> None:
         self.objects: dict[str, Manifest] = {}
         self.added: dict[str, float] = {}
         self._client, self._kind, self._namespace = client, kind, namespace
+        self._check = check
         self._news = asyncio.Event()
         self._changed: list[str] = []
         self._task = asyncio.create_task(self._follow())
@@ -101,7 +104,9 @@ class Watched:
                         return at
                     self._news.clear()
                     self._changed = []
-                    await self._news.wait()
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._news.wait(), 1.0)
+                    self._check()
                     looked = self._changed
         except TimeoutError:
             name = min(left)

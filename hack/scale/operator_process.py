@@ -70,7 +70,8 @@ class Operator:
         module = [sys.executable, "-m", "ekiben"]
         if self._profile:
             module = [sys.executable, "-m", "cProfile", "-o", self._profile, "-m", "ekiben"]
-            # The first process is the one that creates and rolls.
+            # A profiled process may be too slow to keep its lease. The first one creates and rolls.
+            environment["EKIBEN_LEADER_ELECTION"] = "false"
             self._profile = ""
         variables = [f"{name}={value}" for name, value in environment.items()]
         command = ["env", "--ignore-environment", *variables, *module]

@@ -71,7 +71,7 @@ class Run:
 async def sample(run: Run) -> list[Manifest]:
     """Have the operator make one model, return its children as written by hand, and remove it."""
     await run.client.create(MODELDEPLOYMENT, OURS, model(SAMPLE))
-    models = Watched(run.client, MODELDEPLOYMENT, OURS)
+    models = Watched(run.client, MODELDEPLOYMENT, OURS, run.operator.check)
     await models.until([SAMPLE], is_served(1), 60)
     await models.close()
     children = await exported(run.client, OURS, SAMPLE)

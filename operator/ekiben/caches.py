@@ -34,14 +34,22 @@ _OURS = f"{names.MANAGED_BY}={names.MANAGER}"
 class Caches:
     """One store for models, filled by whoever watches them, and informers for everything else.
 
-    `wake` is called with the key of every model that a change concerns.
+    `wake` is called with the key of every model that a change concerns; `wake_soon` where it is a change of a
+    child, of which more follow within a moment.
     """
 
-    def __init__(self, client: Client, namespaces: tuple[str, ...], wake: Callable[[Key], None]) -> None:
+    def __init__(
+        self,
+        client: Client,
+        namespaces: tuple[str, ...],
+        wake: Callable[[Key], None],
+        wake_soon: Callable[[Key], None],
+    ) -> None:
         self.models = Store(trim=trim_model, on_change=self._model_changed)
         self._client = client
         self._namespaces = namespaces or ("",)
         self._wake = wake
+        self._wake_soon = wake_soon
         self._model_changes = 0
         self._routes = PlaceIndex(places_of_route)
         self._wanted_places = PlaceIndex(places_of_model)
@@ -174,7 +182,7 @@ class Caches:
             return
         for key in {key for raw in (old, new) if raw is not None for key in _models_of(raw)}:
             if self.models.get(*key) is not None:
-                self._wake(key)
+                self._wake_soon(key)
 
     def _route_changed(self, old: Manifest | None, new: Manifest | None) -> None:
         self._routes.change(old, new)

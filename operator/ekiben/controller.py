@@ -60,7 +60,7 @@ class Controller:
         self._worker_count = settings.workers
         self._policy = settings.pod_policy
         self._queue: WorkQueue[Key] = WorkQueue()
-        self._caches = Caches(client, settings.namespaces, self._queue.add)
+        self._caches = Caches(client, settings.namespaces, self._queue.add, self._queue.add_soon)
         self._sampler = sampler or PodSampler(self._queue.add)
         self._recorder = Recorder(client, COMPONENT, settings.identity)
         self._tools = Tools(client, self._caches, self._recorder, self._sampler)

@@ -25,6 +25,8 @@ RETRIES = Counter("ekiben_queue_retries_total", "Keys put back after a failure."
 
 FIRST_RETRY = 0.2
 LAST_RETRY = 60.0
+# One change of a Deployment makes a dozen events within a moment: one visit sees them all.
+SOON_SECONDS = 0.05
 
 K = TypeVar("K", bound=Hashable)
 
@@ -45,6 +47,7 @@ class WorkQueue(Generic[K]):
         self._added_at: dict[K, float] = {}
         self._working: set[K] = set()
         self._timers: dict[K, asyncio.TimerHandle] = {}
+        self._soon: dict[K, asyncio.TimerHandle] = {}
         self._failures: dict[K, int] = {}
         self._getters: deque[asyncio.Future[None]] = deque()
         self._closed = False
@@ -59,6 +62,12 @@ class WorkQueue(Generic[K]):
         self._added_at[key] = asyncio.get_running_loop().time()
         if key not in self._working:
             self._append(key)
+
+    def add_soon(self, key: K) -> None:
+        """Have a key looked at within a moment, by a visit that begins meanwhile or one of its own."""
+        if self._closed or key in self._added_at or key in self._soon:
+            return
+        self._soon[key] = asyncio.get_running_loop().call_later(SOON_SECONDS, self._now, key)
 
     def add_after(self, key: K, seconds: float) -> None:
         """Have a key looked at after this time; of several times the earliest holds."""
@@ -110,6 +119,8 @@ class WorkQueue(Generic[K]):
         DEPTH.set(len(self._line))
         LATENCY.observe(asyncio.get_running_loop().time() - self._added_at.pop(key))
         self._working.add(key)
+        if (timer := self._soon.pop(key, None)) is not None:
+            timer.cancel()
         return key
 
     def done(self, key: K) -> None:
@@ -121,9 +132,10 @@ class WorkQueue(Generic[K]):
     def shutdown(self) -> None:
         """Drop what waits, cancel the timers, and let every `get` raise; what is worked on may finish."""
         self._closed = True
-        for timer in self._timers.values():
+        for timer in (*self._timers.values(), *self._soon.values()):
             timer.cancel()
         self._timers.clear()
+        self._soon.clear()
         self._line.clear()
         self._added_at.clear()
         DEPTH.set(0)
@@ -132,6 +144,10 @@ class WorkQueue(Generic[K]):
 
     def _due(self, key: K) -> None:
         del self._timers[key]
+        self.add(key)
+
+    def _now(self, key: K) -> None:
+        del self._soon[key]
         self.add(key)
 
     def _append(self, key: K) -> None:

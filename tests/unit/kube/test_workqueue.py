@@ -12,7 +12,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from ekiben.kube.workqueue import DEPTH, FIRST_RETRY, LAST_RETRY, QueueClosedError, WorkQueue
+from ekiben.kube.workqueue import (
+    DEPTH,
+    FIRST_RETRY,
+    LAST_RETRY,
+    SOON_SECONDS,
+    QueueClosedError,
+    WorkQueue,
+)
 from unit.kube.virtual_time import run_virtually, virtual_runner
 
 T = TypeVar("T")
@@ -111,6 +118,46 @@ class QueueMachine(RuleBasedStateMachine):
 
 QueueMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=30)
 TestQueue = QueueMachine.TestCase
+
+
+def test_events_within_a_moment_are_one_visit_and_one_that_begins_meanwhile_will_do() -> None:
+    async def main() -> None:
+        queue: WorkQueue[str] = WorkQueue()
+        for _ in range(3):
+            queue.add_soon("a")
+        assert len(queue) == 0
+        await asyncio.sleep(SOON_SECONDS)
+        assert len(queue) == 1
+        assert await queue.get() == "a"
+        queue.done("a")
+
+        queue.add_soon("a")
+        queue.add("a")
+        assert await queue.get() == "a"
+        queue.done("a")
+        await asyncio.sleep(2 * SOON_SECONDS)
+        assert len(queue) == 0, "the visit saw what the event told"
+
+    run_virtually(main())
+
+
+def test_an_event_during_a_visit_is_looked_at_after_it() -> None:
+    async def main() -> None:
+        queue: WorkQueue[str] = WorkQueue()
+        queue.add("a")
+        assert await queue.get() == "a"
+        queue.add_soon("a")
+        await asyncio.sleep(2 * SOON_SECONDS)
+        assert len(queue) == 0, "never at two workers"
+        queue.done("a")
+        assert len(queue) == 1
+
+        queue.add_soon("b")
+        queue.shutdown()
+        await asyncio.sleep(2 * SOON_SECONDS)
+        assert len(queue) == 0
+
+    run_virtually(main())
 
 
 def test_retries_double_from_a_fifth_of_a_second_to_a_minute_and_start_over_once_forgotten() -> None:
