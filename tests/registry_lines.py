@@ -48,7 +48,9 @@ def registry_hosts() -> set[str]:
 def machine_paths() -> set[str]:
     """Return paths that only this machine has: the work tree, the interpreter's home, the cache."""
     paths = {WORK_TREE, Path(sys.prefix), Path(sys.base_prefix), cache_dir()}
-    return {str(path) for path in paths if not str(path).startswith(("/usr", "/opt/hostedtoolcache"))}
+    common = ("/usr", "/opt/hostedtoolcache")
+    # A folder right below the root, such as /app, is anybody's.
+    return {str(path) for path in paths if len(path.parts) > 2 and not str(path).startswith(common)}
 
 
 def pattern(words: set[str]) -> re.Pattern[bytes]:
