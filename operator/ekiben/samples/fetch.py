@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 import aiohttp
 
-from ekiben.samples.metrics import PAGE_LIMIT, MetricsError, Reading, parse, too_large
+from ekiben.samples.metrics import PAGE_LIMIT, MetricsError, too_large
 
 _CHUNK = 64 * 1024
 _LONGEST_MESSAGE = 300
@@ -43,16 +43,10 @@ class Fetcher:
         self._session: aiohttp.ClientSession | None = None
         self._slots = asyncio.Semaphore(max_concurrency)
 
-    async def read(
-        self, ip: str, service: str | None, timeout: float, bounds: Collection[float] | None = None
-    ) -> Reading:
-        """Read one pod within `timeout` seconds from when its turn comes; raises MetricsError.
-
-        `bounds` are the durations of interest in seconds, as `parse` takes them.
-        """
+    async def read(self, ip: str, timeout: float) -> bytes:
+        """Return one pod's page within `timeout` seconds from when its turn comes; raises MetricsError."""
         async with self._slots:
-            page = await self._page(ip, timeout)
-        return parse(page, service, bounds)
+            return await self._page(ip, timeout)
 
     async def close(self) -> None:
         """Close the session; nothing may be read any more."""

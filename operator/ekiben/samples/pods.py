@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
+from time import perf_counter
 from typing import NamedTuple
 
 import aiohttp
@@ -22,7 +23,7 @@ from ekiben.core.names import PORT
 from ekiben.core.plan import Sampling
 from ekiben.core.snapshot import Observation, Scrape
 from ekiben.samples.fetch import Fetcher, new_session
-from ekiben.samples.metrics import MetricsError, Reading
+from ekiben.samples.metrics import MetricsError, Reading, parse
 from ekiben.samples.window import Window
 
 logger = logging.getLogger(__name__)
@@ -31,6 +32,9 @@ Key = tuple[str, str]
 
 LONGEST_READ = 3.0
 SHORTEST_INTERVAL = 0.01
+# A model rests this many times as long as its pages took to parse, or pods with large pages, hostile or not,
+# would take the event loop from all other models.
+REST = 9.0
 
 
 def utc_now() -> datetime:
@@ -137,6 +141,7 @@ class _Sampled:
         self._still_since: dict[str, datetime] = {}
         self._wake = asyncio.Event()
         self._next = 0.0
+        self._spent = 0.0
 
     def update(self, sampling: Sampling) -> None:
         """Take over what is wanted now; a new window or interval wakes the next look."""
@@ -167,10 +172,11 @@ class _Sampled:
         sampling, window = self._sampling, self._window
         interval = max(sampling.interval, SHORTEST_INTERVAL)
         self._next = asyncio.get_running_loop().time() + interval
-        timeout = min(interval, LONGEST_READ)
+        timeout, self._spent = min(interval, LONGEST_READ), 0.0
         answers = await asyncio.gather(
             *(self._read_all(pods, sampling, timeout) for pods in sampling.targets.values())
         )
+        self._next = max(self._next, asyncio.get_running_loop().time() + REST * self._spent)
         if window is not self._window or _counted(sampling) != _counted(self._sampling):
             return False
         self._forget_all_but(sampling)
@@ -191,11 +197,19 @@ class _Sampled:
         async def read(uid: str, ip: str) -> _Answer:
             async with self._slots:
                 try:
-                    return _Answer(uid, ip, await self._fetcher.read(ip, service, timeout, bounds))
+                    page = await self._fetcher.read(ip, timeout)
+                    return _Answer(uid, ip, self._parsed(page, service, bounds))
                 except MetricsError as problem:
                     return _Answer(uid, ip, problem)
 
         return await asyncio.gather(*(read(uid, ip) for uid, ip in pods))
+
+    def _parsed(self, page: bytes, service: str | None, bounds: Collection[float] | None) -> Reading:
+        began = perf_counter()
+        try:
+            return parse(page, service, bounds)
+        finally:
+            self._spent += perf_counter() - began
 
     def _forget_all_but(self, sampling: Sampling) -> None:
         uids = {uid for pods in sampling.targets.values() for uid, _ in pods}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import itertools
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from aiohttp import web
 from ekiben.core.snapshot import Scrape
 from ekiben.samples.metrics import PAGE_LIMIT
 from unit.samples.bento import Bento
-from unit.samples.world import CANARY, Answer, Pod, World, free_port
+from unit.samples.world import CANARY, IRIS, Answer, Pod, World, free_port
 
 
 async def scrape(world: World, *pods: Pod, **changes: Any) -> Scrape:
@@ -177,3 +178,16 @@ async def test_all_models_together_keep_to_the_limit(world: World) -> None:
     targets = {CANARY: (pod.target,)}
     await asyncio.gather(*(world.look(("models", f"m{n}"), targets=targets) for n in range(12)))
     assert (pod.hits, pod.most_running) == (12, 4)
+
+
+async def test_pages_that_take_long_to_parse_are_asked_for_less_often(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pod = await world.pod()
+    targets = {CANARY: (pod.target,)}
+    await world.look(targets=targets, interval=1.0)
+    # Each look at the clock is ten seconds after the last: so long did the page take.
+    monkeypatch.setattr("ekiben.samples.pods.perf_counter", itertools.count(0, 10).__next__)
+    begun = asyncio.get_running_loop().time()
+    await world.look(targets=targets, interval=0.5)
+    assert world.sampler._samples[IRIS]._next >= begun + 90
