@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -20,8 +21,10 @@ from rig.traffic import Traffic, traffic
 
 MODEL = "iris"
 EXAMPLE = ROOT / "examples" / "iris.yaml"
-# Requests per second for each pod: more than 80% of the CPU that one asks for, on any machine we know.
-BURST = 50.0
+# Requests per second more for each pod, added until the autoscaler sees over 80% of the CPU that it asks for:
+# a fast machine needs more of them than a slow one can bear.
+BURST = 20.0
+BURSTS, BURST_SECONDS = 4, 60.0
 SETTLE_SECONDS = 3.0
 PICTURE = ROOT / ".local" / "demo.svg"
 
@@ -129,16 +132,26 @@ async def _autoscale(story: Story) -> None:
     # The old revision's pods go first; then every further pod is the autoscaler's.
     model = await story.follow(lambda m: not (m["status"].get("retiring") or ()), 60)
     before = model["status"]["stable"]["replicas"]
-    rate = BURST * before
-    story.screen.say(f"sending {rate:.0f} requests per second more to {before} pods")
-    async with traffic(story.site.target(_host()), rate, story.site.prefix) as burst:
-        await story.follow(lambda m: m["status"]["stable"]["readyReplicas"] > before, 120)
+    async with contextlib.AsyncExitStack() as sending:
+        bursts = []
+        for number in range(1, BURSTS + 1):
+            rate = BURST * before
+            story.screen.say(f"sending {rate:.0f} requests per second more to {before} pods")
+            burst = traffic(story.site.target(_host()), rate, story.site.prefix)
+            bursts.append(await sending.enter_async_context(burst))
+            try:
+                await story.follow(lambda m: m["status"]["stable"]["readyReplicas"] > before, BURST_SECONDS)
+                break
+            except TimeoutError:
+                if number == BURSTS:
+                    raise
         autoscaler = await story.client.get(HPA, story.namespace, name) or {}
     metrics = autoscaler.get("status", {}).get("currentMetrics") or [{}]
     usage = metrics[0].get("containerResource", {}).get("current", {}).get("averageUtilization")
-    story.screen.say(f"the autoscaler saw {usage}% CPU and added a pod; {len(burst.lost())} requests lost")
-    if lost := burst.lost():
-        raise DemoFailedError(f"{len(lost)} of {len(burst.answers)} burst requests were lost: {lost[0]}")
+    lost = [answer for burst in bursts for answer in burst.lost()]
+    story.screen.say(f"the autoscaler saw {usage}% CPU and added a pod; {len(lost)} requests lost")
+    if lost:
+        raise DemoFailedError(f"{len(lost)} requests more were lost, the first one: {lost[0]}")
 
 
 async def _roll_back(story: Story, seen: Traffic) -> None:
