@@ -16,6 +16,7 @@ from ekiben.controller import Controller
 from ekiben.core import names
 from ekiben.core.plan import Delete, Event, Plan, Sampling, Scale
 from ekiben.core.snapshot import Manifest, Ref, Snapshot
+from ekiben.kube import workqueue
 from ekiben.kube.client import ApiError
 from ekiben.kube.kinds import DEPLOYMENT, EVENT, MODELDEPLOYMENT, SERVICE
 from ekiben.settings import Settings
@@ -85,7 +86,9 @@ class Rig:
 
 
 @pytest.fixture
-async def rig() -> AsyncIterator[Rig]:
+async def rig(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Rig]:
+    # Sooner than `settle` takes for the end.
+    monkeypatch.setattr(workqueue, "SOON_SECONDS", 0.001)
     made = Rig(FakeClient(), SilentSampler())
     made.controller.start()
     await made.controller.running.wait()
