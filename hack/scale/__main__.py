@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -26,6 +27,7 @@ from scale.world import POD_NET, World, world
 
 INSIDE = "EKIBEN_SCALE_INSIDE"
 QUICK, DEFAULT = 100, 1000
+FOLDER = report.FOLDER.with_name("scale")
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -43,13 +45,15 @@ def main(models: int, quick: bool, no_floors: bool, profile: str, to: Path | Non
     folder = Path(tempfile.mkdtemp(prefix="ekiben-scale-"))
     try:
         with world(folder, size) as made:
-            results = asyncio.run(_measure(made, size, 20.0 if quick else 60.0, not no_floors, profile))
+            results, costs = asyncio.run(
+                _measure(made, size, 20.0 if quick else 60.0, not no_floors, profile)
+            )
     except (LocalClusterError, BenchError, ApiError, OSError, TimeoutError) as problem:
         click.secho(f"The bench ended early: {problem} (logs: {folder})", fg="red", err=True)
         sys.exit(1)
     shutil.rmtree(folder)
     report.show(results)
-    stored = report.store(results, quick, models=size, folder=report.FOLDER.with_name("scale"))
+    stored = report.store(results, quick, FOLDER, models=size, costs=costs)
     if to is not None:
         shutil.copy(stored, to)
     click.echo(f"stored in {stored.relative_to(ROOT)}")
@@ -70,7 +74,9 @@ def _enter() -> None:
     os.execvpe(command[0], command, {**os.environ, INSIDE: "1"})
 
 
-async def _measure(made: World, size: int, idle: float, floors: bool, profile: str) -> list[Result]:
+async def _measure(
+    made: World, size: int, idle: float, floors: bool, profile: str
+) -> tuple[list[Result], dict[str, Any]]:
     client = await Client.connect(made.plane.kubeconfig, user_agent="ekiben-bench")
     operator = Operator(made, profile)
     run = phases.Run(made, client, operator, size, idle, lambda line: click.echo(f"  {line}"))
@@ -86,7 +92,7 @@ async def _measure(made: World, size: int, idle: float, floors: bool, profile: s
     finally:
         operator.stop()
         await client.close()
-    return _in_order(run)
+    return _in_order(run), run.costs
 
 
 async def _operate(run: phases.Run) -> None:

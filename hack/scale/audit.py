@@ -33,6 +33,10 @@ class Requests:
         """How many of them read one object."""
         return self.counts_of("get")
 
+    def per_object(self, objects: int) -> dict[str, float]:
+        """Return each kind of request per object, by verb and resource, as it is stored."""
+        return {f"{verb} {what}": count / objects for (verb, what), count in sorted(self.counts.items())}
+
     def counts_of(self, verb: str) -> int:
         """Return how many have a verb."""
         return sum(count for (known, _), count in self.counts.items() if known == verb)

@@ -66,12 +66,13 @@ class Operator:
             "KUBECONFIG": str(self._world.operator_kubeconfig),
             "EKIBEN_METRICS_ADDRESS": f"127.0.0.1:{metrics_port}",
             "EKIBEN_PROBES_ADDRESS": f"127.0.0.1:{probes_port}",
+            # A machine that stalls for longer than a lease lasts must not end a measurement.
+            "EKIBEN_LEADER_ELECTION": "false",
         }
         module = [sys.executable, "-m", "ekiben"]
         if self._profile:
             module = [sys.executable, "-m", "cProfile", "-o", self._profile, "-m", "ekiben"]
-            # A profiled process may be too slow to keep its lease. The first one creates and rolls.
-            environment["EKIBEN_LEADER_ELECTION"] = "false"
+            # The first process is the one that creates and rolls.
             self._profile = ""
         variables = [f"{name}={value}" for name, value in environment.items()]
         command = ["env", "--ignore-environment", *variables, *module]

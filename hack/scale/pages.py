@@ -50,7 +50,7 @@ def _labels(number: int) -> str:
 
 @dataclass(slots=True)
 class Served:
-    """The requests of one pod; `since` is when it was first asked for them, None while it gets none."""
+    """The requests of one pod, counted up to the moment `at`."""
 
     model: str
     image: str
@@ -83,14 +83,23 @@ class Pages:
             large = zlib.crc32(about["uid"].encode()) % ONE_LARGE_IN == 0
             self._pods[ip] = Served(model, image, large, at=time.monotonic())
 
+    def knows(self, ip: str) -> bool:
+        """Tell whether a pod has this address."""
+        return ip in self._pods
+
+    def gets_requests(self, ip: str) -> bool:
+        """Tell whether the pod at an address runs its model's newest image."""
+        pod = self._pods[ip]
+        return pod.image == self._newest[pod.model]
+
     async def answer(self, request: web.Request) -> web.Response:
         """Answer /metrics of the pod whose address was asked."""
         assert request.transport is not None
-        pod = self._pods.get(request.transport.get_extra_info("sockname")[0])
-        if pod is None:
+        ip = request.transport.get_extra_info("sockname")[0]
+        if not self.knows(ip):
             return web.Response(status=404)
-        now = time.monotonic()
-        if pod.image == self._newest[pod.model]:
+        pod, now = self._pods[ip], time.monotonic()
+        if self.gets_requests(ip):
             pod.count += int((now - pod.at) * RATE)
         pod.at = now
         return web.Response(body=self._pages[pod.large].replace(b"@", b"%d.0" % pod.count))

@@ -7,6 +7,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from bench.figures import Figure, Result
 from ekiben.kube.client import Client
@@ -25,7 +26,7 @@ from scale.fleet import (
     model,
     renamed,
 )
-from scale.operator_process import Operator
+from scale.operator_process import Cost, Operator
 from scale.process import cpu_seconds
 from scale.world import World
 
@@ -46,6 +47,7 @@ class Run:
     results: list[Result] = field(default_factory=list)
     floors: dict[str, float] = field(default_factory=dict)
     children: int = 0
+    costs: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def names(self) -> list[str]:
@@ -56,6 +58,14 @@ class Run:
     def patience(self) -> float:
         """How long a phase may take, in seconds."""
         return 120.0 + self.size
+
+    def spent(self, phase: str) -> Cost:
+        """Return what a phase cost the operator, the resync's LISTs of models left out, and store it."""
+        cost = self.operator.cost()
+        cost.requests.counts.pop(("list", MODELDEPLOYMENT.plural), 0)
+        per_object = {"cpu_ms": cost.cpu / self.size * 1000, "requests": cost.requests.per_object(self.size)}
+        self.costs[phase] = {**per_object, "peak_mib": cost.peak_mib}
+        return cost
 
     def found(self, figure: Figure, value: float, *details: str, limit: float | None = None) -> None:
         """Take note of a figure."""
@@ -153,7 +163,8 @@ async def create(run: Run, models: Watched) -> None:
     ready = await models.until(run.names, is_served(1), run.patience)
     wall = max(ready.values()) - began
     await run.operator.until_quiet()
-    cost, asked = run.operator.cost(), run.operator.cost().requests
+    cost = run.spent("create")
+    asked = cost.requests
     run.found(f.CREATE_WALL, wall, f"p50 {statistics.median(ready.values()) - began:.2f} s")
     run.found(f.CREATE_CPU, cost.cpu / run.size * 1000, *cost.told(run.size))
     run.found(f.CREATE_WRITES, asked.writes / run.size)
@@ -169,7 +180,8 @@ async def roll(run: Run, models: Watched, version: int) -> None:
     wall = max(ready.values()) - began
     await models.until(run.names, is_at_rest, run.patience)
     await run.operator.until_quiet()
-    cost, asked = run.operator.cost(), run.operator.cost().requests
+    cost = run.spent("roll")
+    asked = cost.requests
     run.found(f.ROLL_WALL, wall, f"p50 {statistics.median(ready.values()) - began:.2f} s")
     run.found(f.ROLL_CPU, cost.cpu / run.size * 1000, *cost.told(run.size))
     run.found(f.ROLL_WRITES, asked.writes / run.size)
@@ -186,13 +198,10 @@ async def idle(run: Run) -> None:
     """Leave everything alone."""
     run.operator.begin()
     await asyncio.sleep(run.idle_seconds)
-    cost, asked = run.operator.cost(), run.operator.cost().requests
-    # The resync lists the models every ten minutes or so: that LIST is accounted for by itself.
-    lists = asked.counts.pop(("list", "modeldeployments"), 0)
+    cost = run.spent("idle")
     minutes = run.idle_seconds / 60
-    resync = f"{lists} LISTs of models for the resync left out"
     told = f"operator CPU {cost.cpu / minutes:.2f} s a minute"
-    run.found(f.IDLE, asked.counts.total() / minutes, told, resync, asked.told(1))
+    run.found(f.IDLE, cost.requests.counts.total() / minutes, told, cost.requests.told(1))
 
 
 async def single(run: Run, models: Watched) -> None:
@@ -220,7 +229,9 @@ async def restart(run: Run) -> None:
     ready = await run.operator.until_ready()
     rest = await run.operator.until_idle()
     await run.operator.until_quiet()
-    cost, asked = run.operator.cost(), run.operator.cost().requests
+    cost = run.operator.cost()
+    asked = cost.requests
+    run.costs["restart"] = {"cpu_ms": cost.cpu / run.size * 1000, "requests": asked.per_object(run.size)}
     beyond = _beyond_start(asked.counts)
     run.found(f.RESTART_WRITES, asked.writes, *cost.told(run.size))
     run.found(f.RESTART_READS, sum(beyond.values()), f"{asked.lists} LISTs (pages of 500)", str(dict(beyond)))
