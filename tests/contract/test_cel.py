@@ -133,6 +133,11 @@ BAD_IMAGE = (
     "image must be an image's name with a digest, or with a tag that is not latest, such as"
     " registry.example.com/iris:1.4.2"
 )
+KEYS = "must have keys such as team or example.com/team: letters, digits, dashes, dots and underscores"
+VALUES = "must have values such as flowers-2: letters, digits, dashes, dots and underscores"
+RESOURCES = (
+    "must name resources: cpu, memory, ephemeral-storage, or one with its domain such as nvidia.com/gpu"
+)
 BAD_DURATION = "must be a duration such as 30s, 5m or 1h30m"
 NOT_POSITIVE = "must be a duration above zero, such as 300ms, 30s or 5m"
 BAD_LABEL = (
@@ -233,6 +238,24 @@ REFUSED = [
         {"resources": {"requests": {"cpu": "1500m"}, "limits": {"cpu": 1}}},
         "spec.resources",
         "resources.requests must not be above resources.limits: lower the request or raise the limit",
+    ),
+    *(
+        Refused(
+            f"no resource: {name}", {"resources": {part: {name: "1"}}}, f"spec.resources.{part}", RESOURCES
+        )
+        for part in ("requests", "limits")
+        for name in ("gpu", "nvidia.com/")
+    ),
+    *(
+        Refused(f"a key of {field}", {"podTemplate": {field: {key: "x"}}}, f"spec.podTemplate.{field}", KEYS)
+        for field in ("labels", "annotations", "nodeSelector")
+        for key in ("a b", "a/b/c", "", "-a")
+    ),
+    *(
+        Refused(
+            f"a value of {field}", {"podTemplate": {field: {"a": "b c"}}}, f"spec.podTemplate.{field}", VALUES
+        )
+        for field in ("labels", "nodeSelector")
     ),
     Refused("our configuration", env({"name": "BENTOML_CONFIG_OVERRIDES"}), "spec.env[0].name", CONFIG_ENV),
     Refused("old configuration", env({"name": "BENTOML_CONFIG_OPTIONS"}), "spec.env[0].name", CONFIG_ENV),

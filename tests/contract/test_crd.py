@@ -76,7 +76,8 @@ def filled(annotation: Any) -> Any:
         return annotation.model_construct(**{name: filled(field.annotation) for name, field in fields})
     if issubclass(annotation, Enum):
         return next(iter(annotation))
-    values = {str: "text", int: 7, bool: True, datetime: datetime(2026, 11, 22, tzinfo=UTC)}
+    # A text that can be a rollout's ID too.
+    values = {str: "text.1", int: 7, bool: True, datetime: datetime(2026, 11, 22, tzinfo=UTC)}
     return values[annotation]
 
 
@@ -95,7 +96,7 @@ def live(server: Server) -> Iterator[Json]:
 # --- generated files
 
 
-@pytest.mark.parametrize(("path", "module", "text"), GENERATED, ids=["crd", "reference"])
+@pytest.mark.parametrize(("path", "module", "text.1"), GENERATED, ids=["crd", "reference"])
 def test_committed_file_is_current(path: str, module: str, text: Any) -> None:
     assert (CHECKOUT / path).read_text() == text(), f"run `python -m {module}`"
 
@@ -278,13 +279,13 @@ def test_table_shows_what_it_waits_for(server: Server, live: Json) -> None:
     assert row == {
         "Name": "live",
         "STATUS": "Pending",
-        "STABLE": "text",
-        "CANARY": "text",
+        "STABLE": "text.1",
+        "CANARY": "text.1",
         "WEIGHT": 7,
         "STEP": 7,
-        "READY": "text",
-        "MESSAGE": "text",
-        "URL": "text",
+        "READY": "text.1",
+        "MESSAGE": "text.1",
+        "URL": "text.1",
         "REPLICAS": 7,
         "IMAGE": BENTO["bento"]["image"],
     }

@@ -29,7 +29,7 @@ PATHS = {
 # What the user wrote in Kubernetes' own words comes through to the pod, and the API server judges it there.
 THEIRS = (
     *("volumes", "volumeMounts", "Containers", "containers[1]", "valueFrom", "tolerations", "affinity"),
-    *("topologySpreadConstraints", "labels", "annotations", "nodeSelector", "resources"),
+    *("topologySpreadConstraints", "resources"),
 )
 
 

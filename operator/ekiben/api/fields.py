@@ -176,6 +176,25 @@ UrlPath = Annotated[
     ),
 ]
 
+LABEL_KEY_PATTERN = r"^([a-z0-9]([-.a-z0-9]*[a-z0-9])?/)?[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?$"
+LABEL_VALUE_PATTERN = r"^([A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?)?$"
+KEYS_RULE = cel(
+    f"self.all(k, {matches(LABEL_KEY_PATTERN, 'k')})",
+    "must have keys such as team or example.com/team: letters, digits, dashes, dots and underscores",
+)
+LABELS_RULE = cel(
+    f"self.all(k, {matches(LABEL_VALUE_PATTERN, 'self[k]')})",
+    "must have values such as flowers-2: letters, digits, dashes, dots and underscores",
+)
+RESOURCE_PATTERN = (
+    r"^(cpu|memory|ephemeral-storage|hugepages-[0-9]+[KMG]i"
+    r"|[a-z0-9][-.a-z0-9]*/[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?)$"
+)
+RESOURCES_RULE = cel(
+    f"self.all(k, {matches(RESOURCE_PATTERN, 'k')})",
+    "must name resources: cpu, memory, ephemeral-storage, or one with its domain such as nvidia.com/gpu",
+)
+
 QUANTITY_RULE = cel(
     f"type(self) == int ? self >= 0 : {matches(QUANTITY_PATTERN, 'string(self)')}",
     "must be a quantity such as 500m, 2 or 1Gi",
@@ -186,6 +205,7 @@ Quantities = Annotated[
         {
             "type": "object",
             "maxProperties": 16,
+            "x-kubernetes-validations": [RESOURCES_RULE],
             "additionalProperties": {
                 "x-kubernetes-int-or-string": True,
                 "maxLength": 32,
@@ -196,13 +216,14 @@ Quantities = Annotated[
 ]
 
 
-def _string_map(max_length: int) -> WithJsonSchema:
+def _string_map(max_length: int, *items: dict[str, str]) -> WithJsonSchema:
     values = {"type": "string", "maxLength": max_length}
-    return WithJsonSchema({"type": "object", "maxProperties": 64, "additionalProperties": values})
+    known = {"type": "object", "maxProperties": 64, "additionalProperties": values}
+    return WithJsonSchema(known | checked(*items))
 
 
-StringMap = Annotated[dict[str, str], _string_map(1024)]
-LabelMap = Annotated[dict[str, str], _string_map(63)]
+StringMap = Annotated[dict[str, str], _string_map(1024, KEYS_RULE)]
+LabelMap = Annotated[dict[str, str], _string_map(63, KEYS_RULE, LABELS_RULE)]
 # Kubernetes' own types, passed through untouched: the API server validates them when the child is applied.
 Opaque = Annotated[
     dict[str, Any], WithJsonSchema({"type": "object", "x-kubernetes-preserve-unknown-fields": True})
