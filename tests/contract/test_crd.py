@@ -96,7 +96,7 @@ def live(server: Server) -> Iterator[Json]:
 # --- generated files
 
 
-@pytest.mark.parametrize(("path", "module", "text.1"), GENERATED, ids=["crd", "reference"])
+@pytest.mark.parametrize(("path", "module", "text"), GENERATED, ids=["crd", "reference"])
 def test_committed_file_is_current(path: str, module: str, text: Any) -> None:
     assert (CHECKOUT / path).read_text() == text(), f"run `python -m {module}`"
 
