@@ -55,6 +55,13 @@ lowest: venv ## The unit tests with the oldest dependencies that pyproject.toml 
 test: venv ## Prove it: lint, types, unit, contract, integration, e2e
 	@hack/test
 
+.PHONY: chaos soak
+chaos: venv tools ## Rounds of faults under every rule: make chaos [SEED=1] [FAULTS=10000]
+	PYTHONPATH=hack:tests $(PY) -m chaos $(if $(SEED),--seed $(SEED)) --faults $(or $(FAULTS),10000)
+
+soak: venv tools ## Half an hour of churn and faults, in which nothing may grow: make soak [SEED=1] [MINUTES=30]
+	PYTHONPATH=hack:tests $(PY) -m chaos $(if $(SEED),--seed $(SEED)) --soak $(or $(MINUTES),30)
+
 verify: venv ## Fail when a generated file is stale
 	$(PY) -m ekiben.api.crd --check
 	$(PY) -m ekiben.api.admission --check

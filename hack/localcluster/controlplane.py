@@ -99,6 +99,11 @@ class ControlPlane:
         return f"https://127.0.0.1:{self._flags.port}"
 
     @property
+    def etcd_url(self) -> str:
+        """Where etcd answers, its JSON gateway included."""
+        return f"http://127.0.0.1:{self._flags.etcd_port}"
+
+    @property
     def pki(self) -> Pki:
         """The certificates, for clients that want files: ca, admin."""
         return self._pki

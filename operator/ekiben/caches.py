@@ -22,6 +22,7 @@ from ekiben.kube.kinds import (
     SERVICE,
     Kind,
 )
+from ekiben.api.selector import matches, parse_selector
 from ekiben.kube.store import Key, parse_version
 from ekiben.observe import Seen, controller_of, fixed_refs
 from ekiben.observe_pods import trim_pod
@@ -35,7 +36,7 @@ class Caches:
     """One store for models, filled by whoever watches them, and informers for everything else.
 
     `wake` is called with the key of every model that a change concerns; `wake_soon` where it is a change of a
-    child, of which more follow within a moment.
+    child, of which more follow within a moment. Models that `selector` does not select are another operator's.
     """
 
     def __init__(
@@ -44,8 +45,15 @@ class Caches:
         namespaces: tuple[str, ...],
         wake: Callable[[Key], None],
         wake_soon: Callable[[Key], None],
+        selector: str = "",
     ) -> None:
-        self.models = Store(trim=trim_model, on_change=self._model_changed)
+        required = parse_selector(selector)
+        self.models = Store(
+            trim=trim_model,
+            on_change=self._model_changed,
+            wanted=lambda raw: matches(required, raw["metadata"].get("labels")),
+        )
+        self._selector = selector or None
         self._client = client
         self._namespaces = namespaces or ("",)
         self._wake = wake
@@ -106,7 +114,7 @@ class Caches:
         """Compare the models with a fresh list; return how many changes it brought."""
         before, entries, versions = self._model_changes, [], []
         for namespace in self._namespaces:
-            items, version = await self._client.list(MODELDEPLOYMENT, namespace or None)
+            items, version = await self._client.list(MODELDEPLOYMENT, namespace or None, self._selector)
             entries += [entry for item in items if (entry := self.models.prepare(item))]
             versions.append(parse_version(version) or 0)
         # What is newer than the oldest of the lists may have come after it was made.

@@ -60,7 +60,9 @@ class Controller:
         self._worker_count = settings.workers
         self._policy = settings.pod_policy
         self._queue: WorkQueue[Key] = WorkQueue()
-        self._caches = Caches(client, settings.namespaces, self._queue.add, self._queue.add_soon)
+        self._caches = Caches(
+            client, settings.namespaces, self._queue.add, self._queue.add_soon, settings.selector
+        )
         self._sampler = sampler or PodSampler(self._queue.add)
         self._recorder = Recorder(client, COMPONENT, settings.identity)
         self._tools = Tools(client, self._caches, self._recorder, self._sampler)
@@ -103,7 +105,7 @@ class Controller:
         entry = models.prepare({**raw, "metadata": dict(raw["metadata"])})
         if entry is None:
             return
-        if entry.version is not None:
+        if entry.version is not None and models.wants(entry):
             self._echoes.heard(entry.key, entry.version)
         if event == "DELETED":
             models.drop(entry)

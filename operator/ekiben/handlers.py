@@ -10,6 +10,7 @@ import asyncio
 import itertools
 import signal
 from collections.abc import Collection, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import kopf
@@ -18,6 +19,10 @@ from ekiben.api.v1alpha1 import GROUP, PLURAL, VERSION
 from ekiben.controller import Controller
 from ekiben.core.names import MANAGER
 from ekiben.kube.client import Client
+
+# Seconds between two logins: a server that refuses every token must not be asked without pause.
+LOGIN_SECONDS = 1.0
+_FAR = timedelta(days=365)
 
 
 class _Patience:
@@ -50,8 +55,14 @@ class _NoProgress(kopf.ProgressStorage):
 def register(registry: kopf.OperatorRegistry, controller: Controller, client: Client) -> None:
     """Tell kopf how to log in, and to hand every event of a ModelDeployment to the controller."""
 
+    clock = asyncio.get_running_loop().time
+    due = clock()
+
     @kopf.on.login(registry=registry, id="login")
     async def login(**_: Any) -> kopf.ConnectionInfo:
+        nonlocal due
+        await asyncio.sleep(due - clock())
+        due = clock() + LOGIN_SECONDS
         access = await client.access()
         return kopf.ConnectionInfo(
             server=access.server,
@@ -60,6 +71,9 @@ def register(registry: kopf.OperatorRegistry, controller: Controller, client: Cl
             private_key_path=access.key_file,
             token=access.token,
             insecure=not access.verify,
+            # Never twice the same: kopf gives up on credentials that were once refused, and a healthy token
+            # is refused while the API server can't reach etcd.
+            expiration=datetime.now(UTC) + _FAR,
         )
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry, id="observe")

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from ekiben.api.fields import DNS_LABEL_PATTERN, seconds
 from ekiben.api.policy import EVERY_ACCOUNT, NAMES, PodPolicy
+from ekiben.kube.selector import parse_selector
 
 PREFIX = "EKIBEN_"
 
@@ -50,6 +51,8 @@ class Settings:
 
     pod_service_accounts: tuple[str, ...] = ()
     """ServiceAccounts that models may run under besides default, separated by commas; * means every one."""
+    selector: str = ""
+    """Label selector of the ModelDeployments to serve; the others are left to other operators. Empty: all."""
 
     workers: int = 4
     """ModelDeployments that are worked on at the same time."""
@@ -188,6 +191,11 @@ def _label(text: str) -> str:
     return text
 
 
+def _selector(text: str) -> str:
+    parse_selector(text)
+    return text
+
+
 def _object_name(text: str) -> str:
     if len(text) > 253 or not re.match(r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", text):
         raise ValueError("no name of an object; write lower case letters, digits, dashes and dots")
@@ -243,6 +251,7 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "namespaces": _listed(_label),
     "pod_allow": _listed(_rule),
     "pod_service_accounts": _listed(_account),
+    "selector": _selector,
     "workers": _count,
     "metrics_address": _address,
     "probes_address": _address,

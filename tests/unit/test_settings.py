@@ -23,6 +23,7 @@ def test_every_variable_is_read() -> None:
     settings = Settings.from_environ(
         {
             "EKIBEN_NAMESPACES": "shop, lab,shop",
+            "EKIBEN_SELECTOR": "shard in (a, b), !legacy",
             "EKIBEN_WORKERS": "8",
             "EKIBEN_METRICS_ADDRESS": "127.0.0.1:9100",
             "EKIBEN_PROBES_ADDRESS": "[::1]:0",
@@ -39,6 +40,7 @@ def test_every_variable_is_read() -> None:
     )
     assert settings == Settings(
         namespaces=("shop", "lab"),
+        selector="shard in (a, b), !legacy",
         workers=8,
         metrics_address=Address("127.0.0.1", 9100),
         probes_address=Address("::1", 0),
@@ -67,6 +69,7 @@ def test_every_field_can_be_set_and_is_in_the_help() -> None:
         ("EKIBEN_NAMESPACES", "shop,Lab_1", "lower case letters"),
         ("EKIBEN_POD_ALLOW", "hostPath,hostNetwork", "any of privileged"),
         ("EKIBEN_POD_SERVICE_ACCOUNTS", "trainer,Bad_One", "dashes and dots"),
+        ("EKIBEN_SELECTOR", "shard in (a", "shard in (a,b)"),
         ("EKIBEN_WORKERS", "0", "from 1 to 64"),
         ("EKIBEN_WORKERS", "many", "from 1 to 64"),
         ("EKIBEN_METRICS_ADDRESS", "9090", "host:port"),

@@ -16,6 +16,7 @@ Manifest = dict[str, Any]
 Key = tuple[str, str]
 Trim = Callable[[Manifest], Manifest]
 OnChange = Callable[[Manifest | None, Manifest | None], None]
+Wanted = Callable[[Manifest], bool]
 
 _GONE_REMEMBERED = 4096
 
@@ -37,11 +38,15 @@ class Store:
 
     `trim` gives what is kept of an object; `on_change(old, new)` is called for every change, those that we
     noted ourselves included, with None for what was not or is no more. Both may raise: it is logged.
+    An object that `wanted` refuses counts as deleted, for as long as it does.
     """
 
-    def __init__(self, trim: Trim | None = None, on_change: OnChange | None = None) -> None:
+    def __init__(
+        self, trim: Trim | None = None, on_change: OnChange | None = None, wanted: Wanted | None = None
+    ) -> None:
         self._trim = trim
         self._on_change = on_change
+        self._wanted = wanted
         self._entries: dict[Key, Entry] = {}
         self._by_owner: dict[str, set[Key]] = {}
         self._by_model: dict[Key, set[Key]] = {}
@@ -103,6 +108,10 @@ class Store:
             content=self._trimmed(item),
         )
 
+    def wants(self, entry: Entry) -> bool:
+        """Tell whether an object belongs here at all."""
+        return self._wanted is None or self._wanted(entry.content)
+
     def put(self, entry: Entry) -> None:
         """Store what a list, an event or a write of ours says, unless newer is known."""
         gone = self._gone.get(entry.uid)
@@ -114,7 +123,12 @@ class Store:
                 return
             if entry.version is not None and (entry.version, entry.uid) == (current.version, current.uid):
                 return
+            if not self.wants(entry):
+                self._remove(current)
+                return
             self._unindex(current)
+        elif not self.wants(entry):
+            return
         self._entries[entry.key] = entry
         if entry.owner:
             self._by_owner.setdefault(entry.owner, set()).add(entry.key)

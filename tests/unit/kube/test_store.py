@@ -184,3 +184,19 @@ def test_indexes_agree_with_the_objects_whatever_happens(steps: list[tuple[str, 
         ]
     assert store._by_owner.keys() <= {"o1", "o2"}
     assert len(everything) == sum((old is None) - (new is None) for old, new in store.told)
+
+
+def test_an_object_that_is_not_wanted_any_more_counts_as_deleted_until_it_is_again() -> None:
+    told: list[tuple[str, str]] = []
+
+    def note(old: Manifest | None, new: Manifest | None) -> None:
+        told.append(
+            tuple((item or {}).get("metadata", {}).get("labels", {}).get("shard", "-") for item in (old, new))
+        )  # type: ignore[arg-type]
+
+    store = Store(on_change=note, wanted=lambda item: item["metadata"]["labels"]["shard"] == "a")
+    for version, shard in ((1, "b"), (2, "a"), (3, "b"), (2, "a"), (4, "b"), (5, "a")):
+        about = {"name": "iris", "namespace": "lab", "uid": "u", "resourceVersion": str(version)}
+        store.note_written({"metadata": {**about, "labels": {"shard": shard}}})
+    assert told == [("-", "a"), ("a", "-"), ("-", "a"), ("a", "-"), ("-", "a")]
+    assert store.get("lab", "iris") is not None

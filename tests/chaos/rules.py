@@ -1,0 +1,213 @@
+"""What must hold over the whole history of one namespace, whatever struck: one function for each rule.
+
+`judge` plays a history version by version; each rule sees one change and the world right before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from chaos.history import Entry, Manifest
+from ekiben.api.status import RolloutStatus, Stage, Status
+from ekiben.core import names
+from unit.sim.invariants import EDGES
+
+MODEL, DEPLOYMENT, SERVICE, ROUTE = "ModelDeployment", "Deployment", "Service", "HTTPRoute"
+EVERYTHING = (Stage.TAKING_ALL, Stage.REPOINTING)
+BAD = "bad"
+
+
+@dataclass(slots=True)
+class World:
+    """What was stored right before the change that a rule sees; `number` is the last rollout's."""
+
+    objects: dict[tuple[str, str], Manifest] = field(default_factory=dict)
+    numbers: dict[str, int] = field(default_factory=dict)
+    ids: dict[str, str] = field(default_factory=dict)
+    raised: dict[tuple[str, str], list[int]] = field(default_factory=dict)
+
+    def status(self, model: str) -> Status:
+        """Return a model's status."""
+        found = self.objects.get((MODEL, model), {})
+        return Status.model_validate(found.get("status") or {})
+
+
+Rule = Callable[[World, Manifest | None, Entry], Iterator[str]]
+
+
+def judge(entries: Sequence[Entry]) -> list[str]:
+    """Return every breach of a rule, with the version that made it."""
+    world, found = World(), []
+    doubtful = list(_doubtful(entries))
+    for entry in entries:
+        before = world.objects.get((entry.kind, entry.name))
+        if before is not None and before["metadata"]["uid"] != entry.item["metadata"]["uid"]:
+            before = None
+        sure = not entry.after_gap and not any(low < entry.version < high for low, high in doubtful)
+        for rule in RULES[entry.kind] if sure else ():
+            found += [f"at {entry.version}: {breach}" for breach in rule(world, before, entry)]
+        world.objects[entry.kind, entry.name] = entry.item
+    return found
+
+
+def _doubtful(entries: Sequence[Entry]) -> Iterator[tuple[int, int]]:
+    """Yield between which versions a model's status is not known for sure."""
+    last: dict[str, int] = {}
+    for entry in entries:
+        if entry.kind == MODEL:
+            if entry.after_gap and entry.name in last:
+                yield last[entry.name], entry.version
+            last[entry.name] = entry.version
+
+
+def in_flight(status: Status) -> RolloutStatus | None:
+    """Return the rollout in flight."""
+    rollout = status.rollout
+    return rollout if rollout is not None and rollout.stage is not Stage.OVER else None
+
+
+def one_transition_that_is_allowed(world: World, before: Manifest | None, entry: Entry) -> Iterator[str]:
+    """A status write makes at most one transition, and only one that the theory knows."""
+    if before is None or not before.get("status"):
+        return
+    old, new = in_flight(world.status(entry.name)), in_flight(status_of(entry))
+    stages = (old.stage if old else None, new.stage if new else None)
+    if stages[0] is not stages[1] and stages[1] not in EDGES[stages[0]]:
+        yield f"{entry.name} went from {stages[0]} to {stages[1]} in one write"
+    if old and new and old.id == new.id and old.plan == new.plan and new.step > old.step + 1:
+        yield f"{entry.name} went from step {old.step} to step {new.step} in one write"
+
+
+def rollout_numbers_grow(world: World, before: Manifest | None, entry: Entry) -> Iterator[str]:
+    """A rollout's number is never used twice."""
+    rollout = status_of(entry).rollout
+    if rollout is None or rollout.id == world.ids.get(entry.name):
+        return
+    number = int(rollout.id.rpartition(".")[2])
+    if number <= world.numbers.get(entry.name, 0):
+        yield f"{entry.name}: rollout {rollout.id} after {world.ids[entry.name]}"
+    world.ids[entry.name], world.numbers[entry.name] = rollout.id, number
+
+
+def each_outcome_once(world: World, before: Manifest | None, entry: Entry) -> Iterator[str]:
+    """A rollout ends once."""
+    ended = [item.rollout for item in status_of(entry).history]
+    if len(ended) != len(set(ended)):
+        yield f"{entry.name}: one rollout ended twice: {ended}"
+
+
+def nothing_failed_serves(world: World, before: Manifest | None, entry: Entry) -> Iterator[str]:
+    """Neither a revision that failed nor an image that is bad ever becomes stable."""
+    status = status_of(entry)
+    stable = status.stable
+    if stable is None:
+        return
+    if stable.revision in {item.revision for item in status.failed_revisions}:
+        yield f"{entry.name}: stable {stable.revision} has failed"
+    if stable.image and stable.image.rpartition(":")[2].startswith(BAD):
+        yield f"{entry.name}: {stable.image} is stable"
+
+
+def stable_keeps_its_size(world: World, before: Manifest | None, entry: Entry) -> Iterator[str]:
+    """Stable's pods never become fewer while a rollout is in flight."""
+    model = model_of(entry)
+    status = world.status(model)
+    if before is None or in_flight(status) is None or status.stable is None:
+        return
+    old, new = before["spec"].get("replicas", 1), entry.item["spec"].get("replicas", 1)
+    if new < old and entry.name == names.revision_child(model, status.stable.revision):
+        yield f"stable {entry.name} shrank from {old} to {new}"
+
+
+def selector_written_ahead(world: World, before: Manifest | None, entry: Entry) -> Iterator[str]:
+    """Service NAME selects stable, as the status said before."""
+    model = model_of(entry)
+    if entry.name != names.stable_service(model):
+        return
+    revision = (entry.item["spec"].get("selector") or {}).get(names.REVISION)
+    stable = world.status(model).stable
+    if revision is not None and stable is not None and revision != stable.revision:
+        yield f"{entry.name} selects {revision} while {stable.revision} is stable"
+
+
+def weight_written_ahead(world: World, before: Manifest | None, entry: Entry) -> Iterator[str]:
+    """A weight rises only as far as the status said before, and to each value once in a rollout."""
+    model = model_of(entry)
+    if before is None:
+        return
+    rollout = in_flight(world.status(model))
+    old, new = canary_weight(model, before), canary_weight(model, entry.item)
+    if new <= old:
+        return
+    if new > (allowed := allowed_weight(rollout)):
+        yield f"{entry.name}: {new}% where the status allows {allowed}%"
+    raised = world.raised.setdefault((entry.name, rollout.id if rollout else ""), [])
+    if new in raised:
+        yield f"{entry.name}: raised to {new}% again, after {raised}"
+    raised.append(new)
+
+
+def status_of(entry: Entry) -> Status:
+    """Return the status that a version of a model has."""
+    return Status.model_validate(entry.item.get("status") or {})
+
+
+def model_of(entry: Entry) -> str:
+    """Name the model of a child."""
+    labels: dict[str, Any] = entry.item["metadata"].get("labels") or {}
+    return str(labels.get(names.MODEL, ""))
+
+
+def canary_weight(model: str, route: Manifest) -> int:
+    """Return the percent that a route gives to the canary's Service."""
+    backends = [backend for rule in route["spec"]["rules"] for backend in rule["backendRefs"]]
+    return sum(item["weight"] for item in backends if item["name"] == names.canary_service(model))
+
+
+def allowed_weight(rollout: RolloutStatus | None) -> int:
+    """Return the most that a canary may get in a stage."""
+    if rollout is None:
+        return 0
+    if rollout.stage in EVERYTHING:
+        return 100
+    steps = rollout.plan.steps[: rollout.step] if rollout.plan else ()
+    return max((step.weight or 0 for step in steps), default=0)
+
+
+RULES: dict[str, tuple[Rule, ...]] = {
+    MODEL: (
+        one_transition_that_is_allowed,
+        rollout_numbers_grow,
+        each_outcome_once,
+        nothing_failed_serves,
+    ),
+    DEPLOYMENT: (stable_keeps_its_size,),
+    SERVICE: (selector_written_ahead,),
+    ROUTE: (weight_written_ahead,),
+    "PodDisruptionBudget": (),
+    "ControllerRevision": (),
+}
+
+
+def made_once(entries: Sequence[Entry], deleted: dict[tuple[str, str], int]) -> list[str]:
+    """Say which objects were made more often than once and once more for each time that we deleted them."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for entry in entries:
+        if entry.kind != MODEL:
+            found.setdefault((entry.kind, entry.name), set()).add(entry.item["metadata"]["uid"])
+    return [
+        f"{kind} {name} was made {len(uids)} times"
+        for (kind, name), uids in found.items()
+        if len(uids) > 1 + deleted.get((kind, name), 0)
+    ]
+
+
+def told_once(events: Sequence[Manifest]) -> list[str]:
+    """Say which Events tell the same thing of the same object twice."""
+    seen: dict[tuple[str, str, str], int] = {}
+    for event in events:
+        key = (event["regarding"].get("uid", ""), event.get("reason", ""), event.get("note", ""))
+        seen[key] = seen.get(key, 0) + int((event.get("series") or {}).get("count", 1))
+    return [f"told {count} times: {reason}: {note}" for (_, reason, note), count in seen.items() if count > 1]
