@@ -25,7 +25,7 @@ ANY_REQUEST: Mapping[str, float] = {
     "lost answer": 0.05,
 }
 ONLY_WRITES: Mapping[str, float] = {"409": 0.06}
-ONLY_LISTS: Mapping[str, float] = {"410": 0.10}
+ONLY_PAGES: Mapping[str, float] = {"410": 0.10}
 WATCH_BEGINS: Mapping[str, float] = {"503": 0.05, "410": 0.05, "401": 0.01, "lost request": 0.05}
 WATCH_EVENT: Mapping[str, float] = {
     "duplicated": 0.40,
@@ -44,14 +44,15 @@ STALL_SECONDS = (1.0, 4.0)
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a request is about: RBAC verb, resource, and namespace ("" for all)."""
+    """What a request is about: RBAC verb, resource, namespace ("" for all), whether it asks for pages."""
 
     verb: str
     resource: str
     namespace: str = ""
+    paged: bool = False
 
     @classmethod
-    def of(cls, method: str, path: str, watch: bool) -> Asked:
+    def of(cls, method: str, path: str, *, watch: bool = False, paged: bool = False) -> Asked:
         """Read it from a request line."""
         parts = [part for part in path.split("/") if part]
         rest = parts[2:] if parts[:1] == ["api"] else parts[3:]
@@ -64,7 +65,7 @@ class Asked:
         verb = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}.get(method, "get")
         if verb == "get" and len(rest) == 1:
             verb = "watch" if watch else "list"
-        return cls(verb, resource, namespace)
+        return cls(verb, resource, namespace, paged)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,8 @@ class Faults:
     def of_request(self, asked: Asked) -> Strike | None:
         """Decide what happens to a request; `refusing` holds resources ("" for all) that get one answer."""
         always = self.refusing.get(asked.resource) or self.refusing.get("")
-        if always is not None:
+        # Only what goes on from an old version can be too late: a watch, or the next page of a list.
+        if always is not None and (always != "410" or asked.verb == "watch"):
             return self._struck(Strike(always), asked.verb)
         if asked.verb == "watch":
             table = WATCH_BEGINS
@@ -102,7 +104,7 @@ class Faults:
             table = {
                 **ANY_REQUEST,
                 **(ONLY_WRITES if asked.verb in WRITES else {}),
-                **(ONLY_LISTS if asked.verb == "list" else {}),
+                **(ONLY_PAGES if asked.paged else {}),
             }
         return self._draw(f"{asked.verb} {asked.resource}", table, SLOW_SECONDS, asked.verb)
 

@@ -81,8 +81,13 @@ class Proxy:
         return len(found)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        asked = Asked.of(request.method, request.path, request.query.get("watch") == "true")
+        asked = Asked.of(
+            request.method, request.path, watch="watch" in request.query, paged="limit" in request.query
+        )
         strike = self.faults.of_request(asked)
+        if strike is not None and strike.kind == "410" and asked.verb == "watch":
+            # The API server accepts such a watch, and tells in its first event.
+            return web.Response(body=_too_old(), content_type="application/json")
         if strike is not None and strike.kind in _SAID:
             return _refusal(strike.kind)
         if strike is not None and strike.kind == "lost request":
@@ -176,9 +181,7 @@ class _Stream:
             return True
         if kind in ("ended", "gone"):
             if kind == "gone":
-                await self._response.write(
-                    json.dumps({"type": "ERROR", "object": _status("410")}).encode() + b"\n"
-                )
+                await self._response.write(_too_old())
             return False
         await self._response.write(line * 2 if kind == "duplicated" else line)
         await self._let_go()
@@ -188,6 +191,10 @@ class _Stream:
         held, self._held = self._held, b""
         if held:
             await self._response.write(held)
+
+
+def _too_old() -> bytes:
+    return json.dumps({"type": "ERROR", "object": _status("410")}).encode() + b"\n"
 
 
 def _status(code: str) -> dict[str, Any]:

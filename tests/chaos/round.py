@@ -37,7 +37,7 @@ class Plan:
 
     sites: int = 3
     seconds: float = 15.0
-    pause: tuple[float, float] = (0.2, 2.0)
+    pause: tuple[float, float] = (1.5, 5.0)
     deeds: tuple[Deed, ...] = (*OFTEN, kill_an_operator)
     once: tuple[Deed, ...] = SELDOM
     least: int = 0

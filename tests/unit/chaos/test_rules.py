@@ -152,4 +152,4 @@ def test_the_same_seed_strikes_the_same_way_however_requests_interleave() -> Non
 )
 def test_requests_are_told_apart(line: str, asked: Asked) -> None:
     method, path = line.split()
-    assert Asked.of(method, path, watch=False) == asked
+    assert Asked.of(method, path) == asked
