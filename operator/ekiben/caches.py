@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 
+from ekiben.api.selector import matches, parse_selector
 from ekiben.core import names
 from ekiben.core.snapshot import Manifest
 from ekiben.kube.client import Client

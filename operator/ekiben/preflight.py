@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 NAME = f"{PLURAL}.{GROUP}"
 RETRY_SECONDS = 30.0
+OUTAGE_SECONDS = 2.0
 SERVED_SECONDS = 0.2
 _REMEDY = f"apply crds/{PLURAL}.yaml of this version of Ekiben"
 
@@ -35,15 +36,18 @@ async def current_crd(client: Client, tell: Callable[[str], None]) -> None:
             if not problem and not await client.serves(MODELDEPLOYMENT):
                 await asyncio.sleep(SERVED_SECONDS)
                 continue
+            pause = RETRY_SECONDS
         except ApiError as error:
             problem = f"the CRD {NAME} can't be read: {error}"
+            # An outage of a moment must not keep a whole fleet waiting.
+            pause = error.retry_after or (OUTAGE_SECONDS if error.is_retryable else RETRY_SECONDS)
         tell(problem)
         if not problem:
             return
         if problem != said:
             logger.error("not working: %s", problem)
             said = problem
-        await asyncio.sleep(RETRY_SECONDS)
+        await asyncio.sleep(pause)
 
 
 def crd_problem(live: Manifest | None, ours: Manifest) -> str:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from ekiben.api.fields import DNS_LABEL_PATTERN, seconds
 from ekiben.api.policy import EVERY_ACCOUNT, NAMES, PodPolicy
-from ekiben.kube.selector import parse_selector
+from ekiben.api.selector import parse_selector
 
 PREFIX = "EKIBEN_"
 

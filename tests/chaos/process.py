@@ -30,13 +30,18 @@ class Size(NamedTuple):
 
 
 class OperatorProcess:
-    """One replica: `exits` counts the statuses that it ended with by itself, `kills` what we did to it."""
+    """One replica: `exits` counts the statuses that it ended with by itself.
 
-    def __init__(self, name: str, directory: Path, variables: dict[str, str]) -> None:
+    Without `restarts` a killed one stays dead, as on a node that is lost.
+    """
+
+    def __init__(
+        self, name: str, directory: Path, variables: dict[str, str], *, restarts: bool = True
+    ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.name = name
         self.exits: Counter[int] = Counter()
-        self.kills = 0
+        self.restarts = restarts
         self.log = directory / f"{name}.log"
         self.clock, self._tasks_file = directory / f"{name}.clock", directory / f"{name}.tasks"
         metrics_port, self.probes_port = free_ports(2)
@@ -61,8 +66,7 @@ class OperatorProcess:
         self._keeper = asyncio.create_task(self._keep(), name=f"kubelet of {self.name}")
 
     async def kill(self) -> None:
-        """Kill it with SIGKILL; it is started again."""
-        self.kills += 1
+        """Kill it with SIGKILL."""
         self.signal(signal.SIGKILL)
 
     def signal(self, number: int) -> None:
@@ -113,7 +117,7 @@ class OperatorProcess:
         while True:
             assert self.process is not None
             code = await self.process.wait()
-            if not self._wanted.is_set():
+            if not self._wanted.is_set() or (code == -signal.SIGKILL and not self.restarts):
                 return
             if code != -signal.SIGKILL:
                 self.exits[code] += 1

@@ -23,7 +23,6 @@ from ekiben.kube.kinds import DEPLOYMENT, EVENT, HTTPROUTE, MODELDEPLOYMENT, PDB
 from integration.lab import Lab
 from integration.site import Site, open_site
 
-FIXPOINT_SECONDS = 240.0
 QUIET_SECONDS = 3.0
 LAPS = 10
 
@@ -83,7 +82,7 @@ async def play(
         for operator in operators:
             operator.clock.write_text("0")
         peace = time.monotonic()
-        outcome.breaches += filter(None, await asyncio.gather(*(s.end(FIXPOINT_SECONDS) for s in stories)))
+        outcome.breaches += filter(None, await asyncio.gather(*(s.end() for s in stories)))
         for wrong in await asyncio.gather(*(_unfinished(site) for site in sites)):
             outcome.breaches += wrong
         outcome.to_rest = time.monotonic() - peace
@@ -157,8 +156,8 @@ async def _unfinished(site: Site) -> list[str]:
         return not wrong
 
     try:
-        await site.eventually(rests, lambda: "; ".join(wrong), FIXPOINT_SECONDS)
-        await site.eventually(quiet, lambda: "; ".join(wrong), 60)
+        await site.eventually(rests, lambda: "; ".join(wrong))
+        await site.eventually(quiet, lambda: "; ".join(wrong))
     except pytest.fail.Exception as problem:
         return [f"{site.namespace}: {problem}"]
     return []

@@ -43,12 +43,12 @@ class Story:
             await self._insist(tag)
             await self._see_what_comes(min(left, LONGEST_ROLLOUT))
 
-    async def end(self, seconds: float) -> str:
+    async def end(self) -> str:
         """Release a last good version, and wait until it is promoted; say what is wrong if it never is."""
         tag = self._next(GOOD)
         await self._insist(tag)
         try:
-            await self.site.promoted(tag, seconds)
+            await self.site.promoted(tag)
         except pytest.fail.Exception as problem:
             return str(problem)
         return ""

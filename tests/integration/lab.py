@@ -10,6 +10,7 @@ import json
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +37,17 @@ POLICY = {
     "rules": [{"level": "Metadata", "users": [USER]}, {"level": "None"}],
 }
 
+TOKEN_ID = "authentication.kubernetes.io/credential-id"
+
 Right = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request of an operator; `resource` is empty for a request about kinds, not objects."""
+    """One request of an operator; `resource` is empty for a request about kinds, not objects.
+
+    `token` tells processes apart that were each given a token of their own; `at` is when it came in.
+    """
 
     verb: str
     group: str
@@ -49,6 +55,8 @@ class Request:
     namespace: str
     name: str
     code: int
+    token: str
+    at: datetime
 
     def __str__(self) -> str:
         return f"{self.verb} {self.resource} {self.name}: {self.code}"
@@ -95,6 +103,8 @@ def _request(entry: Manifest) -> Request:
         namespace=about.get("namespace", ""),
         name=about.get("name", ""),
         code=entry.get("responseStatus", {}).get("code", 0),
+        token=((entry["user"].get("extra") or {}).get(TOKEN_ID) or [""])[0],
+        at=datetime.fromisoformat(entry["requestReceivedTimestamp"]),
     )
 
 
@@ -142,6 +152,14 @@ class Lab:
             for item in container["env"]
         }
 
+    def write_account(self, kubeconfig: Path) -> None:
+        """Write a kubeconfig for the operator's account, with a token of its own."""
+        token = self._kubectl("create", "token", RELEASE, f"--namespace={SYSTEM_NAMESPACE}", "--duration=3h")
+        config = yaml.safe_load(self.plane.kubeconfig.read_text())
+        config["users"][0]["user"] = {"token": token.strip()}
+        kubeconfig.touch(mode=0o600)
+        kubeconfig.write_text(yaml.safe_dump(config))
+
     def granted(self) -> set[Right]:
         """Return every (group, resource, verb) that the chart grants."""
         return {
@@ -161,11 +179,7 @@ class Lab:
         self._kubectl("wait", "--for=condition=Established", "--all", "crd", "--timeout=30s")
         # Established comes before the storage is ready; kubectl tries again while it is not.
         self._kubectl("get", "modeldeployments,httproutes,gateways,gatewayclasses", "--all-namespaces")
-        token = self._kubectl("create", "token", RELEASE, f"--namespace={SYSTEM_NAMESPACE}", "--duration=3h")
-        config = yaml.safe_load(self.plane.kubeconfig.read_text())
-        config["users"][0]["user"] = {"token": token.strip()}
-        self.operator_kubeconfig.touch(mode=0o600)
-        self.operator_kubeconfig.write_text(yaml.safe_dump(config))
+        self.write_account(self.operator_kubeconfig)
 
     def _apply(self, manifests: Iterable[Manifest]) -> None:
         text = yaml.safe_dump_all(manifests)

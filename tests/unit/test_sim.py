@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from ekiben.api.status import Stage
+from ekiben.core import names
 from ekiben.core.plan import Event, Plan, Scale
 from ekiben.core.reconcile import decide
 from ekiben.core.snapshot import Manifest, Ref, Snapshot
@@ -19,8 +20,9 @@ from unit.sim.clock import Clock
 from unit.sim.controllers import DeploymentController
 from unit.sim.merge import merged
 from unit.sim.nodes import Nodes
-from unit.sim.scenario import SCENARIOS, Scenario, run
+from unit.sim.scenario import SCENARIOS, Scenario, canary_spec, run, serve
 from unit.sim.traffic import Traffic
+from unit.sim.world import World
 
 assert scenarios.__all__
 Mutant = Callable[[Snapshot, Plan], Plan]
@@ -310,3 +312,17 @@ def test_a_wrong_core_is_caught(mutant: Mutant, name: str, rule: str) -> None:
     good: Scenario = SCENARIOS[name]
     problems = run(good, decide=wrong).problems
     assert any(f"{rule}:" in problem for problem in problems), problems
+
+
+def test_a_policy_that_is_all_that_is_left_of_a_revision_goes() -> None:
+    left = Ref("PodDisruptionBudget", "iris-zzzzzzzzzz")
+
+    def play(world: World) -> None:
+        serve(world)
+        (live,) = (item for ref, item in world.server.objects.items() if ref.kind == left.kind)
+        labels = {**live["metadata"]["labels"], names.REVISION: "zzzzzzzzzz"}
+        world.server.create({**live, "metadata": {**live["metadata"], "name": left.name, "labels": labels}})
+        world.run(5)
+        assert left not in world.server.objects
+
+    run(Scenario("left over", "", canary_spec(), play))

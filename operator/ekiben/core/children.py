@@ -25,6 +25,9 @@ from ekiben.core.snapshot import Manifest, Record, Ref
 from ekiben.core.traffic import live_route, next_weight, stable_selector
 from ekiben.core.view import View
 
+# Any of them may be all that is left of a revision that was given up before it had all of them.
+OF_ONE_REVISION = ("Deployment", "ControllerRevision", "HorizontalPodAutoscaler", "PodDisruptionBudget")
+
 
 def ref_of(manifest: Manifest) -> Ref:
     """Return what names a child within its model's namespace."""
@@ -119,8 +122,7 @@ def gone(view: View) -> tuple[str, ...]:
     revisions = {
         str(child["metadata"]["labels"][names.REVISION])
         for ref, child in view.live.items()
-        if ref.kind in ("Deployment", "ControllerRevision")
-        and names.REVISION in child["metadata"].get("labels", {})
+        if ref.kind in OF_ONE_REVISION and names.REVISION in child["metadata"].get("labels", {})
     }
     return tuple(sorted(revisions - kept))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ekiben.kube.selector import matches, parse_selector
+from ekiben.api.selector import matches, parse_selector
 
 
 @pytest.mark.parametrize(
