@@ -94,6 +94,7 @@ def test_no_secret_no_wildcard_and_no_escalation_is_granted(helm: Path) -> None:
     [
         ("image.tag=latest", "tag"),
         ("workers=0", "workers"),
+        ("replicas=0", "replicas"),
         ("log.level=loud", "level"),
         ("settings.OTHER=1", "OTHER"),
         ("typo=1", "typo"),
@@ -152,3 +153,22 @@ def test_policies_can_be_left_to_somebody_else(helm: Path) -> None:
     off = template(helm, "--set", "networkPolicy.enabled=false,podPolicy.admission=false")
     kinds = {item["kind"] for item in off}
     assert not kinds & {"NetworkPolicy", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
+
+
+def test_replicas_are_spread_and_replaced_one_by_one_and_the_selector_reaches_them(helm: Path) -> None:
+    objects = template(helm, "--set", "replicas=2", "--set", "selector=shard in (a\\,b)")
+    (deployment,) = of_kind(objects, "Deployment")
+    assert deployment["spec"]["replicas"] == 2
+    assert deployment["spec"]["strategy"]["type"] == "RollingUpdate"
+    pod = deployment["spec"]["template"]["spec"]
+    (spread,) = pod["topologySpreadConstraints"]
+    assert spread["labelSelector"] == deployment["spec"]["selector"]
+    environment = {item["name"]: item.get("value") for item in pod["containers"][0]["env"]}
+    assert environment["EKIBEN_SELECTOR"] == "shard in (a,b)"
+    assert environment["EKIBEN_LEADER_ELECTION"] == "true"
+
+
+def test_replicas_without_an_election_are_refused_with_the_remedy(helm: Path) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        template(helm, "--set", "replicas=2", "--set", "leaderElection=false")
+    assert "leaderElection: set it to true, or replicas to 1" in refused.value.stderr

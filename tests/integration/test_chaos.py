@@ -7,21 +7,25 @@ from pathlib import Path
 import pytest
 
 from chaos.__main__ import line_of, one_round
-from chaos.deeds import OFTEN, compact_etcd, kill_an_operator, restart_the_api_server
+from chaos.deeds import OFTEN, compact_etcd, expire_the_tokens, kill_an_operator, restart_the_api_server
 from chaos.round import Plan
 from integration.lab import Lab
 
 pytestmark = pytest.mark.apiserver
 
 SEED = 4
-LEAST = 25
+ALONE = (compact_etcd, expire_the_tokens)
+LEAST = 15
 
 
 @pytest.mark.parametrize(
     ("kind", "plan"),
     [
-        ("one operator", Plan(2, 8.0, (0.2, 1.0), (kill_an_operator, *OFTEN), (compact_etcd,), LEAST)),
-        ("two operators at once", Plan(2, 8.0, (0.2, 1.0), OFTEN, (restart_the_api_server,), LEAST)),
+        (
+            "one operator",
+            Plan(2, 6.0, (0.2, 1.0), (kill_an_operator, *OFTEN), ALONE, LEAST),
+        ),
+        ("two operators at once", Plan(2, 6.0, (0.2, 1.0), OFTEN, (restart_the_api_server,), LEAST)),
     ],
     ids=["one", "two"],
 )
@@ -33,5 +37,5 @@ async def test_whatever_strikes_all_rules_hold_and_it_comes_to_rest(
     assert not outcome.breaches, f"seed {SEED}: {outcome.breaches}"
     assert outcome.released >= 2 * plan.sites
     assert outcome.faults.total() >= LEAST
-    (rare,) = plan.once
-    assert outcome.faults[f"deed: {rare.__name__.replace('_', ' ')}"] == 1
+    for rare in plan.once:
+        assert outcome.faults[f"deed: {rare.__name__.replace('_', ' ')}"] >= 1

@@ -34,8 +34,16 @@ async def model(site: Site, name: str) -> Manifest:
 
 async def tellers(site: Site, name: str) -> set[str]:
     """Name the operators that told Events of a model."""
+    return {item["reportingInstance"] for item in await told_of(site, name)}
+
+
+async def told_of(site: Site, name: str) -> list[Manifest]:
+    """Return the Events about a model."""
     events = (await site.client.list(EVENT, site.namespace))[0]
-    return {item["reportingInstance"] for item in events if item["regarding"]["name"] == name}
+    about = (MODELDEPLOYMENT.kind, name)
+    return [
+        item for item in events if (item["regarding"].get("kind"), item["regarding"].get("name")) == about
+    ]
 
 
 async def promoted(site: Site, name: str, tag: str = "v1") -> None:
@@ -85,8 +93,8 @@ async def test_a_model_is_handed_over_by_its_label_and_keeps_its_pods(site: Site
     site.traffic.start("moving")
     await promoted(site, "moving", "v2")
     await told(site, "moving", {"a", "b"})
-    events = (await site.client.list(EVENT, site.namespace))[0]
-    assert {item["reportingInstance"] for item in events if "v2" in item["note"]} <= {"b"}
+    begun = [item for item in await told_of(site, "moving") if item["reason"] == "RolloutStarted"]
+    assert {item["reportingInstance"] for item in begun} <= {"b"}
     assert site.traffic.lost == []
 
 
