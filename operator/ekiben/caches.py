@@ -23,7 +23,6 @@ from ekiben.kube.kinds import (
     SERVICE,
     Kind,
 )
-from ekiben.api.selector import matches, parse_selector
 from ekiben.kube.store import Key, parse_version
 from ekiben.observe import Seen, controller_of, fixed_refs
 from ekiben.observe_pods import trim_pod
@@ -37,7 +36,7 @@ class Caches:
     """One store for models, filled by whoever watches them, and informers for everything else.
 
     `wake` is called with the key of every model that a change concerns; `wake_soon` where it is a change of a
-    child, of which more follow within a moment. Models that `selector` does not select are another operator's.
+    child, of which more follow within a moment. Models that `selector` does not select are another's.
     """
 
     def __init__(

@@ -6,7 +6,6 @@ TLS towards both sides: it shows the API server's own certificate, and hands on 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import ssl
 from typing import Any
@@ -42,7 +41,7 @@ class Proxy:
         self.kubeconfig = lab.plane.directory / f"proxy-{self._port}.kubeconfig"
         app = web.Application(client_max_size=_LONGEST_LINE)
         app.router.add_route("*", "/{path:.*}", self._handle)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5, handler_cancellation=True)
         self._streams: list[tuple[web.Request, Asked]] = []
         self._session: ClientSession | None = None
 
@@ -162,8 +161,7 @@ class _Stream:
                     return
         finally:
             reading.cancel()
-            with contextlib.suppress(asyncio.CancelledError, ClientError, OSError):
-                await reading
+            await asyncio.wait({reading})
 
     async def _pass(self, line: bytes) -> bool:
         """Hand one event on as its fault will have it; False where that was the end."""
