@@ -127,7 +127,7 @@ class OperatorProcess:
     async def _spawn(self) -> None:
         with self.log.open("ab") as sink:
             self.process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "chaos.shim"),
+                *("setpriv", "--pdeathsig", "KILL", "--", sys.executable, "-m", "chaos.shim"),
                 env=self._environment,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=sink,

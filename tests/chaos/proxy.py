@@ -161,7 +161,7 @@ class _Stream:
                     return
         finally:
             reading.cancel()
-            await asyncio.wait({reading})
+            await asyncio.gather(reading, return_exceptions=True)
 
     async def _pass(self, line: bytes) -> bool:
         """Hand one event on as its fault will have it; False where that was the end."""
