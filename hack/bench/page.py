@@ -103,6 +103,7 @@ _PAGE = """<!-- Written by `python -m bench --page` from stored runs: measure ag
 `make bench` measures this on the local cluster and fails when a row misses its limit; `--only ROW` of
 `python -m bench` measures one. Each row is the newest full measurement of it on {machine}. The load average
 includes the bench's own load: the further it is above the number of CPUs, the more else was going on.
+What a fleet of models costs is in [scale.md](scale.md).
 
 {table}
 {verdict}.

@@ -104,7 +104,8 @@ and memory are the kernel's count, its requests the API server's audit log, Even
 
 Each model: 2 pods, no Gateway, one step of 50% for 1 s, judged by the default check. The floor is the
 operator's own children, written by the bench's client 32 at a time and rolled by kube-controller-manager.
-Seconds compare within one run only: everything shares the CPUs.
+Seconds compare within one run only: everything shares the CPUs. A load average far above the number of CPUs
+says that others used them too: then every request waits, and even CPU seconds come out too high.
 
 ![cost against the number of models](scale.svg)
 
