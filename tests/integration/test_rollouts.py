@@ -18,7 +18,7 @@ pytestmark = pytest.mark.apiserver
 
 AUTOSCALING = {"minReplicas": 2, "maxReplicas": 5, "metrics": [{"cpu": "70%"}]}
 COLD_WRITES = 14
-# Pods and gateway that answer apart are told apart, as on a busy machine; the simulator holds the budget itself.
+# Pods and gateway that answer apart are told apart; the simulator holds the budget to the letter.
 TOLD_APART = 2
 # Longer than the operator's upkeep takes between two looks.
 STEADY_SECONDS = 6
