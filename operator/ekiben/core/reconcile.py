@@ -1,6 +1,6 @@
 """One decision about one model: what is seen -> what to do. Start reading here.
 
-invalid spec        -> say so, touch nothing that serves
+invalid spec        -> say so, go no further, keep up what serves  refusing.py
 a transition is due -> write it, and come back at once       rollout.py (starting.py, ending.py, gates.py)
 otherwise           -> children as the status says           children.py (scaling.py, traffic.py, render/)
                        the status as things are              status.py (saying.py, commands.py)
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ekiben.api.status import Phase, Status
+from ekiben.api.status import Status
 from ekiben.core import children
 from ekiben.core import conditions as c
 from ekiben.core.ending import next_retirement
@@ -19,10 +19,10 @@ from ekiben.core.gates import Wait
 from ekiben.core.moves import Move
 from ekiben.core.plan import Plan
 from ekiben.core.recovery import recovered
+from ekiben.core.refusing import held_view, refused
 from ekiben.core.revision import revision_of
 from ekiben.core.rollout import next_move, waits_for
 from ekiben.core.sampling import is_judged, sampling
-from ekiben.core.saying import Said, timed
 from ekiben.core.snapshot import InvalidSpec, Snapshot
 from ekiben.core.status import is_worth_writing, report, says_the_same
 from ekiben.core.view import STABLE_DOWN_AFTER, View
@@ -35,10 +35,13 @@ def decide(snapshot: Snapshot) -> Plan:
     if isinstance(snapshot.spec, InvalidSpec):
         return _refuse(snapshot, snapshot.spec)
     spec = snapshot.spec
-    view = View(snapshot=snapshot, spec=spec, status=recovered(snapshot), wanted=revision_of(spec))
-    if move := next_move(view):
-        return _transition(view, move)
-    return _steady(view)
+    return _follow(View(snapshot=snapshot, spec=spec, status=recovered(snapshot), wanted=revision_of(spec)))
+
+
+def _follow(view: View) -> Plan:
+    """Make the one transition that is due, or hold what is."""
+    move = next_move(view)
+    return _transition(view, move) if move else _steady(view)
 
 
 def _transition(view: View, move: Move) -> Plan:
@@ -110,23 +113,9 @@ def _next_look(view: View, wait: Wait | None) -> float | None:
 
 
 def _refuse(snapshot: Snapshot, invalid: InvalidSpec) -> Plan:
-    """Say what is wrong with the spec; what serves goes on serving untouched."""
-    old = snapshot.status
-    message = f"{invalid.message}; what serves goes on serving"
-    generation = snapshot.model.generation
-    said = (
-        Said(c.STALLED, "True", invalid.reason, message),
-        Said(c.ROLLED_OUT, "False", invalid.reason, message),
-        Said(c.SETTLED, "True", invalid.reason, message),
-    )
-    new = {item.type: timed(item, old, generation, snapshot.now) for item in said}
-    kept = (item for item in old.conditions if item.type not in new)
-    status = old.model_copy(
-        update={
-            "observed_generation": generation,
-            "phase": Phase.DEGRADED,
-            "message": message,
-            "conditions": (*kept, *new.values()),
-        }
-    )
-    return Plan(status=status if status != old else None, notes=(message,))
+    """Say what is wrong with the spec; what serves goes on serving, and a rollout goes no further."""
+    view = held_view(snapshot)
+    plan = refused(snapshot, invalid, view, _follow(view) if view else Plan())
+    age = _age_of_figures(view, plan.status) if view and plan.status else None
+    worth = plan.status is not None and is_worth_writing(snapshot.status, plan.status, age)
+    return plan if worth else replace(plan, status=None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ekiben.api.status import Stage
+from ekiben.core.snapshot import Ref
 from unit.sim.scenario import STEPS, Play, canary_spec, expect, scenario, serve
 from unit.sim.world import World, service_spec
 
@@ -187,3 +188,63 @@ def history_is_kept_short(world: World) -> None:
     kept = {ref.name for ref in world.server.objects if ref.kind == "Deployment"}
     assert len(kept) == 2, kept
     expect(world, stable="v4", outcome="Promoted")
+
+
+FORBIDDEN = [{"name": "node", "hostPath": {"path": "/"}}]
+
+
+@scenario(loses=True)
+def refused_spec_mid_rollout_is_held(world: World) -> None:
+    """A spec that can't be followed stops the rollout where it is; what is lost meanwhile comes back."""
+    serve(world)
+    world.release("v2")
+    world.until_stage(Stage.HOLDING, 2)
+    world.edit("podTemplate.volumes", FORBIDDEN)
+    world.run(5)
+    assert world.condition("Stalled") == "True/NotAllowed"
+    world.kill_pods("v2")
+    world.until(lambda: world.weights() == "100/0" or world.pods("v2") == (2, 2), within=2)
+    world.until(lambda: world.weights() == "50/50", within=30)
+    world.delete_child("Service", "iris-canary")
+    world.run(600)
+    assert world.selects("iris-canary") == "v2"
+    assert Ref("PodDisruptionBudget", world.revision_child("v2")) in world.server.objects
+    assert (world.weights(), world.pods("v1"), world.pods("v2")) == ("50/50", (4, 4), (2, 2))
+    assert world.status.message.endswith(f"and rollout {world.status.rollout.id} goes no further")
+    world.edit("podTemplate.volumes", None)
+    world.until_settled()
+    expect(world, stable="v2", outcome="Promoted", failed=[])
+
+
+@scenario()
+def bad_canary_under_a_refused_spec_is_rolled_back(world: World) -> None:
+    """A canary that turns bad is rolled back also while the spec can't be followed, and its pods go."""
+    serve(world)
+    world.release("v2")
+    world.until_stage(Stage.HOLDING, 2)
+    world.edit("podTemplate.volumes", FORBIDDEN)
+    world.run(5)
+    world.behave("v2", errors=0.5)
+    world.until(lambda: not world.in_flight, within=300)
+    assert world.condition("Stalled") == "True/NotAllowed"
+    assert (world.weights(), world.pods("v1")) == ("100/0", (4, 4))
+    world.until(lambda: world.replicas("v2") == 0, within=120)
+    assert [item.reason for item in world.status.failed_revisions] == ["AnalysisFailed"]
+    world.edit("podTemplate.volumes", None)
+    world.until_settled()
+    expect(world, stable="v1", services=("v1", "v1"))
+
+
+@scenario(loses=True)
+def refused_spec_in_steady_state_changes_nothing(world: World) -> None:
+    """A spec that can't be followed, and a child deleted meanwhile: it comes back, nothing else happens."""
+    serve(world)
+    world.edit("podTemplate.volumes", FORBIDDEN)
+    world.run(30)
+    assert world.condition("Ready") == "True/Serving"
+    world.delete_child("Service", "iris")
+    world.until(lambda: world.selects("iris") == "v1", within=2)
+    world.edit("replicas", 3)
+    world.run(60)
+    expect(world, stable="v1", services=("v1", "v1"))
+    assert (world.weights(), world.pods("v1")) == ("100/0", (4, 4))

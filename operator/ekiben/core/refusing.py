@@ -1,0 +1,94 @@
+"""A spec that can't be followed: say why, go no further, and keep up what is served.
+
+A rollout that is in flight then can't be left alone: its pods may die and its canary may turn bad. So the
+decision is made as ever, with what the status and the record of the revision still tell of the last good
+spec, paused; and of its plan only what that is enough for is carried out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pydantic import ValidationError
+
+from ekiben.api.pod import Bento
+from ekiben.api.status import Phase, Stage, Status
+from ekiben.api.v1alpha1 import Analysis, Canary, Rollout, Spec
+from ekiben.core import conditions as c
+from ekiben.core import names
+from ekiben.core.children import serving
+from ekiben.core.plan import Delete, Plan
+from ekiben.core.recovery import recovered
+from ekiben.core.saying import Said, timed
+from ekiben.core.snapshot import InvalidSpec, Ref, Snapshot
+from ekiben.core.view import View
+
+# These follow from the status and the records alone; sizes and budgets stay as the last good spec had them.
+_KEPT_UP = frozenset({"ControllerRevision", "Deployment", "Service", "HTTPRoute"})
+_GOES_WITH_ITS_PODS = frozenset({"HorizontalPodAutoscaler", "PodDisruptionBudget"})
+
+
+def held_view(snapshot: Snapshot) -> View | None:
+    """Return the view to decide on while the spec can't be followed; None where nothing was begun."""
+    status = recovered(snapshot)
+    rollout = status.rollout if status.rollout and status.rollout.stage is not Stage.OVER else None
+    revision = rollout.revision if rollout else status.stable.revision if status.stable else None
+    record = snapshot.records.get(revision) if revision else None
+    if record is None:
+        return None
+    try:
+        bento = Bento.model_validate(record.inputs.get("bento"))
+    except ValidationError:
+        return None
+    plan = rollout.plan if rollout else None
+    spec = Spec(
+        bento=bento,
+        rollout=Rollout(paused=True, canary=Canary(steps=plan.steps if plan else ())),
+        analysis=Analysis(checks=plan.checks if plan else ()),
+    )
+    view = View(snapshot=snapshot, spec=spec, status=status, wanted=record)
+    size = view.stable.replicas if view.stable else 0
+    return replace(view, spec=spec.model_copy(update={"replicas": max(size, 1)}))
+
+
+def refused(snapshot: Snapshot, invalid: InvalidSpec, view: View | None, plan: Plan) -> Plan:
+    """Return what of a held view's plan is carried out, with the status that says why it is no more."""
+    kept_pods = {names.revision_child(snapshot.model.name, item) for item in serving(view)} if view else set()
+    return replace(
+        plan,
+        status=_said(snapshot, invalid, view, plan.status or snapshot.status),
+        applies=tuple(item for item in plan.applies if item["kind"] in _KEPT_UP),
+        deletes=tuple(item for item in plan.deletes if _goes(item, kept_pods)),
+        notes=(*plan.notes, invalid.message),
+    )
+
+
+def _goes(delete: Delete, kept_pods: set[str]) -> bool:
+    ref: Ref = delete.ref
+    return ref.kind in _GOES_WITH_ITS_PODS and ref.name not in kept_pods
+
+
+def _said(snapshot: Snapshot, invalid: InvalidSpec, view: View | None, status: Status) -> Status:
+    old, generation = snapshot.status, snapshot.model.generation
+    message = f"{invalid.message}; what serves goes on serving"
+    if view and view.trial and view.trial.outcome is None:
+        message += f", and rollout {view.trial.id} goes no further"
+    said = (
+        Said(c.STALLED, "True", invalid.reason, message),
+        Said(c.ROLLED_OUT, "False", invalid.reason, message),
+        Said(c.SETTLED, "True", invalid.reason, message),
+    )
+    new = {item.type: timed(item, old, generation, snapshot.now) for item in said}
+    new |= {item.type: item for item in status.conditions if item.type == c.READY}
+    kept = (item for item in old.conditions if item.type not in new)
+    return status.model_copy(
+        update={
+            "observed_generation": generation,
+            "phase": Phase.DEGRADED,
+            "message": message,
+            "conditions": (*kept, *new.values()),
+            # What the spec would say of these is not known.
+            "url": old.url,
+            "commands": old.commands,
+        }
+    )
