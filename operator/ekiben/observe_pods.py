@@ -96,6 +96,11 @@ def _progress(raw: Manifest, status: dict[str, Any]) -> tuple[bool, str, str]:
         waiting = (container.get("state") or {}).get("waiting")
         if waiting and waiting.get("reason") not in _IN_TURN:
             return scheduled, waiting.get("reason", ""), _explain(container, waiting)
+    if _condition(status, "Ready").get("status") != "True":
+        # It runs again for a moment, and how it ended last time is still all that explains it.
+        for container in _containers(status):
+            if (container.get("lastState") or {}).get("terminated"):
+                return scheduled, "", _explain(container, {})
     return scheduled, "", ""
 
 

@@ -224,6 +224,16 @@ def verdict(view: View) -> Failure | None:
     return None
 
 
+def crashes(side: Side) -> str:
+    """Say why pods of a revision restart instead of getting ready; empty when none does.
+
+    Neither counts nor names a pod: it would be written anew with each restart.
+    """
+    whys = (pod.waiting_message for pod in side.pods if pod.restarts and not pod.ready)
+    why = next((why for why in whys if why), "")
+    return f"pods restart again and again: {why}" if why else ""
+
+
 def _crash_loop(view: View, canary: Side) -> Failure | None:
     for pod in canary.pods:
         if pod.restarts >= _CRASH_LOOP_RESTARTS and not pod.ready:

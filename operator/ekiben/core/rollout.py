@@ -58,9 +58,11 @@ def first_ready(view: View) -> Wait | None:
     stable = view.stable
     if stable is None or stable.ready >= view.floor:
         return None
-    return gates.blocked(view, stable) or Wait(
-        "FirstRevision", f"{stable.ready} of {view.floor} pods of the first revision are ready"
-    )
+    said = f"{stable.ready} of {view.floor} pods of the first revision are ready"
+    if crashes := gates.crashes(stable):
+        # Nothing better serves, so nothing fails it: whoever looks must see why it does not come up.
+        return Wait("FirstRevision", f"{said}; {crashes}")
+    return gates.blocked(view, stable) or Wait("FirstRevision", said)
 
 
 def enter_next_step(view: View, rollout: RolloutStatus) -> Move:

@@ -138,7 +138,9 @@ def message_of(view: View, wait: Wait | None) -> str:
     stable = view.stable
     if stable is None or stable.ready == 0:
         hindrance = gates.blocked(view, stable) if stable else None
-        return hindrance.message if hindrance else f"no pod of {view.stable_revision} is ready"
+        said = f"no pod of {view.stable_revision} is ready"
+        crashes = gates.crashes(stable) if stable else ""
+        return hindrance.message if hindrance else f"{said}; {crashes}" if crashes else said
     return f"{view.stable_revision} serves with {stable.ready} of {stable.replicas} pods"
 
 

@@ -61,6 +61,9 @@ def first_revision_that_never_served_is_replaced(world: World) -> None:
     """A first revision that can't start is replaced at once: nobody loses anything."""
     world.behave("v1", crash_loop=True)
     world.run(40)
+    assert "pods restart again and again: ended with exit code 1" in world.status.message, (
+        "whoever looks must see why it does not come up"
+    )
     world.release("v2")
     world.until_settled(within=120)
     expect(
