@@ -178,6 +178,12 @@ class Site:
         """Return how the pods of an image behave; it may be changed at any moment."""
         return self.kubelet.behaviour(image(tag))
 
+    def restart_apiserver(self) -> None:
+        """Start the API server again; in the main thread."""
+        self.lab.plane.restart_apiserver()
+        # Until it had read the roles it forbade everything, which says nothing about the roles.
+        self.mark = self.lab.audit.mark()
+
     async def close(self) -> None:
         """End everything; nothing that an operator asked for was forbidden, and no stand-in broke."""
         for operator in self._operators:

@@ -61,7 +61,7 @@ async def test_an_api_server_that_is_away_in_the_middle_of_a_step_costs_no_reque
         await asyncio.sleep(AWAY_SECONDS)
         assert (await operator.probe("/healthz"))[0] == 200
     finally:
-        site.lab.plane.restart_apiserver()
+        site.restart_apiserver()
     assert site.traffic.sent > sent
     status = await site.promoted("v2")
     assert site.gateway.weights["iris"] == [0, 20, 50, 100, 0]

@@ -114,7 +114,7 @@ async def test_an_api_server_that_is_gone_for_30_s_costs_a_restart_and_nothing_e
         await asyncio.sleep(AWAY_SECONDS)
         assert site.gateway.weight("iris") == 20
     finally:
-        site.lab.plane.restart_apiserver()
+        site.restart_apiserver()
     status = await site.promoted("v2")
     assert set(process.exits) == {3}, f"it ended with {process.exits}, but a lost lease is 3"
     assert status["rollout"]["id"] == before["rollout"]["id"]
