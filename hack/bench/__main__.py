@@ -38,7 +38,10 @@ TROUBLE = (BenchError, SiteError, ApiError, TimeoutError, OSError)
     "--quick", is_flag=True, help="One pair instead of five, 3 rounds instead of 20: to see it work."
 )
 @click.option(
-    "--page", "with_page", is_flag=True, help="Write docs/benchmarks.md from the full runs in .local/bench."
+    "--page",
+    "with_page",
+    is_flag=True,
+    help="Afterwards write docs/benchmarks.md and the README's table.",
 )
 def main(chosen: tuple[str, ...], quick: bool, with_page: bool) -> None:
     """Measure what the README claims on a real cluster; exit 1 when a row that was run misses its limit."""

@@ -120,10 +120,12 @@ class Act:
     async def _write_children(self) -> None:
         await self._look_up_missing()
         asked: set[Attempt] = {("apply", ref_of(manifest)) for manifest in self._plan.applies}
-        records = [item for item in self._plan.applies if item["kind"] == CONTROLLERREVISION.kind]
+        records, others = [], []
+        for manifest in self._plan.applies:
+            (records if manifest["kind"] == CONTROLLERREVISION.kind else others).append(manifest)
         # A revision's record comes before its pods: it is what a lost status is rebuilt from.
         await self._apply_together(records)
-        await self._apply_together(item for item in self._plan.applies if item not in records)
+        await self._apply_together(others)
         for scale in self._plan.scales:
             attempt = ("scale", Ref(DEPLOYMENT.kind, scale.deployment))
             asked.add(attempt)
@@ -263,7 +265,7 @@ class Act:
             "uid": self._model.uid,
         }
         for event in self._plan.events:
-            self._tools.recorder.tell(regarding, event.type, event.reason, event.action, event.note)
+            self._tools.recorder.tell(regarding, event)
 
 
 async def look_up(tools: Tools, memory: Memory, model: Model, ref: Ref) -> Manifest | None:

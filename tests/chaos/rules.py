@@ -12,10 +12,9 @@ from typing import Any
 from chaos.history import Entry, Manifest
 from ekiben.api.status import RolloutStatus, Stage, Status
 from ekiben.core import names
-from unit.sim.invariants import EDGES
+from unit.sim.invariants import EDGES, allowed_weight
 
 MODEL, DEPLOYMENT, SERVICE, ROUTE = "ModelDeployment", "Deployment", "Service", "HTTPRoute"
-EVERYTHING = (Stage.TAKING_ALL, Stage.REPOINTING)
 BAD = "bad"
 
 
@@ -164,16 +163,6 @@ def canary_weight(model: str, route: Manifest) -> int:
     """Return the percent that a route gives to the canary's Service."""
     backends = [backend for rule in route["spec"]["rules"] for backend in rule["backendRefs"]]
     return sum(item["weight"] for item in backends if item["name"] == names.canary_service(model))
-
-
-def allowed_weight(rollout: RolloutStatus | None) -> int:
-    """Return the most that a canary may get in a stage."""
-    if rollout is None:
-        return 0
-    if rollout.stage in EVERYTHING:
-        return 100
-    steps = rollout.plan.steps[: rollout.step] if rollout.plan else ()
-    return max((step.weight or 0 for step in steps), default=0)
 
 
 RULES: dict[str, tuple[Rule, ...]] = {

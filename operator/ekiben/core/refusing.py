@@ -20,7 +20,7 @@ from ekiben.core.children import serving
 from ekiben.core.plan import Delete, Plan
 from ekiben.core.recovery import recovered
 from ekiben.core.saying import Said, timed
-from ekiben.core.snapshot import InvalidSpec, Ref, Snapshot
+from ekiben.core.snapshot import InvalidSpec, Snapshot
 from ekiben.core.view import View
 
 # These follow from the status and the records alone; sizes and budgets stay as the last good spec had them.
@@ -64,8 +64,7 @@ def refused(snapshot: Snapshot, invalid: InvalidSpec, view: View | None, plan: P
 
 
 def _goes(delete: Delete, kept_pods: set[str]) -> bool:
-    ref: Ref = delete.ref
-    return ref.kind in _GOES_WITH_ITS_PODS and ref.name not in kept_pods
+    return delete.ref.kind in _GOES_WITH_ITS_PODS and delete.ref.name not in kept_pods
 
 
 def _said(snapshot: Snapshot, invalid: InvalidSpec, view: View | None, status: Status) -> Status:

@@ -17,6 +17,7 @@ from typing import Literal, TypeVar
 
 from prometheus_client import Counter
 
+from ekiben.core.plan import Event
 from ekiben.kube.client import ApiError, Client, Manifest
 from ekiben.kube.kinds import EVENT
 from ekiben.kube.times import microtime_now
@@ -71,19 +72,13 @@ class Recorder:
         self._allowances: OrderedDict[str, _Allowance] = OrderedDict()
         self._waiting: set[asyncio.Task[None]] = set()
 
-    def tell(
-        self,
-        regarding: dict[str, str],
-        type: Literal["Normal", "Warning"],
-        reason: str,
-        action: str,
-        note: str,
-    ) -> None:
-        """Say as `event` does, while the caller goes on: traffic does not wait for words about it."""
+    def tell(self, regarding: dict[str, str], event: Event) -> None:
+        """Say it as `event` does, while the caller goes on: traffic does not wait for words about it."""
         if len(self._waiting) >= _WAITING:
             RECORDED.labels("limited").inc()
             return
-        task = asyncio.create_task(self.event(regarding, type, reason, action, note), name=f"event {reason}")
+        saying = self.event(regarding, event.type, event.reason, event.action, event.note)
+        task = asyncio.create_task(saying, name=f"event {event.reason}")
         self._waiting.add(task)
         task.add_done_callback(self._waiting.discard)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ekiben.core.plan import Event
 from ekiben.kube.client import ApiError, Client
 from ekiben.kube.kinds import EVENT, Kind
 from ekiben.kube.recorder import BURST, LONGEST_NOTE, REFILL_SECONDS, WINDOW, Recorder, shorten
@@ -94,7 +95,7 @@ async def test_repeats_are_counted_and_others_are_events_of_their_own(
 async def test_what_is_told_is_sent_while_the_caller_goes_on(recorder: Recorder, events: Events) -> None:
     events.gate.clear()
     for note in ("5%", "25%"):
-        recorder.tell(IRIS | {"uid": "u1"}, "Normal", "Stepped", "Step", note)
+        recorder.tell(IRIS | {"uid": "u1"}, Event("Normal", "Stepped", "Step", note))
     assert events.counts() == []
     events.gate.set()
     await recorder.close(grace=10)
@@ -105,7 +106,7 @@ async def test_the_end_does_not_wait_for_a_server_that_does_not_answer(
     recorder: Recorder, events: Events
 ) -> None:
     events.gate.clear()
-    recorder.tell(IRIS | {"uid": "u1"}, "Normal", "Stepped", "Step", "5%")
+    recorder.tell(IRIS | {"uid": "u1"}, Event("Normal", "Stepped", "Step", "5%"))
     await recorder.close(grace=0.01)
     events.gate.set()
     await asyncio.sleep(0)

@@ -187,12 +187,12 @@ def test_indexes_agree_with_the_objects_whatever_happens(steps: list[tuple[str, 
 
 
 def test_an_object_that_is_not_wanted_any_more_counts_as_deleted_until_it_is_again() -> None:
-    told: list[tuple[str, str]] = []
+    told: list[tuple[str, ...]] = []
 
     def note(old: Manifest | None, new: Manifest | None) -> None:
         told.append(
             tuple((item or {}).get("metadata", {}).get("labels", {}).get("shard", "-") for item in (old, new))
-        )  # type: ignore[arg-type]
+        )
 
     store = Store(on_change=note, wanted=lambda item: item["metadata"]["labels"]["shard"] == "a")
     for version, shard in ((1, "b"), (2, "a"), (3, "b"), (2, "a"), (4, "b"), (5, "a")):

@@ -239,11 +239,12 @@ def written_ahead(done: Pass, manifest: Manifest) -> Iterator[str]:
             for item in manifest["spec"]["rules"][0]["backendRefs"]
             if item["name"] == names.canary_service(MODEL)
         )
-        if weight > _allowed_weight(rollout):
+        if weight > allowed_weight(rollout):
             yield f"I9: {weight}% is written before the status says so"
 
 
-def _allowed_weight(rollout: RolloutStatus | None) -> int:
+def allowed_weight(rollout: RolloutStatus | None) -> int:
+    """Return the most that a canary may get in a stage, in percent."""
     if rollout is None:
         return 0
     if rollout.stage in EVERYTHING:
