@@ -120,12 +120,11 @@ class Act:
     async def _write_children(self) -> None:
         await self._look_up_missing()
         asked: set[Attempt] = {("apply", ref_of(manifest)) for manifest in self._plan.applies}
-        records, others = [], []
-        for manifest in self._plan.applies:
-            (records if manifest["kind"] == CONTROLLERREVISION.kind else others).append(manifest)
         # A revision's record comes before its pods: it is what a lost status is rebuilt from.
-        await self._apply_together(records)
-        await self._apply_together(others)
+        for is_record in (True, False):
+            await self._apply_together(
+                item for item in self._plan.applies if (item["kind"] == CONTROLLERREVISION.kind) is is_record
+            )
         for scale in self._plan.scales:
             attempt = ("scale", Ref(DEPLOYMENT.kind, scale.deployment))
             asked.add(attempt)
