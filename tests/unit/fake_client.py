@@ -9,7 +9,7 @@ import asyncio
 import copy
 from collections import deque
 from collections.abc import AsyncGenerator
-from typing import Any
+from typing import Any, cast
 
 from ekiben.kube.client import ApiError, Client
 from ekiben.kube.kinds import DEPLOYMENT, Kind
@@ -24,7 +24,7 @@ class FakeClient(Client):
     """
 
     def __init__(self) -> None:
-        super().__init__(api=None)
+        super().__init__(cast("Any", None))
         self.objects: dict[tuple[str, str, str], Manifest] = {}
         self.asked: list[tuple[str, str, str]] = []
         self.faults: dict[tuple[str, str], deque[Exception]] = {}

@@ -1,7 +1,7 @@
-"""Requests to the API server with plain dicts, through kubernetes.aio's ApiClient.
+"""Requests to the API server with plain dicts.
 
-The typed API classes are left out on purpose: decoding every object through their models costs more than the
-request, and drops fields that they do not know.
+kubernetes.aio's typed API classes are left out on purpose: decoding every object through their models costs
+more than the request, and drops fields that they do not know.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
-from aiohttp import ClientError, ClientTimeout
+from aiohttp import ClientError, ClientResponse, ClientTimeout
 from prometheus_client import Counter
 
 from ekiben.core.names import MANAGER
@@ -66,8 +67,9 @@ class _Request:
 
     @property
     def path(self) -> str:
-        """Return the path of its URL."""
-        return self.discovery or self.kind.path(self.namespace, self.name, self.subresource)
+        """Return the path of its URL, with the query."""
+        path = self.discovery or self.kind.path(self.namespace, self.name, self.subresource)
+        return f"{path}?{urlencode(self.query)}" if self.query else path
 
     @property
     def resource(self) -> str:
@@ -83,8 +85,8 @@ class Client:
     A request that does not succeed raises ApiError; one that takes over `timeout` seconds does not succeed.
     """
 
-    def __init__(self, api: Any, timeout: float = _SECONDS) -> None:
-        self._api = api
+    def __init__(self, connection: config.Connection, timeout: float = _SECONDS) -> None:
+        self._connection = connection
         self._timeout = timeout
 
     @classmethod
@@ -96,11 +98,11 @@ class Client:
 
     async def access(self) -> config.Access:
         """Say how another HTTP client reaches the same API server; ask again when its token is refused."""
-        return await config.access(self._api)
+        return await self._connection.access()
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._api.close()
+        await self._connection.close()
 
     async def serves(self, kind: Kind) -> bool:
         """Tell whether the server announces a kind: a new CRD is stored some time before it is served."""
@@ -190,10 +192,10 @@ class Client:
         limit = ClientTimeout(total=timeout_seconds + self._timeout)
         try:
             async with asyncio.timeout(self._timeout):
-                answer = await self._send(_Request("watch", kind, namespace, query=query), limit)
+                stream = await self._send(_Request("watch", kind, namespace, query=query), limit)
         except TimeoutError as problem:
             raise network_error(problem) from problem
-        stream, splitter = answer.response, LineSplitter()
+        splitter = LineSplitter()
         try:
             async for chunk in stream.content.iter_any():
                 for line in splitter.feed(chunk):
@@ -290,19 +292,14 @@ class Client:
             raise garbled(f"an answer about {request.resource} that is no object")
         return content
 
-    async def _send(self, request: _Request, timeout: ClientTimeout) -> Any:
+    async def _send(self, request: _Request, timeout: ClientTimeout) -> ClientResponse:
         """Send one request, count it, and return the answer with its body unread; ApiError unless 2xx."""
         code = "error"
+        body = None if request.body is None else json.dumps(request.body).encode()
         try:
-            prepared = await self._api.param_serialize(
-                _METHODS[request.verb],
-                request.path,
-                query_params=request.query,
-                header_params={"Accept": _JSON, "Content-Type": request.content_type},
-                body=request.body,
-                auth_settings=["BearerToken"],
+            answer = await self._connection.send(
+                _METHODS[request.verb], request.path, body, request.content_type, timeout
             )
-            answer = await self._api.call_api(*prepared, _request_timeout=timeout)
             code = str(answer.status)
             if not 200 <= answer.status < 300:
                 raise error_from_response(answer.status, answer.headers, await answer.read())

@@ -1,21 +1,32 @@
-"""Find the API server and the credentials for it, and keep the credentials fresh."""
+"""Find the API server and the credentials for it, keep the credentials fresh, and send requests with them.
+
+kubernetes.aio reads the configuration, wherever it is. Its ApiClient is left out on purpose: it asks two
+threads about .netrc and proxies before every request and copies every body, at six times the CPU of the
+request itself (docs/adr/0007).
+"""
 
 from __future__ import annotations
 
 import os
+import ssl
+import urllib.request
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 from typing import Any
+from urllib.parse import urlsplit
 
+import aiohttp
 import yaml
-from kubernetes.aio.client import ApiClient, Configuration
+from kubernetes.aio.client import Configuration
 from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
 
 from ekiben.kube.errors import ApiError
 
 CONNECTIONS = 32
+# A line of a watch is a whole object.
+_READ_BUFFER = 2**21
 _REFRESH_SECONDS = 60.0
 _UNREADABLE = (ConfigException, OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError)
 
@@ -34,22 +45,82 @@ class Access:
     verify: bool
 
 
-async def access(api: Any) -> Access:
-    """Read how an ApiClient reaches its server; the token is fresh."""
-    configuration = api.configuration
-    authorization = await configuration.get_api_key_with_prefix("BearerToken")
-    return Access(
-        server=configuration.host,
-        ca_file=configuration.ssl_ca_cert,
-        cert_file=configuration.cert_file,
-        key_file=configuration.key_file,
-        token=authorization.split()[-1] if authorization else None,
-        verify=configuration.verify_ssl,
+class Connection:
+    """A session with one API server, as one user; safe to share between tasks of one event loop."""
+
+    def __init__(self, configuration: Any, user_agent: str) -> None:
+        self._configuration = configuration
+        self._options: dict[str, Any] = {
+            "proxy": configuration.proxy or _proxy_of_environment(configuration.host),
+            "proxy_headers": configuration.proxy_headers,
+        }
+        if configuration.tls_server_name:
+            self._options["server_hostname"] = configuration.tls_server_name
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=CONNECTIONS, ssl=_trust(configuration)),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"Accept": "application/json", "User-Agent": user_agent},
+            read_bufsize=_READ_BUFFER,
+        )
+
+    async def send(
+        self, method: str, path: str, body: bytes | None, content_type: str, timeout: aiohttp.ClientTimeout
+    ) -> aiohttp.ClientResponse:
+        """Send one request; return the answer with its body unread. Raises what aiohttp raises."""
+        headers = {"Content-Type": content_type}
+        if authorization := await self._authorization():
+            headers["Authorization"] = authorization
+        url = f"{self._configuration.host}{path}"
+        return await self._session.request(
+            method, url, data=body, headers=headers, timeout=timeout, **self._options
+        )
+
+    async def access(self) -> Access:
+        """Say how another HTTP client reaches the server; the token is fresh."""
+        configuration, authorization = self._configuration, await self._authorization()
+        return Access(
+            server=configuration.host,
+            ca_file=configuration.ssl_ca_cert,
+            cert_file=configuration.cert_file,
+            key_file=configuration.key_file,
+            token=authorization.split()[-1] if authorization else None,
+            verify=configuration.verify_ssl,
+        )
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._session.close()
+
+    async def _authorization(self) -> str | None:
+        found: str | None = await self._configuration.get_api_key_with_prefix("BearerToken")
+        return found
+
+
+def _trust(configuration: Any) -> ssl.SSLContext:
+    """Say whom to trust, and who we are to the server."""
+    context = ssl.create_default_context(
+        cafile=configuration.ssl_ca_cert, cadata=getattr(configuration, "ca_cert_data", None)
     )
+    if configuration.cert_file:
+        context.load_cert_chain(configuration.cert_file, keyfile=configuration.key_file)
+    if not configuration.verify_ssl:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if getattr(configuration, "disable_strict_ssl_verification", False):
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return context
 
 
-async def connect(kubeconfig: str | Path | None, context: str | None, user_agent: str) -> Any:
-    """Build a kubernetes.aio ApiClient: from `kubeconfig`, else $KUBECONFIG, else the pod's service account.
+def _proxy_of_environment(server: str) -> str | None:
+    """Return the proxy that the environment names for a server; looked up once, not for every request."""
+    where = urlsplit(server)
+    if where.hostname is None or urllib.request.proxy_bypass(where.hostname):
+        return None
+    return urllib.request.getproxies().get(where.scheme)
+
+
+async def connect(kubeconfig: str | Path | None, context: str | None, user_agent: str) -> Connection:
+    """Open a session: by `kubeconfig`, else $KUBECONFIG, else the pod's service account.
 
     `context` picks one of a kubeconfig's contexts. Raises ApiError("Config") with the remedy.
     """
@@ -64,14 +135,13 @@ async def connect(kubeconfig: str | Path | None, context: str | None, user_agent
         else:
             loader = await load_kube_config(source, context, configuration, persist_config=False)
             load = loader.load_and_set
-        api = ApiClient(configuration)
+        connection = Connection(configuration, user_agent)
     except _UNREADABLE as problem:
         why = f"can't be used: {_one_line(problem)}" if in_pod or _exists(source) else "does not exist"
         what = f"no API server to talk to: {source} {why}"
         raise ApiError(0, "Config", f"{what}. Name a kubeconfig (KUBECONFIG), or run in a pod") from problem
     configuration.refresh_api_key_hook = _refresher(load)
-    api.user_agent = user_agent
-    return api
+    return connection
 
 
 def _exists(kubeconfig: str) -> bool:

@@ -83,7 +83,7 @@ def test_an_error_says_what_happened() -> None:
 async def test_a_server_that_does_not_answer_in_time_is_a_network_problem(
     server: ListWatchServer, client: Client
 ) -> None:
-    impatient = Client(client._api, timeout=0.05)
+    impatient = Client(client._connection, timeout=0.05)
     server.stalled = True
     for attempt in (
         impatient.get(SERVICE, "ns", "x"),
@@ -199,7 +199,7 @@ async def test_a_flood_of_events_leaves_room_for_others(
         connection = None
 
         def __init__(self) -> None:
-            self.response = self.content = self
+            self.content = self
 
         async def iter_any(self) -> AsyncIterator[bytes]:
             for _ in range(100):
@@ -219,7 +219,7 @@ async def test_a_flood_of_events_leaves_room_for_others(
             turns += 1
             await asyncio.sleep(0)
 
-    monkeypatch.setattr(client._api, "call_api", flood)
+    monkeypatch.setattr(client._connection, "send", flood)
     others = asyncio.create_task(other())
     assert len([event async for event in client.watch(SERVICE, None, "1")]) == 1000
     others.cancel()
