@@ -17,7 +17,7 @@ from ekiben import metrics
 from ekiben.api.status import Status
 from ekiben.caches import CHILDREN, Caches
 from ekiben.core.children import ref_of
-from ekiben.core.diff import digest, projection_digest
+from ekiben.core.diff import applied, digest
 from ekiben.core.plan import Delete, Plan, Sampling, Scale
 from ekiben.core.snapshot import Applied, Manifest, Model, Observation, Ref, Snapshot
 from ekiben.kube.client import ApiError, Client
@@ -128,8 +128,8 @@ class Act:
         for scale in self._plan.scales:
             attempt = ("scale", Ref(DEPLOYMENT.kind, scale.deployment))
             asked.add(attempt)
-            if not self._is_held(attempt, intent := str(scale.replicas)):
-                await self._offer(attempt, intent, self._scale(scale))
+            if not self._is_held(attempt, scale):
+                await self._offer(attempt, scale, self._scale(scale))
         for delete in self._plan.deletes:
             await self._delete(delete)
         # A pass that wrote a transition asks for no children: what was refused is still wanted.
@@ -141,8 +141,8 @@ class Act:
         writes = []
         for manifest in manifests:
             attempt: Attempt = ("apply", ref_of(manifest))
-            if not self._is_held(attempt, intent := digest(manifest)):
-                writes.append(self._offer(attempt, intent, self._apply(attempt[1], manifest)))
+            if not self._is_held(attempt, manifest):
+                writes.append(self._offer(attempt, manifest, self._apply(attempt[1], manifest)))
         for result in await asyncio.gather(*writes, return_exceptions=True):
             if result is not None:
                 raise result
@@ -153,23 +153,25 @@ class Act:
         refs = [
             ref
             for ref, item in asked
-            if ref not in self._snapshot.live and not self._is_held(("apply", ref), digest(item))
+            if ref not in self._snapshot.live and not self._is_held(("apply", ref), item)
         ]
         lookups = (look_up(self._tools, self._memory, self._model, ref) for ref in refs)
         self._looked_up = dict(zip(refs, await asyncio.gather(*lookups, return_exceptions=True), strict=True))
 
-    def _is_held(self, attempt: Attempt, intent: str) -> bool:
+    def _is_held(self, attempt: Attempt, intent: Manifest | Scale) -> bool:
         refusal = self._memory.refusals.get(attempt)
-        return refusal is not None and refusal.holds(intent)
+        return refusal is not None and refusal.holds(_told_apart(intent))
 
-    async def _offer(self, attempt: Attempt, intent: str, write: Coroutine[None, None, None]) -> None:
+    async def _offer(
+        self, attempt: Attempt, intent: Manifest | Scale, write: Coroutine[None, None, None]
+    ) -> None:
         """Make one write; what the server refuses is remembered, and the others are made all the same."""
         try:
             await write
         except NameTakenError:
             self.news = True
         except ApiError as error:
-            await self._after_refusal(attempt, intent, error)
+            await self._after_refusal(attempt, _told_apart(intent), error)
         else:
             self.news |= self._memory.refusals.pop(attempt, None) is not None
 
@@ -199,9 +201,15 @@ class Act:
             # The name may have gone to somebody else's object a moment ago: then this is a conflict.
             body = {**manifest, "metadata": {**manifest["metadata"], "uid": live["metadata"]["uid"]}}
         answer = await self._tools.client.apply(kind, self._namespace, body)
-        self._memory.ledger[ref] = Applied(intent=digest(manifest), live=projection_digest(manifest, answer))
+        self._remember(ref, applied(manifest, answer))
         self._tools.caches.store(kind, self._namespace).note_written(answer)
         logger.info("applied %s %s", ref.kind, ref.name)
+
+    def _remember(self, ref: Ref, made: Applied | None) -> None:
+        if made is None:
+            self._memory.ledger.pop(ref, None)
+        else:
+            self._memory.ledger[ref] = made
 
     async def _scale(self, scale: Scale) -> None:
         live = self._snapshot.live.get(Ref(DEPLOYMENT.kind, scale.deployment))
@@ -280,6 +288,11 @@ async def look_up(tools: Tools, memory: Memory, model: Model, ref: Ref) -> Manif
         logger.warning("%s %s belongs to somebody else: left alone", ref.kind, ref.name)
     memory.taken[ref] = time.monotonic() + TAKEN_SECONDS * random.uniform(0.9, 1.1)
     raise NameTakenError(f"{ref.kind} {ref.name}")
+
+
+def _told_apart(intent: Manifest | Scale) -> str:
+    """Return what tells one intent for a child from another."""
+    return str(intent.replicas) if isinstance(intent, Scale) else digest(intent)
 
 
 def _count_outcome(old: Status, new: Status) -> None:

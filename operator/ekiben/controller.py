@@ -174,6 +174,8 @@ class Controller:
             return "gone"
         plan = self._decide(snapshot)
         notes += plan.notes
+        if plan.settled is not None:
+            memory.settled = plan.settled
         logger.debug("decided: %s", "; ".join(plan.notes) or "nothing to say")
         act = Act(self._tools, memory, snapshot, plan)
         try:
@@ -207,6 +209,8 @@ class Controller:
             rejections=memory.rejections(seen.model["metadata"].get("generation", 0)),
             conflicts=frozenset(memory.taken),
             records=memory.records,
+            settled=memory.settled,
+            readings=memory.readings,
         )
         snapshot = build_snapshot(seen, remembered, datetime.now(UTC), self._policy)
         memory.records = snapshot.records

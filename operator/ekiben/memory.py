@@ -7,8 +7,9 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ekiben.core.snapshot import Applied, Record, Ref
+from ekiben.core.snapshot import Applied, Record, Ref, Settled
 from ekiben.kube.store import Key
+from ekiben.observe import Readings
 
 Attempt = tuple[str, Ref]
 
@@ -34,7 +35,8 @@ class Memory:
     `refusals` are by verb and child; `taken` holds the names of children that others have, with the moment of
     the next look-up; `scaled` is each Deployment's resourceVersion after our last scaling; `conflicts` counts
     those in a row; `not_before` is when a server that was asked too much lets us ask again; `records` are
-    what each revision was when last seen.
+    what each revision was when last seen; `settled` are the children that needed no write, `readings` what
+    the objects read as.
     """
 
     uid: str
@@ -45,6 +47,8 @@ class Memory:
     conflicts: int = 0
     not_before: float = 0.0
     records: Mapping[str, Record] = field(default_factory=dict)
+    settled: Mapping[Ref, Settled] = field(default_factory=dict)
+    readings: Readings = field(default_factory=Readings)
 
     def rejections(self, generation: int) -> dict[Ref, str]:
         """Return what the server said to the children, forgetting what it said to older specs."""

@@ -6,9 +6,10 @@ Objects come from the API server and from whoever may write to it, so every fiel
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -16,7 +17,7 @@ from ekiben.api.policy import RESTRICTED, PodPolicy, refusal
 from ekiben.api.status import Status
 from ekiben.api.v1alpha1 import Spec, parse_spec
 from ekiben.core import names
-from ekiben.core.revision import record_of
+from ekiben.core.revision import record_of, revision_of
 from ekiben.core.snapshot import (
     Applied,
     Cluster,
@@ -24,8 +25,10 @@ from ekiben.core.snapshot import (
     Manifest,
     Model,
     Observation,
+    Pod,
     Record,
     Ref,
+    Settled,
     Snapshot,
 )
 from ekiben.observe_pods import observe_pod, parse_time
@@ -39,6 +42,31 @@ CHILD_KINDS = (
     "HTTPRoute",
     "ControllerRevision",
 )
+
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Readings:
+    """What was read of a model's objects: what is the same since the last snapshot is not read again."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, tuple[Any, Any]] = {}
+        self._now: dict[str, tuple[Any, Any]] = {}
+
+    def turn(self) -> None:
+        """Begin a snapshot, and forget what the last one did not ask for."""
+        self._last, self._now = self._now, {}
+
+    def of(self, what: str, source: T, read: Callable[[T], R]) -> R:
+        """Return `read(source)`; `read` must be pure, and nobody may change `source`."""
+        held = self._last.get(what)
+        if held is None or not (held[0] is source or held[0] == source):
+            held = (source, read(source))
+        self._now[what] = held
+        result: R = held[1]
+        return result
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +93,7 @@ class Remembered:
     """What we know of one model beyond the caches, since we started.
 
     `conflicts` are names that a look-up found taken, by objects that our watches don't show; `records` are
-    what the last snapshot said of each revision.
+    what the last snapshot said of each revision, `settled` the children that then needed no write.
     """
 
     observation: Observation | None = None
@@ -73,30 +101,34 @@ class Remembered:
     rejections: Mapping[Ref, str] = field(default_factory=dict)
     conflicts: frozenset[Ref] = frozenset()
     records: Mapping[str, Record] = field(default_factory=dict)
+    settled: Mapping[Ref, Settled] = field(default_factory=dict)
+    readings: Readings = field(default_factory=Readings)
 
 
 def build_snapshot(
     seen: Seen, remembered: Remembered, now: datetime, policy: PodPolicy = RESTRICTED
 ) -> Snapshot:
     """Gather everything that one decision may see; `policy` is what models may ask for."""
+    readings = remembered.readings
+    readings.turn()
     model = observe_model(seen.model)
-    spec = observe_spec(seen.model, policy)
-    status = observe_status(seen.model)
+    spec = readings.of("spec", seen.model.get("spec"), lambda raw: observe_spec({"spec": raw}, policy))
+    status = readings.of("status", seen.model.get("status"), lambda raw: observe_status({"status": raw}))
     live, foreign = sort_children(seen.children, model)
     return Snapshot(
         model=model,
         spec=spec,
         status=status,
         now=now,
+        wanted=None if isinstance(spec, InvalidSpec) else readings.of("wanted", spec, revision_of),
         live=live,
         foreign=foreign | (remembered.conflicts - live.keys()),
-        records=_with_pods(remembered.records, status) | _records(live),
-        pods=tuple(
-            pod for raw in sorted(seen.pods, key=_name) if (pod := observe_pod(raw, model.name)) is not None
-        ),
+        records=_with_pods(remembered.records, status) | _records(live, readings),
+        pods=_pods(seen, model, readings),
         observation=remembered.observation,
         cluster=_cluster(seen, model, spec, live),
         ledger=remembered.ledger,
+        settled=remembered.settled,
         rejections=remembered.rejections,
     )
 
@@ -180,10 +212,22 @@ def fixed_refs(model: str) -> tuple[Ref, ...]:
     )
 
 
-def _records(live: Mapping[Ref, Manifest]) -> dict[str, Record]:
+def _records(live: Mapping[Ref, Manifest], readings: Readings) -> dict[str, Record]:
     """Read what each revision was from its ControllerRevision."""
-    records = (record_of(raw) for ref, raw in live.items() if ref.kind == "ControllerRevision")
+    records = (
+        readings.of(f"record {ref.name}", raw, record_of)
+        for ref, raw in live.items()
+        if ref.kind == "ControllerRevision"
+    )
     return {record.revision: record for record in records if record is not None}
+
+
+def _pods(seen: Seen, model: Model, readings: Readings) -> tuple[Pod, ...]:
+    pods = (
+        readings.of(f"pod {_name(raw)}", raw, lambda raw: observe_pod(raw, model.name))
+        for raw in sorted(seen.pods, key=_name)
+    )
+    return tuple(pod for pod in pods if pod is not None)
 
 
 def _with_pods(records: Mapping[str, Record], status: Status) -> dict[str, Record]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Any, cast
 
 from ekiben.kube.client import ApiError, Client
@@ -20,11 +20,13 @@ Manifest = dict[str, Any]
 class FakeClient(Client):
     """`asked` are (verb, plural, name); `faults` are raised instead of the next such request.
 
-    `hold` keeps every apply waiting; requests of a verb in `hang` are never answered.
+    `hold` keeps every apply waiting; requests of a verb in `hang` are never answered; `rewrite` is what the
+    server makes of what is applied.
     """
 
     def __init__(self) -> None:
         super().__init__(cast("Any", None))
+        self.rewrite: Callable[[Manifest], Manifest] = lambda manifest: manifest
         self.objects: dict[tuple[str, str, str], Manifest] = {}
         self.asked: list[tuple[str, str, str]] = []
         self.faults: dict[tuple[str, str], deque[Exception]] = {}
@@ -67,7 +69,7 @@ class FakeClient(Client):
 
     async def apply(self, kind: Kind, namespace: str | None, manifest: Manifest) -> Manifest:
         await self._ask("apply", kind, manifest["metadata"]["name"])
-        return self.put(kind, copy.deepcopy(manifest))
+        return self.put(kind, self.rewrite(copy.deepcopy(manifest)))
 
     async def patch_status(
         self, kind: Kind, namespace: str, name: str, status: Manifest, resource_version: str

@@ -29,6 +29,12 @@ SAID = Status(message="said")
 APPLY = ("apply", "services", "iris")
 
 
+def with_labels_of_its_own(manifest: Manifest) -> Manifest:
+    """Store what is applied otherwise than it was sent."""
+    labels = {**manifest["metadata"]["labels"], names.MANAGED_BY: "the server's own way to write it"}
+    return {**manifest, "metadata": {**manifest["metadata"], "labels": labels}}
+
+
 class SilentSampler:
     """A sampler that reads nothing and remembers what it was told."""
 
@@ -159,6 +165,7 @@ class TestOrder:
         assert "reset" in rig.controller.errors[0]
 
     async def test_the_next_pass_comes_at_once_and_sees_what_was_written(self, rig: Rig) -> None:
+        rig.client.rewrite = with_labels_of_its_own
         rig.decide = says_then_applies
         rig.write_model()
         await rig.settle()
@@ -298,7 +305,15 @@ class TestTrouble:
         assert len(rig.seen) == 1
         assert rig.sampler.told[-1] == (KEY, None)
 
+    async def test_what_the_server_stores_as_it_was_sent_needs_no_ledger(self, rig: Rig) -> None:
+        rig.decide = says_then_applies
+        rig.write_model()
+        await rig.settle()
+        assert SERVICE_REF in rig.seen[-1].live
+        assert rig.seen[-1].ledger == {}
+
     async def test_a_model_made_anew_starts_without_a_memory(self, rig: Rig) -> None:
+        rig.client.rewrite = with_labels_of_its_own
         rig.decide = says_then_applies
         rig.write_model()
         await rig.settle()

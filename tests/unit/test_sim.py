@@ -15,7 +15,7 @@ from ekiben.core.plan import Event, Plan, Scale
 from ekiben.core.reconcile import decide
 from ekiben.core.snapshot import Manifest, Ref, Snapshot
 from unit.sim import scenarios
-from unit.sim.apiserver import ApiError, ApiServer
+from unit.sim.apiserver import ApiError, ApiServer, ref_of
 from unit.sim.clock import Clock
 from unit.sim.controllers import DeploymentController
 from unit.sim.merge import merged
@@ -283,6 +283,11 @@ def requests_count_twice(snapshot: Snapshot, plan: Plan) -> Plan:
     return decide(replace(snapshot, observation=replace(seen, counters=doubled)))
 
 
+def settled_for_ever(snapshot: Snapshot, plan: Plan) -> Plan:
+    """Never look again at a child that was as it should be."""
+    return replace(plan, applies=tuple(item for item in plan.applies if ref_of(item) not in snapshot.settled))
+
+
 MUTANTS: tuple[tuple[Mutant, str, str], ...] = (
     (replicas_in_the_intent, "canary-promoted-through-the-gateway", "I8"),
     (weight_before_the_pods, "canary-promoted-through-the-gateway", "I1"),
@@ -296,6 +301,7 @@ MUTANTS: tuple[tuple[Mutant, str, str], ...] = (
     (children_before_the_status, "canary-promoted-through-the-gateway", "I9"),
     (writes_what_is_in_sync, "canary-promoted-through-the-gateway", "I10"),
     (steals_the_name, "child-name-taken", "I11"),
+    (settled_for_ever, "canary-promoted-through-the-gateway", "I15"),
     (canary_shrinks_under_its_weight, "canary-promoted-through-the-gateway", "I12"),
     (time_runs_ahead, "canary-promoted-through-the-gateway", "I13"),
     (requests_count_twice, "canary-promoted-through-the-gateway", "I14"),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple
 
 from ekiben.api.status import Status
 from ekiben.core import names
-from ekiben.core.diff import in_sync
+from ekiben.core.diff import in_sync, standing
 from ekiben.core.plan import Delete, Scale
 from ekiben.core.render import (
     TEMPLATES,
@@ -21,7 +23,7 @@ from ekiben.core.render import (
 )
 from ekiben.core.revision import timeout_of
 from ekiben.core.scaling import Size, canary_size, stable_size
-from ekiben.core.snapshot import Manifest, Record, Ref
+from ekiben.core.snapshot import Manifest, Record, Ref, Settled
 from ekiben.core.traffic import live_route, next_weight, stable_selector
 from ekiben.core.view import View
 
@@ -29,29 +31,49 @@ from ekiben.core.view import View
 OF_ONE_REVISION = ("Deployment", "ControllerRevision", "HorizontalPodAutoscaler", "PodDisruptionBudget")
 
 
+class Child(NamedTuple):
+    """A child that the model should have: what it is rendered from beside the model's name, and how."""
+
+    ref: Ref
+    made_of: tuple[Any, ...]
+    render: Callable[[], Manifest]
+
+
 def ref_of(manifest: Manifest) -> Ref:
     """Return what names a child within its model's namespace."""
     return Ref(manifest["kind"], manifest["metadata"]["name"])
 
 
-def applies(view: View) -> tuple[Manifest, ...]:
-    """Return the children that are missing or differ from what they should be."""
+def applies(view: View) -> tuple[tuple[Manifest, ...], dict[Ref, Settled]]:
+    """Return the children that are missing or differ from what they should be, and those that don't.
+
+    What was settled before is neither rendered nor compared again while it and its sources are the same: that
+    is most of what a decision would cost.
+    """
     snapshot = view.snapshot
-    return tuple(
-        child
-        for child in intents(view)
-        if (ref := ref_of(child)) not in snapshot.foreign
-        and not in_sync(child, snapshot.live.get(ref), snapshot.ledger.get(ref))
-    )
+    wanted, settled = [], {}
+    for child in intents(view):
+        live = snapshot.live.get(child.ref)
+        if child.ref in snapshot.foreign:
+            continue
+        now = Settled(child.made_of, standing(live)) if live is not None else None
+        if now is None or now != snapshot.settled.get(child.ref):
+            intent = child.render()
+            if now is None or not in_sync(intent, live, snapshot.ledger.get(child.ref)):
+                wanted.append(intent)
+                continue
+        settled[child.ref] = now
+    return tuple(wanted), settled
 
 
-def intents(view: View) -> Iterator[Manifest]:
+def intents(view: View) -> Iterator[Child]:
     """Yield every child that the model should have, in the order in which they are made."""
     yield from _records(view)
     for revision in serving(view):
         record = view.record(revision)
         if record and revision != too_new(view):
-            yield build_deployment(view.model, record)
+            ref = Ref("Deployment", names.revision_child(view.model.name, revision))
+            yield Child(ref, (record,), partial(build_deployment, view.model, record))
     yield from _services(view)
     yield from _routes(view)
     for revision, size in sizes(view).items():
@@ -140,7 +162,7 @@ def _live(view: View, kind: str, revision: str) -> Manifest | None:
     return view.live.get(Ref(kind, names.revision_child(view.model.name, revision)))
 
 
-def _records(view: View) -> Iterator[Manifest]:
+def _records(view: View) -> Iterator[Child]:
     """Keep each revision's record: its labels tell a lost status what had become of it."""
     failed = {item.revision for item in view.status.failed_revisions}
     dropped = set(_beyond_history(view))
@@ -154,7 +176,9 @@ def _records(view: View) -> Iterator[Manifest]:
             outcome = "candidate"
         else:
             outcome = "failed" if revision in failed else "retired"
-        yield build_record(view.model, _numbered(record, view.status), outcome)
+        numbered = _numbered(record, view.status)
+        ref = Ref("ControllerRevision", names.revision_child(view.model.name, revision))
+        yield Child(ref, (numbered, outcome), partial(build_record, view.model, numbered, outcome))
 
 
 def _numbered(record: Record, status: Status) -> Record:
@@ -166,32 +190,42 @@ def _numbered(record: Record, status: Status) -> Record:
     return replace(record, number=max([record.number, *numbers]))
 
 
-def _services(view: View) -> Iterator[Manifest]:
+def _services(view: View) -> Iterator[Child]:
     name = view.model.name
-    stable = stable_selector(view).get(names.REVISION)
-    canary = view.canary_revision or view.stable_revision
-    yield build_service(view.model, names.stable_service(name), stable)
-    yield build_service(view.model, names.canary_service(name), canary)
+    selected = {
+        names.stable_service(name): stable_selector(view).get(names.REVISION),
+        names.canary_service(name): view.canary_revision or view.stable_revision,
+    }
+    for service, revision in selected.items():
+        yield Child(
+            Ref("Service", service), (revision,), partial(build_service, view.model, service, revision)
+        )
 
 
-def _routes(view: View) -> Iterator[Manifest]:
+def _routes(view: View) -> Iterator[Child]:
     """Yield the HTTPRoute: its shape is the spec's, but never changes while a rollout is in flight."""
     live, traffic = live_route(view), view.spec.traffic
+    ref, weight = Ref("HTTPRoute", names.route(view.model.name)), next_weight(view)
     if live is not None and view.trial and view.uses_gateway:
-        yield _reweighted(live, names.canary_service(view.model.name), next_weight(view))
+        canary = names.canary_service(view.model.name)
+        yield Child(ref, ("weights alone", weight), partial(_reweighted, live, canary, weight))
         return
     if traffic is None or not view.snapshot.cluster.gateway_api:
         return
     if live is None and view.snapshot.cluster.claims:
         return
     record = view.record(view.stable_revision or view.wanted.revision) or view.wanted
-    yield build_route(
+    timeout = timeout_of(record)
+    version = live["metadata"].get("resourceVersion") if live else None
+    render = partial(
+        build_route,
         view.model,
         traffic,
-        canary_weight=next_weight(view),
-        timeout_seconds=timeout_of(record),
-        resource_version=live["metadata"].get("resourceVersion") if live else None,
+        canary_weight=weight,
+        timeout_seconds=timeout,
+        resource_version=version,
     )
+    yield Child(ref, (traffic, weight, timeout), render)
 
 
 def _reweighted(live: Manifest, canary: str, weight: int) -> Manifest:
@@ -209,15 +243,18 @@ def _reweighted(live: Manifest, canary: str, weight: int) -> Manifest:
     return {"apiVersion": live["apiVersion"], "kind": live["kind"], "metadata": kept, "spec": spec}
 
 
-def _revision_policies(view: View, revision: str, size: Size) -> Iterator[Manifest]:
+def _revision_policies(view: View, revision: str, size: Size) -> Iterator[Child]:
     record, autoscaling = view.record(revision), view.spec.autoscaling
+    budget = view.spec.pod_disruption_budget
     if record is None:
         return
+    name = names.revision_child(view.model.name, revision)
     side, autoscaler = view.side(revision), _live(view, "HorizontalPodAutoscaler", revision)
     # The autoscaler comes after the first scaling: from then on replicas are its own.
     sized = side.deployment is not None and side.replicas >= size.replicas
     if size.autoscaled and autoscaling and (autoscaler is not None or sized):
-        yield build_autoscaler(
+        render = partial(
+            build_autoscaler,
             view.model,
             record,
             autoscaling,
@@ -225,5 +262,7 @@ def _revision_policies(view: View, revision: str, size: Size) -> Iterator[Manife
             max_replicas=size.max_replicas,
             hold=size.hold,
         )
-    if view.spec.pod_disruption_budget.enabled:
-        yield build_disruption_budget(view.model, revision, view.spec.pod_disruption_budget)
+        yield Child(Ref("HorizontalPodAutoscaler", name), (autoscaling, size), render)
+    if budget.enabled:
+        render = partial(build_disruption_budget, view.model, revision, budget)
+        yield Child(Ref("PodDisruptionBudget", name), (budget,), render)

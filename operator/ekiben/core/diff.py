@@ -29,6 +29,7 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
 _WHOLE = frozenset({"selector", "matchLabels", "nodeSelector"})
 # What the server fills in below such a list of one owner.
 _FILLED_IN: Mapping[str, Any] = {"apiVersion": "v1", "expirationSeconds": 3600, "protocol": "TCP"}
+_COUNTS = frozenset({"resourceVersion", "generation"})
 _QUANTITY_MAPS = frozenset({"requests", "limits"})
 _QUANTITIES = frozenset({"averageValue", "sizeLimit"})
 
@@ -48,6 +49,19 @@ def in_sync(desired: Manifest, live: Manifest | None, applied: Applied | None) -
         and applied.intent == digest(desired)
         and applied.live == projection_digest(desired, live)
     )
+
+
+def standing(live: Manifest) -> tuple[Any, ...]:
+    """Return what of an object an intent is compared with: all but its status and what counts its changes."""
+    metadata = {key: value for key, value in live["metadata"].items() if key not in _COUNTS}
+    return metadata, {key: value for key, value in live.items() if key not in ("metadata", "status")}
+
+
+def applied(desired: Manifest, answer: Manifest) -> Applied | None:
+    """Return what to remember of an apply and its answer; None where the answer is what was asked for."""
+    if _stands(_owned(desired), answer):
+        return None
+    return Applied(intent=digest(desired), live=projection_digest(desired, answer))
 
 
 def digest(manifest: Manifest) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ekiben.api.status import Status, Totals
-from ekiben.core.snapshot import Manifest, Ref
+from ekiben.core.snapshot import Manifest, Ref, Settled
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,8 @@ class Plan:
     """What to do now, in this order: status, applies, scales, deletes, events; then when to look again.
 
     `status` None means: nothing new to say. `requeue_after` is in seconds; 0 means at once; None means only
-    when something changes. `notes` are the reasons, for the log and the golden traces.
+    when something changes. `settled` are the children that need no write, None where none was looked at.
+    `notes` are the reasons, for the log and the golden traces.
     """
 
     status: Status | None = None
@@ -70,4 +71,5 @@ class Plan:
     events: tuple[Event, ...] = ()
     sampling: Sampling | None = None
     requeue_after: float | None = None
+    settled: Mapping[Ref, Settled] | None = None
     notes: tuple[str, ...] = ()

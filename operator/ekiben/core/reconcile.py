@@ -35,7 +35,8 @@ def decide(snapshot: Snapshot) -> Plan:
     if isinstance(snapshot.spec, InvalidSpec):
         return _refuse(snapshot, snapshot.spec)
     spec = snapshot.spec
-    return _follow(View(snapshot=snapshot, spec=spec, status=recovered(snapshot), wanted=revision_of(spec)))
+    wanted = snapshot.wanted or revision_of(spec)
+    return _follow(View(snapshot=snapshot, spec=spec, status=recovered(snapshot), wanted=wanted))
 
 
 def _follow(view: View) -> Plan:
@@ -65,13 +66,15 @@ def _steady(view: View) -> Plan:
     # Sizes that change with this very plan are told once they have: a write saved with each.
     if says_the_same(view.snapshot.status, status) and (scales or _is_answer_due(view, status)):
         write = False
+    applies, settled = children.applies(view)
     return Plan(
         status=status if write else None,
-        applies=children.applies(view),
+        applies=applies,
         scales=scales,
         deletes=children.deletes(view),
         sampling=sampling(view),
         requeue_after=_next_look(view, wait),
+        settled=settled,
         notes=(*_rebuilt(view), *((wait.message,) if wait else ())),
     )
 

@@ -119,6 +119,17 @@ class Applied:
 
 
 @dataclass(frozen=True, slots=True)
+class Settled:
+    """A child that was found as it should be, and still is while neither side has changed.
+
+    `made_of` is what its intent is rendered from, `live` is what of the object an intent is compared with.
+    """
+
+    made_of: tuple[Any, ...]
+    live: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class GatewayView:
     """One Gateway that the spec names, as far as it exists."""
 
@@ -153,12 +164,17 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One instant of one model, as our caches see it."""
+    """One instant of one model, as our caches see it.
+
+    `wanted` is the revision that the spec asks for, None where nobody has named it yet; `settled` are the
+    children that an earlier decision found as they should be.
+    """
 
     model: Model
     spec: Spec | InvalidSpec
     status: Status
     now: datetime
+    wanted: Record | None = None
     live: Mapping[Ref, Manifest] = field(default_factory=dict)
     foreign: frozenset[Ref] = frozenset()
     records: Mapping[str, Record] = field(default_factory=dict)
@@ -166,4 +182,5 @@ class Snapshot:
     observation: Observation | None = None
     cluster: Cluster = Cluster()
     ledger: Mapping[Ref, Applied] = field(default_factory=dict)
+    settled: Mapping[Ref, Settled] = field(default_factory=dict)
     rejections: Mapping[Ref, str] = field(default_factory=dict)

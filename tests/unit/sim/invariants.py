@@ -6,6 +6,7 @@ Each rule is one function, numbered as in the failures that it reports.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from ekiben.api.status import RolloutStatus, Stage, Status
 from ekiben.core import names
@@ -60,6 +61,15 @@ class Invariants:
         self._note(at_most_one_step(done))
         self._note(intents_without_replicas(done))
         self._note(nothing_stolen(done))
+        self._note(self._memory_decides_nothing(done))
+
+    def _memory_decides_nothing(self, done: Pass) -> Iterator[str]:
+        """I15: what was settled or named before saves work; without it the same would be decided."""
+        if self.world.operator.passes % 4:
+            return  # It doubles the time of a pass.
+        forgetful = self.world.operator.decide(replace(done.snapshot, settled={}, wanted=None))
+        if (forgetful.applies, forgetful.settled) != (done.plan.applies, done.plan.settled):
+            yield "I15: another plan without what is remembered of settled children"
 
     def _written(self, done: Pass, write: Write, manifest: Manifest | None) -> None:
         self._note(self.budget.written(done, write))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from ekiben.core.names import MANAGED_BY, MANAGER
-from ekiben.core.snapshot import Applied, Manifest, Observation, Ref, Snapshot
-from ekiben.observe import CHILD_KINDS, Remembered, Seen, build_snapshot, fixed_refs
+from ekiben.core.snapshot import Applied, Manifest, Observation, Ref, Settled, Snapshot
+from ekiben.observe import CHILD_KINDS, Readings, Remembered, Seen, build_snapshot, fixed_refs
 from unit.sim.apiserver import ApiServer
 from unit.sim.nodes import Nodes
 
@@ -39,6 +40,8 @@ class Cache:
         self.refused: dict[Ref, tuple[str, float]] = {}
         self.taken: set[Ref] = set()
         self.scaled: dict[str, int] = {}
+        self.settled: Mapping[Ref, Settled] = {}
+        self.readings = Readings()
         self.model: Manifest = server.model
         self.pods: dict[str, Manifest] = {pod.uid: pod.raw() for pod in nodes.pods.values()}
 
@@ -90,7 +93,14 @@ class Cache:
             gateway_api=self.cluster.gateway_api,
             watches_fresh=self.cluster.watches_fresh,
         )
-        remembered = Remembered(observation, self.ledger, self.rejections, frozenset(self.taken))
+        remembered = Remembered(
+            observation,
+            self.ledger,
+            self.rejections,
+            frozenset(self.taken),
+            settled=self.settled,
+            readings=self.readings,
+        )
         return build_snapshot(seen, remembered, now)
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
-from ekiben.core.diff import digest, projection_digest
+from ekiben.core.diff import applied, digest
 from ekiben.core.plan import Delete, Plan, Scale
-from ekiben.core.snapshot import Applied, Manifest, Ref, Snapshot
+from ekiben.core.snapshot import Manifest, Ref, Snapshot
 from ekiben.observe import is_ours
 from unit.sim.apiserver import ApiError, ApiServer, Write, ref_of
 from unit.sim.clock import Clock
@@ -132,6 +132,8 @@ class Operator:
         self.passes += 1
         snapshot = self.cache.snapshot(self.sampler.observation, self.wall)
         done = Pass(self.clock.now, snapshot, self.decide(snapshot))
+        if done.plan.settled is not None:
+            self.cache.settled = done.plan.settled
         self.on_decided(done)
         self._continue(life, done, self._act(done))
 
@@ -216,7 +218,8 @@ class Operator:
         if answer is not None:
             if self.cache.rejections.pop(ref, None):
                 self._dirty = True
-            self.cache.ledger[ref] = Applied(digest(manifest), projection_digest(manifest, answer))
+            made = applied(manifest, answer)
+            self.cache.ledger |= {ref: made} if made else {}
             self._dirty |= self.cache.bring(ref, answer)
 
     def _look_up(self, done: Pass, ref: Ref) -> Manifest | None:
