@@ -66,6 +66,7 @@ verify: venv ## Fail when a generated file is stale
 	$(PY) -m ekiben.api.crd --check
 	$(PY) -m ekiben.api.admission --check
 	$(PY) -m ekiben.docs --check
+	$(PY) -m ekiben.cli.docs --check
 	@cmp crds/modeldeployments.yaml charts/ekiben/files/modeldeployments.yaml \
 	  || { echo "the chart's CRD is stale: run make generate"; exit 1; }
 
@@ -75,6 +76,7 @@ generate: venv ## Write the CRD and the reference tables from the models
 	$(PY) -m ekiben.api.crd
 	$(PY) -m ekiben.api.admission
 	$(PY) -m ekiben.docs
+	$(PY) -m ekiben.cli.docs
 	cp crds/modeldeployments.yaml charts/ekiben/files/modeldeployments.yaml
 
 lock: venv ## Pin the dependencies anew, by hash and without index lines

@@ -38,7 +38,6 @@ _SECONDS = 15.0
 _JSON = "application/json"
 _MERGE_PATCH = "application/merge-patch+json"
 _APPLY_PATCH = "application/apply-patch+yaml"
-_WRITE = {"fieldManager": MANAGER, "fieldValidation": "Strict"}
 _BROKEN = (ClientError, TimeoutError, OSError)
 _METHODS = {
     "get": "GET",
@@ -85,9 +84,22 @@ class Client:
     A request that does not succeed raises ApiError; one that takes over `timeout` seconds does not succeed.
     """
 
-    def __init__(self, connection: config.Connection, timeout: float = _SECONDS) -> None:
+    def __init__(
+        self,
+        connection: config.Connection,
+        timeout: float = _SECONDS,
+        manager: str = MANAGER,
+        *,
+        dry_run: bool = False,
+    ) -> None:
         self._connection = connection
         self._timeout = timeout
+        self._write: Manifest = {"fieldManager": manager, "fieldValidation": "Strict"}
+        self._write |= {"dryRun": "All"} if dry_run else {}
+
+    def writing_as(self, manager: str, *, dry_run: bool = False) -> Client:
+        """Return a client on the same session with another field manager; with `dry_run` nothing is kept."""
+        return Client(self._connection, self._timeout, manager, dry_run=dry_run)
 
     @classmethod
     async def connect(
@@ -177,6 +189,7 @@ class Client:
         resource_version: str,
         label_selector: str | None = None,
         timeout_seconds: int = 270,
+        field_selector: str | None = None,
     ) -> AsyncGenerator[tuple[str, Manifest], None]:
         """Yield (ADDED, MODIFIED, DELETED or BOOKMARK; object) until the server ends it at `timeout_seconds`.
 
@@ -189,6 +202,7 @@ class Client:
             "timeoutSeconds": timeout_seconds,
         }
         query |= {"labelSelector": label_selector} if label_selector else {}
+        query |= {"fieldSelector": field_selector} if field_selector else {}
         limit = ClientTimeout(total=timeout_seconds + self._timeout)
         try:
             async with asyncio.timeout(self._timeout):
@@ -211,23 +225,23 @@ class Client:
             stream.close()
 
     async def apply(self, kind: Kind, namespace: str | None, manifest: Manifest) -> Manifest:
-        """Apply a manifest server-side as field manager `ekiben`, taking over fields that others hold.
+        """Apply a manifest server-side as this client's field manager, taking over fields that others hold.
 
         With `metadata.resourceVersion` the server answers 409 if the object changed since; a field that the
         kind does not have is rejected.
         """
         name = manifest["metadata"]["name"]
-        query = _WRITE | {"force": "true"}
+        query = self._write | {"force": "true"}
         return await self._call(_Request("patch", kind, namespace, name, None, query, manifest, _APPLY_PATCH))
 
     async def create(self, kind: Kind, namespace: str | None, body: Manifest) -> Manifest:
         """Create an object; 409 (AlreadyExists) where the name is taken."""
-        return await self._call(_Request("create", kind, namespace, query=_WRITE, body=body))
+        return await self._call(_Request("create", kind, namespace, query=self._write, body=body))
 
     async def replace(self, kind: Kind, namespace: str | None, body: Manifest) -> Manifest:
         """Put an object in the place of the one with its name and resourceVersion; 409 if that changed."""
         name = body["metadata"]["name"]
-        return await self._call(_Request("update", kind, namespace, name, query=_WRITE, body=body))
+        return await self._call(_Request("update", kind, namespace, name, query=self._write, body=body))
 
     async def patch_status(
         self, kind: Kind, namespace: str, name: str, status: Manifest, resource_version: str
@@ -238,7 +252,7 @@ class Client:
         """
         about = {"name": name, "namespace": namespace, "resourceVersion": resource_version}
         body = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": about, "status": status}
-        return await self._call(_Request("update", kind, namespace, name, "status", _WRITE, body))
+        return await self._call(_Request("update", kind, namespace, name, "status", self._write, body))
 
     async def scale(
         self, namespace: str, name: str, replicas: int, resource_version: str | None = None
@@ -254,7 +268,7 @@ class Client:
     ) -> Manifest:
         """Send a JSON merge patch."""
         return await self._call(
-            _Request("patch", kind, namespace, name, subresource, _WRITE, body, _MERGE_PATCH)
+            _Request("patch", kind, namespace, name, subresource, self._write, body, _MERGE_PATCH)
         )
 
     async def delete(self, kind: Kind, namespace: str | None, name: str, uid: str) -> Manifest | None:

@@ -1,0 +1,65 @@
+"""`kubectl ekiben`: parse, run, and end with the status that `exits.py` promises."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+
+from ekiben.cli.exits import CommandError, Exit
+from ekiben.cli.parser import build_parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return the exit status. What costs time to import is imported after parsing."""
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    if not options.verb:
+        parser.print_help()
+        return Exit.MISUSED
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal without UTF-8 gets a ? for a line of the tree, not a traceback.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    try:
+        return _run(options)
+    except CommandError as problem:
+        print(f"kubectl ekiben: {problem.message}", file=sys.stderr)
+        return problem.code
+    except KeyboardInterrupt:
+        return Exit.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read has read enough; Python would complain at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.OK
+
+
+def _run(options: argparse.Namespace) -> int:
+    from ekiben.cli import reading  # noqa: PLC0415
+    from ekiben.cli.cluster import Cluster  # noqa: PLC0415
+    from ekiben.kube.errors import ApiError  # noqa: PLC0415
+
+    if options.verb == "lint":
+        return reading.lint(options)
+    command = {
+        "get": reading.get,
+        "status": reading.status,
+        "why": reading.why,
+        "history": reading.history,
+    }[options.verb]
+
+    async def talk() -> Exit:
+        async with Cluster.open(options.kubeconfig, options.context, options.namespace) as cluster:
+            return await command(cluster, options)
+
+    try:
+        return asyncio.run(talk())
+    except ApiError as error:
+        said = error.message if error.reason == "Config" else str(error)
+        raise CommandError(said) from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())
