@@ -37,6 +37,7 @@ def observe_pod(raw: Manifest, model: str) -> Pod | None:
         started_at=parse_time((bento.get("state") or {}).get("running", {}).get("startedAt")),
         ready_changed_at=parse_time(ready.get("lastTransitionTime")),
         restarts=bento.get("restartCount", 0),
+        init_restarts=_init_restarts(status),
         waiting_reason=reason,
         waiting_message=message,
         image_digest=_digest(bento.get("imageID")),
@@ -102,6 +103,18 @@ def _progress(raw: Manifest, status: dict[str, Any]) -> tuple[bool, str, str]:
             if (container.get("lastState") or {}).get("terminated"):
                 return scheduled, "", _explain(container, {})
     return scheduled, "", ""
+
+
+def _init_restarts(status: dict[str, Any]) -> int:
+    """Count how often the init container was restarted that has not done its work yet."""
+    return max(
+        (
+            container.get("restartCount", 0)
+            for container in status.get("initContainerStatuses") or ()
+            if ((container.get("state") or {}).get("terminated") or {}).get("exitCode") != 0
+        ),
+        default=0,
+    )
 
 
 def _containers(status: dict[str, Any]) -> Iterator[dict[str, Any]]:

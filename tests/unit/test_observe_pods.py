@@ -179,6 +179,21 @@ def test_what_a_pod_waits_for(status: Any, reason: str, message: str) -> None:
     assert (pod.scheduled, pod.waiting_reason, pod.waiting_message) == (True, reason, message)
 
 
+@pytest.mark.parametrize(
+    ("state", "restarts"),
+    [
+        pytest.param({"waiting": {"reason": "CrashLoopBackOff"}}, 4, id="it waits"),
+        pytest.param({"running": {"startedAt": STARTED}}, 4, id="it runs again"),
+        pytest.param({"terminated": {"exitCode": 1}}, 4, id="it has just failed"),
+        pytest.param({"terminated": {"exitCode": 0}}, 0, id="it has done its work"),
+    ],
+)
+def test_an_init_container_that_restarts_counts_until_it_is_through(state: Any, restarts: int) -> None:
+    fetch = {"name": "fetch", "restartCount": 4, "state": state}
+    status = {"initContainerStatuses": [{"name": "first", "state": {}}, fetch]}
+    assert seen(raw_pod(status)).init_restarts == restarts
+
+
 @pytest.mark.parametrize("phase", ["Failed", "Succeeded"])
 def test_a_pod_that_has_ended_for_good_does_not_count(phase: str) -> None:
     assert observe_pod(raw_pod({**RUNNING, "phase": phase}), "iris") is None

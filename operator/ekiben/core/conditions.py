@@ -68,6 +68,7 @@ REASONS: tuple[Reason, ...] = (
     Reason(TRAFFIC_APPLIED, "GatewayAPIMissing", "The Gateway API is not installed in the cluster."),
     Reason(TRAFFIC_APPLIED, "GatewayNotFound", "A Gateway named in traffic.parentRefs does not exist."),
     Reason(TRAFFIC_APPLIED, "GatewayClassNotFound", "The Gateway's class does not exist."),
+    Reason(TRAFFIC_APPLIED, "GatewayNotProgrammed", "The Gateway can't serve; its own reason is shown."),
     Reason(TRAFFIC_APPLIED, "HostnameTaken", "Another route already answers this hostname and path."),
     Reason(TRAFFIC_APPLIED, "RouteNotAccepted", "A Gateway has not accepted the route; see the message."),
     Reason(ROLLED_OUT, "Promoted", "The spec's revision serves."),

@@ -229,16 +229,17 @@ def crashes(side: Side) -> str:
 
     Neither counts nor names a pod: it would be written anew with each restart.
     """
-    whys = (pod.waiting_message for pod in side.pods if pod.restarts and not pod.ready)
+    whys = (pod.waiting_message for pod in side.pods if (pod.restarts or pod.init_restarts) and not pod.ready)
     why = next((why for why in whys if why), "")
     return f"pods restart again and again: {why}" if why else ""
 
 
 def _crash_loop(view: View, canary: Side) -> Failure | None:
     for pod in canary.pods:
-        if pod.restarts >= _CRASH_LOOP_RESTARTS and not pod.ready:
+        restarts = max(pod.restarts, pod.init_restarts)
+        if restarts >= _CRASH_LOOP_RESTARTS and not pod.ready:
             why = f": {pod.waiting_message}" if pod.waiting_message else ""
-            return Failure("CrashLoop", f"pod {pod.name} restarted {pod.restarts} times{why}")
+            return Failure("CrashLoop", f"pod {pod.name} restarted {restarts} times{why}")
     return None
 
 

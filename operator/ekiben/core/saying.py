@@ -136,6 +136,9 @@ def _traffic_applied(view: View) -> Said:
         if not gateway.class_found:
             message = f"Gateway {where} is of class {gateway.class_name}, which does not exist"
             return Said(c.TRAFFIC_APPLIED, "False", "GatewayClassNotFound", message)
+        if gateway.message and not gateway.programmed:
+            message = f"Gateway {where} is not programmed: {gateway.message}"
+            return Said(c.TRAFFIC_APPLIED, "False", "GatewayNotProgrammed", message)
     if cluster.claims:
         claim = cluster.claims[0]
         message = (

@@ -60,7 +60,10 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """One pod of a revision, reduced to what decisions need."""
+    """One pod of a revision, reduced to what decisions need.
+
+    `init_restarts` counts those of an init container that still keeps it from starting.
+    """
 
     name: str
     uid: str
@@ -72,6 +75,7 @@ class Pod:
     started_at: datetime | None = None
     ready_changed_at: datetime | None = None
     restarts: int = 0
+    init_restarts: int = 0
     waiting_reason: str = ""
     waiting_message: str = ""
     image_digest: str | None = None

@@ -10,7 +10,7 @@ from ekiben.api.v1alpha1 import parse_spec
 from ekiben.core.plan import Plan
 from ekiben.core.reconcile import decide
 from ekiben.core.revision import revision_of
-from ekiben.core.snapshot import Model, Ref, Snapshot
+from ekiben.core.snapshot import Cluster, GatewayView, Model, Ref, Snapshot
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SPEC = parse_spec({"bento": {"image": "registry.example.com/iris:1"}})
@@ -46,3 +46,20 @@ def test_a_name_that_somebody_else_holds_is_named_and_never_applied() -> None:
     assert (status, reason) == ("True", "ChildConflict")
     assert message.startswith("Service iris exists and is not ours")
     assert ("Service", "iris") not in {(c["kind"], c["metadata"]["name"]) for c in plan.applies}
+
+
+def test_a_gateway_that_is_not_programmed_is_told_with_its_own_words() -> None:
+    spec = parse_spec(
+        {"bento": {"image": "registry.example.com/iris:1"}, "traffic": {"parentRefs": [{"name": "models"}]}}
+    )
+    gateway = GatewayView("ns", "models", True, "envoy", class_found=True, message="NoResources: no address")
+    for seen, reason in (
+        (gateway, "GatewayNotProgrammed"),
+        (replace(gateway, message=""), "RouteNotAccepted"),
+    ):
+        plan = decide(replace(SERVING, spec=spec, cluster=Cluster(gateways=(seen,))))
+        assert plan.status is not None
+        applied = next(item for item in plan.status.conditions if item.type == "TrafficApplied")
+        assert (applied.status, applied.reason) == ("False", reason)
+        if seen is gateway:
+            assert applied.message == "Gateway ns/models is not programmed: NoResources: no address"

@@ -26,6 +26,7 @@ class Behaviour:
     schedulable: bool = True
     never_ready: bool = False
     crash_loop: bool = False
+    init_crash_loop: bool = False
     errors: float = 0.0
     sheds: float = 0.0
     slow: float = 0.0
@@ -63,6 +64,7 @@ class SimPod:
     ready_changed: float = 0.0
     deleting: bool = False
     restarts: int = 0
+    init_restarts: int = 0
     waiting_reason: str = ""
     waiting_message: str = ""
     served: Served = field(default_factory=Served)
@@ -110,8 +112,19 @@ class SimPod:
                 "phase": "Running" if self.started is not None else "Pending",
                 "podIP": self.ip,
                 "conditions": [placed, ready] if self.known_to_scheduler else [],
+                "initContainerStatuses": [self._init_container()] if self.init_restarts else [],
                 "containerStatuses": [container] if self.scheduled else [],
             },
+        }
+
+    def _init_container(self) -> Manifest:
+        return {
+            "name": "fetch",
+            "state": {
+                "waiting": {"reason": "CrashLoopBackOff", "message": "back-off restarting failed container"}
+            },
+            "lastState": {"terminated": {"exitCode": 1, "reason": "Error"}},
+            "restartCount": self.init_restarts,
         }
 
 
@@ -189,6 +202,9 @@ class Nodes:
     def _pull(self, pod: SimPod) -> None:
         if pod.deleting:
             return
+        if self.behaviour(pod.tag).init_crash_loop:
+            self._crash_in_init(pod)
+            return
         if self.behaviour(pod.tag).pullable:
             self._start(pod)
             return
@@ -221,6 +237,15 @@ class Nodes:
             self._terminated(pod)
             self._wait(pod, "CrashLoopBackOff", "back-off restarting failed container")
             self.clock.after(min(10.0 * 2 ** (pod.restarts - 1), 300.0), lambda: self._start(pod))
+
+    def _crash_in_init(self, pod: SimPod) -> None:
+        if not pod.deleting:
+            pod.init_restarts += 1
+            self._wait(pod, "PodInitializing", "")
+            self._tell(pod)
+            self.clock.after(
+                min(10.0 * 2 ** (pod.init_restarts - 1), 300.0), lambda: self._crash_in_init(pod)
+            )
 
     def _terminated(self, pod: SimPod) -> None:
         pod.restarts += 1

@@ -78,6 +78,18 @@ def crash_loop_rolled_back(world: World) -> None:
     expect_rolled_back(world, "CrashLoop")
 
 
+@scenario()
+def init_crash_loop_rolled_back(world: World) -> None:
+    """A canary whose init container fails again and again is rolled back, with how that one ended."""
+    serve(world)
+    world.behave("v2", init_crash_loop=True)
+    world.release("v2")
+    world.until_settled(within=600)
+    expect_rolled_back(world, "CrashLoop")
+    (failed,) = world.status.failed_revisions
+    assert failed.message.endswith("restarted 3 times: container fetch: ended with exit code 1 (Error)")
+
+
 @scenario(canary_spec(rollout={"canary": {"steps": STEPS}, "progressDeadline": "2m"}))
 def never_ready_by_the_deadline(world: World) -> None:
     """A canary that started and is not ready within progressDeadline is rolled back."""
