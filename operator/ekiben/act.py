@@ -86,6 +86,8 @@ class Act:
     async def run(self) -> None:
         """Carry out everything, in the order that a crash can't hurt."""
         if self._plan.status is not None and self._plan.status != self._snapshot.status:
+            for ref in self._plan.rests_on:
+                await self._confirm(ref)
             await self._write_status(self._plan.status)
         self._tools.sampler.ensure((self._namespace, self._model.name), self._plan.sampling)
         try:
@@ -93,6 +95,12 @@ class Act:
         finally:
             # A transition that is in the status is told even where a child could not be written.
             self._tell()
+
+    async def _confirm(self, ref: Ref) -> None:
+        """Read a child again; ApiError of a conflict where it is not what was decided on."""
+        seen, found = self._snapshot.live[ref], await self._read_again(ref)
+        if found is None or found["metadata"]["resourceVersion"] != seen["metadata"]["resourceVersion"]:
+            raise ApiError(409, "Conflict", f"{ref.kind} {ref.name} is not as it was seen")
 
     async def _write_status(self, status: Status) -> None:
         name, version = self._model.name, self._model.resource_version
@@ -242,8 +250,8 @@ class Act:
         self._memory.ledger.pop(delete.ref, None)
         logger.info("deleted %s %s", delete.ref.kind, name)
 
-    async def _read_again(self, ref: Ref) -> None:
-        """Read a child that is not as our watch says, or the next pass would fail for the same reason."""
+    async def _read_again(self, ref: Ref) -> Manifest | None:
+        """Read a child that may not be as our watch says, or the next pass would fail for the same reason."""
         kind, name = _KINDS[ref.kind], ref.name
         store = self._tools.caches.store(kind, self._namespace)
         known, found = (
@@ -254,6 +262,7 @@ class Act:
             store.note_deleted(self._namespace, name, known["metadata"]["uid"])
         if found is not None and is_ours(found, self._model):
             store.note_written(found)
+        return found
 
     async def _read_model_again(self) -> None:
         models, name = self._tools.caches.models, self._model.name

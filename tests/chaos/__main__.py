@@ -69,7 +69,7 @@ async def one_round(lab: Lab, directory: Path, seed: str, kind: str, plan: Plan)
         proxied(lab, Faults(seed)) as proxy,
         cast(lab, proxy, directory, count, elected) as operators,
     ):
-        return await play(lab, proxy, operators, seed, plan)
+        return await play(lab, proxy, operators, seed, plan, alone=elected or count == 1)
 
 
 async def chaos(lab: Lab, directory: Path, seed: int, wanted: int, plan: Plan) -> Outcome:

@@ -12,11 +12,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from ekiben.kube.client import ApiError, Client
-from ekiben.kube.kinds import CONTROLLERREVISION, DEPLOYMENT, HTTPROUTE, MODELDEPLOYMENT, PDB, SERVICE, Kind
+from ekiben.kube.kinds import (
+    CONTROLLERREVISION,
+    DEPLOYMENT,
+    HTTPROUTE,
+    MODELDEPLOYMENT,
+    PDB,
+    POD,
+    SERVICE,
+    Kind,
+)
 
 Manifest = dict[str, Any]
 
-KINDS = (MODELDEPLOYMENT, DEPLOYMENT, SERVICE, HTTPROUTE, PDB, CONTROLLERREVISION)
+KINDS = (MODELDEPLOYMENT, DEPLOYMENT, SERVICE, HTTPROUTE, PDB, CONTROLLERREVISION, POD)
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,9 +58,15 @@ class Outcome:
 
 
 async def play(
-    lab: Lab, proxy: Proxy, operators: Sequence[OperatorProcess], seed: str, plan: Plan
+    lab: Lab,
+    proxy: Proxy,
+    operators: Sequence[OperatorProcess],
+    seed: str,
+    plan: Plan,
+    *,
+    alone: bool = True,
 ) -> Outcome:
-    """Play one round with operators that run; they run on afterwards."""
+    """Play one round with operators that run on afterwards; `alone`: never do two of them work at once."""
     begun, outcome = time.monotonic(), Outcome()
     async with contextlib.AsyncExitStack() as stack:
         sites = [await stack.enter_async_context(open_site(lab)) for _ in range(plan.sites)]
@@ -89,7 +95,7 @@ async def play(
         for operator in operators:
             outcome.sizes[operator.name] = await operator.measure()
         for site, history in zip(sites, histories, strict=True):
-            outcome.breaches += await _reckon(stage, site, history)
+            outcome.breaches += await _reckon(stage, site, history, alone)
             outcome.versions += len(history.ordered())
     outcome.breaches += _bugs(operators)
     outcome.faults = proxy.faults.counts + stage.counts
@@ -163,14 +169,14 @@ async def _unfinished(site: Site) -> list[str]:
     return []
 
 
-async def _reckon(stage: Stage, site: Site, history: History) -> list[str]:
+async def _reckon(stage: Stage, site: Site, history: History, alone: bool) -> list[str]:
     """Hold what happened at one site against the rules."""
     entries = history.ordered()
     ours = [entry for entry in entries if entry.name != GHOST and rules.model_of(entry) != GHOST]
     deleted = stage.deleted.get(site.namespace, Counter())
     events = (await site.client.list(EVENT, site.namespace))[0]
     told = [item for item in events if item.get("reportingController", "").startswith("ekiben")]
-    found = [*rules.judge(ours), *rules.made_once(ours, deleted), *rules.told_once(told)]
+    found = [*rules.judge(ours, alone=alone), *rules.made_once(ours, deleted), *rules.told_once(told)]
     found += [f"lost: {what}" for what in sorted(set(site.traffic.lost))]
     return [f"{site.namespace}: {breach}" for breach in found]
 

@@ -1,6 +1,9 @@
 """What must hold over the whole history of one namespace, whatever struck: one function for each rule.
 
 `judge` plays a history version by version; each rule sees one change and the world right before it.
+
+Two operators at once, with no lease between them, keep all rules but `each_weight_raised_once`: docs/chaos.md
+says why.
 """
 
 from __future__ import annotations
@@ -12,9 +15,11 @@ from typing import Any
 from chaos.history import Entry, Manifest
 from ekiben.api.status import RolloutStatus, Stage, Status
 from ekiben.core import names
+from ekiben.observe_pods import observe_pod
 from unit.sim.invariants import EDGES, allowed_weight
 
 MODEL, DEPLOYMENT, SERVICE, ROUTE = "ModelDeployment", "Deployment", "Service", "HTTPRoute"
+POD = "Pod"
 BAD = "bad"
 
 
@@ -32,12 +37,17 @@ class World:
         found = self.objects.get((MODEL, model), {})
         return Status.model_validate(found.get("status") or {})
 
+    def ready(self, model: str, revision: str) -> int:
+        """Count a revision's pods that can serve."""
+        seen = (observe_pod(item, model) for (kind, _), item in self.objects.items() if kind == POD)
+        return sum(pod.ready and not pod.deleting for pod in seen if pod and pod.revision == revision)
+
 
 Rule = Callable[[World, Manifest | None, Entry], Iterator[str]]
 
 
-def judge(entries: Sequence[Entry]) -> list[str]:
-    """Return every breach of a rule, with the version that made it."""
+def judge(entries: Sequence[Entry], *, alone: bool = True) -> list[str]:
+    """Return every breach of a rule, with the version that made it; `alone` tells that one operator wrote."""
     world, found = World(), []
     doubtful = list(_doubtful(entries))
     for entry in entries:
@@ -45,10 +55,14 @@ def judge(entries: Sequence[Entry]) -> list[str]:
         if before is not None and before["metadata"]["uid"] != entry.item["metadata"]["uid"]:
             before = None
         sure = not entry.after_gap and not any(low < entry.version < high for low, high in doubtful)
-        for rule in RULES[entry.kind] if sure else ():
+        for rule in _rules_of(entry.kind, alone) if sure else ():
             found += [f"at {entry.version}: {breach}" for breach in rule(world, before, entry)]
         world.objects[entry.kind, entry.name] = entry.item
     return found
+
+
+def _rules_of(kind: str, alone: bool) -> tuple[Rule, ...]:
+    return (*RULES.get(kind, ()), *(RULES_OF_ONE.get(kind, ()) if alone else ()))
 
 
 def _doubtful(entries: Sequence[Entry]) -> Iterator[tuple[int, int]]:
@@ -132,20 +146,46 @@ def selector_written_ahead(world: World, before: Manifest | None, entry: Entry) 
 
 
 def weight_written_ahead(world: World, before: Manifest | None, entry: Entry) -> Iterator[str]:
-    """A weight rises only as far as the status said before, and to each value once in a rollout."""
+    """A weight rises only as far as the status said before."""
+    rollout = in_flight(world.status(model_of(entry)))
+    weight = _raised_to(before, entry)
+    if weight is not None and weight > (allowed := allowed_weight(rollout)):
+        yield f"{entry.name}: {weight}% where the status allows {allowed}%"
+
+
+def weight_has_its_pods(world: World, before: Manifest | None, entry: Entry) -> Iterator[str]:
+    """A weight rises only as far as the canary's ready pods can carry it, of the pods that stable has."""
+    model = model_of(entry)
+    status, weight = world.status(model), _raised_to(before, entry)
+    rollout, stable = in_flight(status), status.stable
+    if weight is None or rollout is None or stable is None:
+        return
+    serving = world.objects.get((DEPLOYMENT, names.revision_child(model, stable.revision)))
+    full = max(serving["spec"].get("replicas", 1) if serving else 1, 1)
+    ready = world.ready(model, rollout.revision)
+    if weight > 100 * ready // full:
+        yield f"{entry.name}: {weight}% for {ready} ready pods, stable has {full}"
+
+
+def each_weight_raised_once(world: World, before: Manifest | None, entry: Entry) -> Iterator[str]:
+    """A weight is raised to each value once in a rollout."""
+    weight = _raised_to(before, entry)
+    if weight is None:
+        return
+    rollout = in_flight(world.status(model_of(entry)))
+    raised = world.raised.setdefault((entry.name, rollout.id if rollout else ""), [])
+    if weight in raised:
+        yield f"{entry.name}: raised to {weight}% again, after {raised}"
+    raised.append(weight)
+
+
+def _raised_to(before: Manifest | None, entry: Entry) -> int | None:
+    """Return the canary's weight where this version of a route raised it."""
     model = model_of(entry)
     if before is None:
-        return
-    rollout = in_flight(world.status(model))
-    old, new = canary_weight(model, before), canary_weight(model, entry.item)
-    if new <= old:
-        return
-    if new > (allowed := allowed_weight(rollout)):
-        yield f"{entry.name}: {new}% where the status allows {allowed}%"
-    raised = world.raised.setdefault((entry.name, rollout.id if rollout else ""), [])
-    if new in raised:
-        yield f"{entry.name}: raised to {new}% again, after {raised}"
-    raised.append(new)
+        return None
+    weight = canary_weight(model, entry.item)
+    return weight if weight > canary_weight(model, before) else None
 
 
 def status_of(entry: Entry) -> Status:
@@ -174,17 +214,17 @@ RULES: dict[str, tuple[Rule, ...]] = {
     ),
     DEPLOYMENT: (stable_keeps_its_size,),
     SERVICE: (selector_written_ahead,),
-    ROUTE: (weight_written_ahead,),
-    "PodDisruptionBudget": (),
-    "ControllerRevision": (),
+    ROUTE: (weight_written_ahead, weight_has_its_pods),
 }
+# What holds besides where never more than one operator writes.
+RULES_OF_ONE: dict[str, tuple[Rule, ...]] = {ROUTE: (each_weight_raised_once,)}
 
 
 def made_once(entries: Sequence[Entry], deleted: dict[tuple[str, str], int]) -> list[str]:
     """Say which objects were made more often than once and once more for each time that we deleted them."""
     found: dict[tuple[str, str], set[str]] = {}
     for entry in entries:
-        if entry.kind != MODEL:
+        if entry.kind not in (MODEL, POD):
             found.setdefault((entry.kind, entry.name), set()).add(entry.item["metadata"]["uid"])
     return [
         f"{kind} {name} was made {len(uids)} times"

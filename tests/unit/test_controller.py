@@ -236,6 +236,29 @@ class TestConflicts:
             ("apply", "services", "iris")
         ] * 2
 
+    async def test_a_status_that_rests_on_a_child_is_decided_again_where_that_has_changed(
+        self, rig: Rig
+    ) -> None:
+        seen_then: list[Manifest] = []
+
+        def decides(snapshot: Snapshot) -> Plan:
+            if SERVICE_REF not in snapshot.live:
+                return Plan(applies=(child(snapshot),))
+            if not seen_then:
+                rig.client.put(SERVICE, {**snapshot.live[SERVICE_REF], "spec": {"type": "NodePort"}})
+            seen_then.append(snapshot.live[SERVICE_REF]["spec"])
+            return Plan(status=SAID if snapshot.status != SAID else None, rests_on=(SERVICE_REF,))
+
+        rig.decide = decides
+        rig.write_model()
+        await rig.settle()
+        assert seen_then[:2] == [{}, {"type": "NodePort"}]
+        assert [item for item in rig.client.asked if item[0] in ("get", "status")][-3:] == [
+            ("get", "services", "iris"),
+            ("get", "services", "iris"),
+            ("status", "modeldeployments", "iris"),
+        ]
+
     async def test_endless_conflicts_are_no_hot_loop(self, rig: Rig) -> None:
         rig.client.fail("apply", SERVICE, *[ApiError(409, "Conflict", "again")] * 1000)
         rig.decide = says_then_applies

@@ -61,7 +61,8 @@ class Plan:
 
     `status` None means: nothing new to say. `requeue_after` is in seconds; 0 means at once; None means only
     when something changes. `settled` are the children that need no write, None where none was looked at.
-    `notes` are the reasons, for the log and the golden traces.
+    `rests_on` are children that must still be as they were seen when the status is written: on the strength of
+    it something is torn down. `notes` are the reasons, for the log and the golden traces.
     """
 
     status: Status | None = None
@@ -72,4 +73,5 @@ class Plan:
     sampling: Sampling | None = None
     requeue_after: float | None = None
     settled: Mapping[Ref, Settled] | None = None
+    rests_on: tuple[Ref, ...] = ()
     notes: tuple[str, ...] = ()

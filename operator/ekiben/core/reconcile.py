@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ekiben.api.status import Status
-from ekiben.core import children
+from ekiben.api.status import Stage, Status
+from ekiben.core import children, names
 from ekiben.core import conditions as c
 from ekiben.core.ending import next_retirement
 from ekiben.core.gates import Wait
@@ -23,7 +23,7 @@ from ekiben.core.refusing import held_view, refused
 from ekiben.core.revision import revision_of
 from ekiben.core.rollout import next_move, waits_for
 from ekiben.core.sampling import is_judged, sampling
-from ekiben.core.snapshot import InvalidSpec, Snapshot
+from ekiben.core.snapshot import InvalidSpec, Ref, Snapshot
 from ekiben.core.status import is_worth_writing, report, says_the_same
 from ekiben.core.view import STABLE_DOWN_AFTER, View
 
@@ -53,8 +53,19 @@ def _transition(view: View, move: Move) -> Plan:
         events=(move.event,) if move.event else (),
         sampling=sampling(after),
         requeue_after=0.0,
+        rests_on=_torn_down(view),
         notes=(*_rebuilt(view), move.note),
     )
+
+
+def _torn_down(view: View) -> tuple[Ref, ...]:
+    """Return the route of a rollout that is given up: its canary goes once no weight is seen on it.
+
+    A late watch would show the route as it was before the last weight, which another replica wrote.
+    """
+    route = Ref("HTTPRoute", names.route(view.model.name))
+    given_up = view.rollout is not None and view.rollout.stage is Stage.ABORTING
+    return (route,) if given_up and view.uses_gateway and route in view.live else ()
 
 
 def _steady(view: View) -> Plan:

@@ -42,6 +42,14 @@ def size(version: int, replicas: int) -> Entry:
     return child(version, "Deployment", f"iris-{OLD}", {"replicas": replicas})
 
 
+def pod(version: int, name: str, ready: str = "True") -> Entry:
+    labels = {"ekiben.dev/model": "iris", "ekiben.dev/revision": NEW}
+    status = {"phase": "Running", "conditions": [{"type": "Ready", "status": ready}]}
+    return Entry(
+        version, "Pod", name, {"metadata": {"name": name, "uid": name, "labels": labels}, "status": status}
+    )
+
+
 def good() -> list[Entry]:
     """A rollout from the first step to its promotion."""
     new = {"stable": {"revision": NEW, "image": "iris:good-2"}}
@@ -52,10 +60,12 @@ def good() -> list[Entry]:
         size(3, 2),
         route(4, 0),
         model(5, rollout=rollout("Preparing", step=1)),
+        pod(5, "first"),
         model(6, rollout=rollout("Shifting", step=1)),
         route(7, 20),
         model(8, rollout=rollout("Holding", step=1)),
         model(9, rollout=rollout("Enlarging", step=2)),
+        pod(10, "second"),
         model(10, rollout=rollout("TakingAll", step=2)),
         route(11, 100),
         model(12, **new, rollout=rollout("Repointing", step=2)),
@@ -95,17 +105,25 @@ def test_each_rule_speaks_where_it_is_broken(extra: list[Entry], said: str) -> N
 
 
 def test_stable_that_shrinks_in_a_rollout_is_a_breach() -> None:
-    (breach,) = judge([*good()[:8], size(20, 1)])
+    (breach,) = judge([*good()[:9], size(20, 1)])
     assert "shrank from 2 to 1" in breach
 
 
 def test_a_weight_that_goes_back_and_forth_is_a_breach() -> None:
-    history = [*good()[:8], route(20, 0), route(21, 20)]
+    history = [*good()[:9], route(20, 0), route(21, 20)]
     assert ["raised to 20% again" in breach for breach in judge(history)] == [True]
+    assert judge(history, alone=False) == []
+
+
+def test_a_weight_without_the_pods_for_it_is_a_breach_whoever_writes() -> None:
+    history = [*good()[:7], pod(7, "first", "False"), route(8, 20)]
+    for alone in (True, False):
+        (breach,) = judge(history, alone=alone)
+        assert "20% for 0 ready pods, stable has 2" in breach
 
 
 def test_nothing_is_judged_over_a_gap() -> None:
-    history = [*good()[:8], size(20, 1), model(21, gap=True, rollout=rollout("Over", step=2))]
+    history = [*good()[:9], size(20, 1), model(21, gap=True, rollout=rollout("Over", step=2))]
     assert judge(history) == []
 
 

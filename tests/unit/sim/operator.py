@@ -177,6 +177,8 @@ class Operator:
         """Play a plan as `ekiben.act` does: status, sampling, applies, scales, deletes, events."""
         plan, snapshot = done.plan, done.snapshot
         if plan.status is not None and plan.status != snapshot.status:
+            for ref in plan.rests_on:
+                self._confirm(snapshot, ref)
             wire, version = plan.status.to_wire(), snapshot.model.resource_version
             yield from self._write(done, "status", MODEL, lambda: self.server.write_status(wire, version))
             self._dirty |= self.cache.bring_model(self.server.model)
@@ -189,6 +191,13 @@ class Operator:
             yield from self._delete(done, delete)
         for event in plan.events:
             yield from self._write(done, f"event {event.reason}", MODEL, lambda: True)
+
+    def _confirm(self, snapshot: Snapshot, ref: Ref) -> None:
+        """Read a child again before what it carries is torn down, as `ekiben.act` does."""
+        found = self.server.objects.get(ref)
+        if found is None or version_of(found) != version_of(snapshot.live[ref]):
+            self.cache.bring(ref, found)
+            raise ApiError("Conflict", f"{ref.kind} {ref.name} is not as it was seen")
 
     def _apply(self, done: Pass, manifest: Manifest) -> Iterator[None]:
         ref = ref_of(manifest)
