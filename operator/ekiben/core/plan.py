@@ -61,8 +61,8 @@ class Plan:
 
     `status` None means: nothing new to say. `requeue_after` is in seconds; 0 means at once; None means only
     when something changes. `settled` are the children that need no write, None where none was looked at.
-    `rests_on` are children that must still be as they were seen when the status is written: on the strength of
-    it something is torn down. `notes` are the reasons, for the log and the golden traces.
+    `rests_on` are children that must still be as they were seen when the status is written, because something
+    is torn down on its strength. `notes` are the reasons, for the log and the golden traces.
     """
 
     status: Status | None = None
