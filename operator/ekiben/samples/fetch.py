@@ -11,16 +11,18 @@ from ekiben.samples.metrics import PAGE_LIMIT, MetricsError, too_large
 
 _CHUNK = 64 * 1024
 _LONGEST_MESSAGE = 300
+# Longer than the default time between two looks.
+_KEPT_SECONDS = 15.0
 
 
 def new_session() -> aiohttp.ClientSession:
-    """Make a session that goes straight to the pods and keeps nothing of them.
+    """Make a session that goes straight to the pods and keeps nothing of them but connections for a while.
 
-    A proxy of the environment can't reach pods; an inflated page could be any size; a kept connection would
-    hold up a pod that drains, and answer for the pod that had the address before.
+    A proxy of the environment can't reach pods, and an inflated page could be any size. To connect costs more
+    than to ask; a server that ends closes what is idle, so no kept connection holds up a pod that drains.
     """
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, force_close=True),
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEPT_SECONDS),
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={
             "Accept": "text/plain; version=0.0.4",
