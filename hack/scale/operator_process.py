@@ -71,7 +71,7 @@ class Operator:
         }
         module = [sys.executable, "-m", "ekiben"]
         if self._profile:
-            module = [sys.executable, "-m", "cProfile", "-o", self._profile, "-m", "ekiben"]
+            module = [sys.executable, "-m", "scale.profiled", self._profile]
             # The first process is the one that creates and rolls.
             self._profile = ""
         variables = [f"{name}={value}" for name, value in environment.items()]

@@ -105,8 +105,8 @@ class Totals(ApiModel):
 
     window: Annotated[str, Field(description="What they belong to: rollout id and step.")] = ""
     measured_at: Annotated[Time | None, Field(description="When the pods were last read.")] = None
-    stable: Annotated[Counters, Field(description="Stable's counters.")] = Counters()
-    canary: Annotated[Counters, Field(description="The canary's counters.")] = Counters()
+    stable: Annotated[Counters, Field(default_factory=Counters, description="Stable's counters.")]
+    canary: Annotated[Counters, Field(default_factory=Counters, description="The canary's counters.")]
     resets: Annotated[int, Field(description="Canary counters that fell back.")] = 0
 
 

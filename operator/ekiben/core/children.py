@@ -25,7 +25,7 @@ from ekiben.core.revision import timeout_of
 from ekiben.core.scaling import Size, canary_size, stable_size
 from ekiben.core.snapshot import Manifest, Record, Ref, Settled
 from ekiben.core.traffic import live_route, next_weight, stable_selector
-from ekiben.core.view import View
+from ekiben.core.view import View, once
 
 # Any of them may be all that is left of a revision that was given up before it had all of them.
 OF_ONE_REVISION = ("Deployment", "ControllerRevision", "HorizontalPodAutoscaler", "PodDisruptionBudget")
@@ -91,6 +91,7 @@ def too_new(view: View) -> str | None:
     return next((r.revision for r in records if r and r.template_version not in TEMPLATES), None)
 
 
+@once
 def sizes(view: View) -> dict[str, Size]:
     """Return the size of each revision that gets pods."""
     found = {}
@@ -138,6 +139,7 @@ def deletes(view: View) -> tuple[Delete, ...]:
     return tuple(Delete(ref, live[ref]["metadata"]["uid"]) for ref in unwanted if ref in live)
 
 
+@once
 def gone(view: View) -> tuple[str, ...]:
     """Return the revisions of the past that should have no pods."""
     kept = {*serving(view), *(item.revision for item in view.status.retiring)}

@@ -17,7 +17,7 @@ from ekiben.core import analysis
 from ekiben.core.scaling import canary_need, surge_limit
 from ekiben.core.snapshot import Pod
 from ekiben.core.traffic import is_observed, route_state, target_weight
-from ekiben.core.view import Side, View, step_weight
+from ekiben.core.view import Side, View, once, step_weight
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +171,7 @@ def checks_pass(view: View) -> Wait | None:
     return Wait(reason, first.message, seconds_to_wait_out(view))
 
 
+@once
 def totals(view: View) -> Totals:
     """Return what both sides served in the current window: what the status counts, or newer."""
     rollout, seen = view.status.rollout, view.observation
@@ -187,6 +188,7 @@ def totals(view: View) -> Totals:
     )
 
 
+@once
 def judged(view: View) -> tuple[CheckResult, ...]:
     """Judge the current window by the rollout's checks."""
     rollout = view.trial

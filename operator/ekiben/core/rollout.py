@@ -28,7 +28,7 @@ from ekiben.core.gates import Gate, Wait
 from ekiben.core.moves import Move, event, in_stage, with_rollout
 from ekiben.core.starting import plan_of, start
 from ekiben.core.traffic import live_selector
-from ekiben.core.view import FINISHING, View, step_weight
+from ekiben.core.view import FINISHING, View, once, step_weight
 
 REVERSIBLE = frozenset({Stage.PREPARING, Stage.SHIFTING, Stage.HOLDING, Stage.PAUSED})
 
@@ -159,6 +159,7 @@ def row_of(view: View, rollout: RolloutStatus) -> Row:
     return FIRST if view.is_first else TABLE[rollout.stage]
 
 
+@once
 def waits_for(view: View) -> Wait | None:
     """Say the one thing that the rollout in flight waits for; None when it can go on, or is over."""
     if view.rollout is None:

@@ -10,7 +10,7 @@ from ekiben.api.v1alpha1 import Step
 from ekiben.core import analysis
 from ekiben.core.commands import commands
 from ekiben.core.moves import Move, event
-from ekiben.core.view import View
+from ekiben.core.view import View, once
 
 DEFAULT_STEPS = (
     Step(weight=5, hold="2m"),
@@ -21,6 +21,7 @@ DEFAULT_STEPS = (
 DEFAULT_SERVICE_STEPS = (Step(weight=50, hold="5m"),)
 
 
+@once
 def plan_of(view: View) -> RolloutPlan:
     """Snapshot the steps and checks that the spec asks for."""
     default = DEFAULT_STEPS if view.uses_gateway else DEFAULT_SERVICE_STEPS

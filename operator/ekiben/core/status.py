@@ -149,6 +149,8 @@ def is_worth_writing(old: Status, new: Status, age: float | None) -> bool:
 
     `age` is the seconds since the figures in `old` were measured; None when there are none.
     """
+    if old == new:
+        return False
     before, after = old.to_wire(), new.to_wire()
     if before == after:
         return False

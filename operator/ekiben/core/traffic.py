@@ -13,7 +13,7 @@ from ekiben.api.status import RolloutStatus, Stage
 from ekiben.core import names
 from ekiben.core.scaling import need
 from ekiben.core.snapshot import Manifest, Ref
-from ekiben.core.view import FINISHING, View, step_weight
+from ekiben.core.view import FINISHING, View, once, step_weight
 
 ON_TRIAL = frozenset({Stage.HOLDING, Stage.PAUSED, Stage.ENLARGING, Stage.TAKING_ALL})
 
@@ -36,6 +36,7 @@ def live_route(view: View) -> Manifest | None:
     return view.live.get(Ref("HTTPRoute", names.route(view.model.name)))
 
 
+@once
 def route_state(view: View) -> RouteState | None:
     """Read the live HTTPRoute; None while there is none."""
     route = live_route(view)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property, wraps
+from typing import Any, TypeVar
 
 from ekiben.api.fields import delta
 from ekiben.api.status import FailedRevision, RolloutStatus, Stage, Status
@@ -50,14 +52,21 @@ class Side:
         return ""
 
 
-@dataclass(frozen=True, slots=True)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
 class View:
-    """One model at one instant: what is wanted, what is served, what is on its way."""
+    """One model at one instant: what is wanted, what is served, what is on its way.
+
+    It never changes, so what follows from it is worked out once: `memo` is where.
+    """
 
     snapshot: Snapshot
     spec: Spec
     status: Status
     wanted: Record
+    memo: dict[Any, Any] = field(init=False, default_factory=dict, compare=False, repr=False)
 
     @property
     def model(self) -> Model:
@@ -74,25 +83,25 @@ class View:
         """Our children as they are."""
         return self.snapshot.live
 
-    @property
+    @cached_property
     def rollout(self) -> RolloutStatus | None:
         """The rollout in flight, if there is one."""
         rollout = self.status.rollout
         return rollout if rollout and rollout.stage is not Stage.OVER else None
 
-    @property
+    @cached_property
     def stable_revision(self) -> str | None:
         """The revision that serves."""
         return self.status.stable.revision if self.status.stable else None
 
-    @property
+    @cached_property
     def canary_revision(self) -> str | None:
         """The revision under trial; None once it is stable."""
         if self.rollout and self.rollout.revision != self.stable_revision:
             return self.rollout.revision
         return None
 
-    @property
+    @cached_property
     def is_first(self) -> bool:
         """Tell whether the rollout in flight is that of the very first revision."""
         rollout = self.rollout
@@ -102,29 +111,35 @@ class View:
             and rollout.revision == self.stable_revision
         )
 
-    @property
+    @cached_property
     def trial(self) -> RolloutStatus | None:
         """The rollout in flight, unless it is a first revision's that goes straight to stable."""
         return None if self.is_first else self.rollout
 
-    @property
+    @cached_property
     def failure(self) -> FailedRevision | None:
         """How the revision that the spec asks for failed before; None when it did not."""
         failed = self.status.failed_revisions
         return next((item for item in failed if item.revision == self.wanted.revision), None)
 
-    @property
+    @cached_property
     def stable(self) -> Side | None:
         """The serving side."""
         return self.side(self.stable_revision) if self.stable_revision else None
 
-    @property
+    @cached_property
     def canary(self) -> Side | None:
         """The side under trial."""
         return self.side(self.canary_revision) if self.canary_revision else None
 
     def side(self, revision: str) -> Side:
         """Return one revision as it stands."""
+        if revision not in self.memo:
+            self.memo[revision] = self._side(revision)
+        found: Side = self.memo[revision]
+        return found
+
+    def _side(self, revision: str) -> Side:
         return Side(
             revision=revision,
             record=self.record(revision),
@@ -150,13 +165,13 @@ class View:
         """Fewest pods of the serving revision."""
         return self.spec.autoscaling.min_replicas if self.spec.autoscaling else self.spec.replicas
 
-    @property
+    @cached_property
     def full_size(self) -> int:
         """Pods that carry all traffic now: stable's size, the unit of every weight."""
         stable = self.stable
         return max(stable.replicas if stable and stable.deployment else self.floor, 1)
 
-    @property
+    @cached_property
     def stable_is_down(self) -> bool:
         """Tell whether stable has had no ready pod for so long that the canary may carry everything."""
         since = self.status.stable.unready_since if self.status.stable else None
@@ -167,13 +182,13 @@ class View:
             and (self.stable is None or self.stable.ready == 0)
         )
 
-    @property
+    @cached_property
     def observation(self) -> Observation | None:
         """What was counted in the current window; None while nothing was counted in it."""
         seen = self.snapshot.observation
         return seen if seen and seen.window == self.window else None
 
-    @property
+    @cached_property
     def window(self) -> str:
         """Name the window that requests are counted in now: it changes with each weight and each edit."""
         rollout = self.status.rollout
@@ -188,13 +203,26 @@ class View:
             return f"{rollout.id}/{judged}/delay"
         return f"{rollout.id}/{weight_step(rollout, judged)}/{rollout.plan.hash if rollout.plan else ''}"
 
-    @property
+    @cached_property
     def is_past_initial_delay(self) -> bool:
         """Tell whether the requests of this step are judged already."""
         rollout = self.status.rollout
         if rollout is None or rollout.stage is not Stage.HOLDING or rollout.step_started_at is None:
             return True
         return self.now >= rollout.step_started_at + delta(self.spec.analysis.initial_delay)
+
+
+def once(function: Callable[[View], T]) -> Callable[[View], T]:
+    """Work a function of a view out once for each view."""
+
+    @wraps(function)
+    def remembered(view: View) -> T:
+        if function not in view.memo:
+            view.memo[function] = function(view)
+        found: T = view.memo[function]
+        return found
+
+    return remembered
 
 
 def weight_step(rollout: RolloutStatus, step: int) -> int:
