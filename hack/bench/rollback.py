@@ -12,7 +12,7 @@ from bench.canary import NEXT, RATE, WEIGHT, remove, twin
 from bench.figures import GATEWAY, ROUTE, BenchError, Result
 from bench.setting import HAND, OURS, PATIENCE, Bench
 from bench.watching import is_weight, watching
-from ekiben.core.analysis import excludes
+from ekiben.core.evidence import excludes
 from ekiben.kube.client import Manifest
 from ekiben.kube.kinds import DEPLOYMENT, HTTPROUTE
 from load.client import Answer

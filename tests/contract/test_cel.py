@@ -74,6 +74,10 @@ def check(metric: str, **fields: Any) -> Json:
     return {"analysis": {"checks": [{"metric": metric, **fields}]}}
 
 
+def checks(*items: Json) -> Json:
+    return {"analysis": {"checks": [*items]}}
+
+
 def mounted(path: str) -> Json:
     return pod(volumes=[{"name": "data", "emptyDir": {}}], volumeMounts=[{"name": "data", "mountPath": path}])
 
@@ -126,6 +130,19 @@ ACCEPTED: dict[str, Json] = {
     "a check on ratio alone": check("shed-rate", maxRatioToStable="1.5"),
     "no error at all": check("error-rate", max="0%", excludeSheds=True),
     "one of BentoML's bounds without a service": check("slow-requests", over="2s500ms", max="5%"),
+    "an increase over stable, in points": check("error-rate", maxIncreaseOverStable="0.5%"),
+    "every limit at once": check(
+        "shed-rate", max="2%", maxRatioToStable="2", maxIncreaseOverStable="1%", confidence="99.9%"
+    ),
+    "a throughput": check("throughput", min="2.5"),
+    "a dry run beside a check that decides": checks(
+        {"metric": "error-rate", "max": "1%", "dryRun": False},
+        {"metric": "shed-rate", "max": "1%", "dryRun": True, "onNoData": "pass"},
+    ),
+    "no checks": checks(),
+    "certain, and patient with what can't be judged": analysis(
+        confidence="99.999%", consecutiveErrorLimit=20, onInconclusive="fail"
+    ),
     "any bound with a service": {"bento": SERVED} | check("slow-requests", over="300ms", max="5%"),
 }
 
@@ -180,7 +197,15 @@ RESERVED_ENV = (
 CONFIG_ENV = (
     "env must not set BENTOML_CONFIG_OVERRIDES or BENTOML_CONFIG_OPTIONS: write it as runtime.overrides"
 )
-NEEDS_LIMIT = "a check needs a limit: set max, maxRatioToStable or both"
+NEEDS_LIMIT = "a check needs a limit: set max, maxRatioToStable or maxIncreaseOverStable, for throughput min"
+MIN = "min belongs to throughput: set max, maxRatioToStable or maxIncreaseOverStable for a share"
+NO_SHARE = (
+    "throughput is no share: it takes min alone, without max, maxRatioToStable, maxIncreaseOverStable and"
+    " confidence"
+)
+NO_DATA = "onNoData belongs to shares: without requests a throughput is simply 0, so remove it"
+DECIDES = "one of analysis.checks must decide: remove dryRun from one, or add {metric: error-rate, max: 1%}"
+BAD_CONFIDENCE = "must be a percentage from 50% to 99.999%, such as 95%"
 OVER = "over belongs to slow-requests, which needs it: add it there, remove it from any other metric"
 SHEDS = "excludeSheds belongs to error-rate: remove it from any other metric"
 RUNTIME = "bento.service is needed with runtime: name the class of the bento's entry service"
@@ -527,7 +552,8 @@ REFUSED = [
         "an unknown metric",
         check("p99", max="1%"),
         f"{CHECK}.metric",
-        'Unsupported value: "p99": supported values: "error-rate", "shed-rate", "slow-requests"',
+        'Unsupported value: "p99": supported values: "error-rate", "shed-rate", "slow-requests",'
+        ' "throughput"',
     ),
     Refused("a check without limit", check("error-rate"), CHECK, NEEDS_LIMIT),
     Refused("slow by no bound", check("slow-requests", max="5%"), f"{CHECK}.over", OVER),
@@ -546,6 +572,55 @@ REFUSED = [
     ),
     Refused(
         "sheds of sheds", check("shed-rate", max="1%", excludeSheds=True), f"{CHECK}.excludeSheds", SHEDS
+    ),
+    Refused(
+        "an increase without %",
+        check("error-rate", maxIncreaseOverStable="1"),
+        f"{CHECK}.maxIncreaseOverStable",
+        BAD_PERCENT,
+    ),
+    Refused("fewest errors", check("error-rate", max="1%", min="1"), f"{CHECK}.min", MIN),
+    Refused("a share of a throughput", check("throughput", min="1", max="1%"), CHECK, NO_SHARE),
+    Refused("a throughput like stable's", check("throughput", maxRatioToStable="1"), CHECK, NO_SHARE),
+    Refused("a throughput by evidence", check("throughput", min="1", confidence="95%"), CHECK, NO_SHARE),
+    Refused(
+        "a throughput without requests",
+        check("throughput", min="1", onNoData="pass"),
+        f"{CHECK}.onNoData",
+        NO_DATA,
+    ),
+    Refused(
+        "any throughput",
+        check("throughput", min="0.0"),
+        f"{CHECK}.min",
+        'must be a number a second, above zero, in quotes, such as "5"',
+    ),
+    Refused(
+        "a check that is sure",
+        check("error-rate", max="1%", confidence="100%"),
+        f"{CHECK}.confidence",
+        BAD_CONFIDENCE,
+    ),
+    Refused(
+        "an analysis that guesses", analysis(confidence="49%"), "spec.analysis.confidence", BAD_CONFIDENCE
+    ),
+    Refused(
+        "nothing but dry runs",
+        checks({"metric": "error-rate", "max": "1%", "dryRun": True}),
+        "spec.analysis.checks",
+        DECIDES,
+    ),
+    Refused(
+        "an inconclusive end without a name",
+        analysis(onInconclusive="wait"),
+        "spec.analysis.onInconclusive",
+        'Unsupported value: "wait": supported values: "pause", "pass", "fail"',
+    ),
+    Refused(
+        "endless errors in a row",
+        analysis(consecutiveErrorLimit=1001),
+        "spec.analysis.consecutiveErrorLimit",
+        "spec.analysis.consecutiveErrorLimit in body should be less than or equal to 1000",
     ),
     Refused("a share without %", check("error-rate", max="0.01"), f"{CHECK}.max", BAD_PERCENT),
     Refused("a share over all", check("error-rate", max="101%"), f"{CHECK}.max", BAD_PERCENT),

@@ -134,6 +134,14 @@ PositiveDuration = Annotated[
 
 PERCENT = StringConstraints(pattern=PERCENT_PATTERN, max_length=10)
 Percent = Annotated[str, PERCENT, Worded("must be a percentage from 0% to 100%, such as 1% or 0.5%")]
+Confidence = Annotated[
+    str,
+    PERCENT,
+    Worded(
+        "must be a percentage from 50% to 99.999%, such as 95%",
+        also=matches("^[5-9][0-9]([.][0-9]+)?%$"),
+    ),
+]
 PositivePercent = Annotated[
     str,
     PERCENT,
@@ -143,6 +151,14 @@ Ratio = Annotated[
     str,
     StringConstraints(pattern=RATIO_PATTERN, max_length=10),
     Worded('must be a ratio above zero in quotes, such as "1.5"', also=f"!{matches('^0+([.]0+)?$')}"),
+]
+
+Rate = Annotated[
+    str,
+    StringConstraints(pattern=RATIO_PATTERN, max_length=10),
+    Worded(
+        'must be a number a second, above zero, in quotes, such as "5"', also=f"!{matches('^0+([.]0+)?$')}"
+    ),
 ]
 
 Name = Annotated[

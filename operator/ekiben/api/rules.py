@@ -142,8 +142,29 @@ WEIGHTS_RISE = cel(
 )
 
 CHECK_HAS_LIMIT = cel(
-    "has(self.max) || has(self.maxRatioToStable)",
-    "a check needs a limit: set max, maxRatioToStable or both",
+    "has(self.max) || has(self.maxRatioToStable) || has(self.maxIncreaseOverStable) || has(self.min)",
+    "a check needs a limit: set max, maxRatioToStable or maxIncreaseOverStable, for throughput min",
+)
+MIN_FOR_THROUGHPUT = cel(
+    "!has(self.min) || self.metric == 'throughput'",
+    "min belongs to throughput: set max, maxRatioToStable or maxIncreaseOverStable for a share",
+    ".min",
+)
+THROUGHPUT_HAS_MIN = cel(
+    "self.metric != 'throughput'"
+    " || !(has(self.max) || has(self.maxRatioToStable) || has(self.maxIncreaseOverStable)"
+    " || has(self.confidence))",
+    "throughput is no share: it takes min alone, without max, maxRatioToStable, maxIncreaseOverStable and"
+    " confidence",
+)
+NO_DATA_FOR_SHARES = cel(
+    "!has(self.onNoData) || self.metric != 'throughput'",
+    "onNoData belongs to shares: without requests a throughput is simply 0, so remove it",
+    ".onNoData",
+)
+ONE_CHECK_DECIDES = cel(
+    "self.size() == 0 || self.exists(c, !has(c.dryRun) || !c.dryRun)",
+    "one of analysis.checks must decide: remove dryRun from one, or add {metric: error-rate, max: 1%}",
 )
 OVER_FOR_SLOW_REQUESTS = cel(
     "has(self.over) == (self.metric == 'slow-requests')",

@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, WithJsonSchema
 
 from ekiben.api.fields import ApiModel, keyed_by
-from ekiben.api.v1alpha1 import Check, Step
+from ekiben.api.judging import Check
+from ekiben.api.v1alpha1 import Step
 
 
 def _sane_time(value: datetime) -> datetime:
@@ -30,6 +31,8 @@ def _rollout_id(value: str) -> str:
         raise ValueError("is no rollout's ID, such as k7c4f9xw2p.1")
     return value
 
+
+Verdict = Literal["Pass", "Fail", "Waiting", "Inconclusive", "Error"]
 
 # A status that another version or a tool wrote may hold anything of the right type. What these refuse makes
 # it count as lost, and a status that is lost is rebuilt.
@@ -115,9 +118,14 @@ class CheckResult(ApiModel):
 
     metric: Annotated[str, Field(description="The check's metric, with its bound.")]
     verdict: Annotated[
-        Literal["Pass", "Fail", "Waiting", "Error"],
-        Field(description="What it says; Waiting: more samples are needed, Error: it can't be judged."),
+        Verdict,
+        Field(
+            description="What it says; Waiting: more requests are needed, Error: it can't be judged,"
+            " Inconclusive: over the limit, but not for certain, when `maxWait` was over."
+        ),
     ]
+    since: Annotated[Time | None, Field(description="Since when it says so, look after look.")] = None
+    dry_run: Annotated[bool | None, Field(description="True: it is told, and decides nothing.")] = None
     value: Annotated[str | None, Field(description="What was measured.")] = None
     limit: Annotated[str | None, Field(description="What is allowed.")] = None
     samples: Annotated[int, Field(description="Requests that the value rests on.")] = 0

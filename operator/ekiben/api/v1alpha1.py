@@ -19,10 +19,7 @@ from ekiben.api.fields import (
     Hostname,
     Name,
     OptionalSubdomain,
-    Percent,
-    PositiveDuration,
     PositivePercent,
-    Ratio,
     Subdomain,
     UrlPath,
     Worded,
@@ -31,6 +28,7 @@ from ekiben.api.fields import (
     keyed_by,
     rules,
 )
+from ekiben.api.judging import Analysis
 from ekiben.api.pod import Bento, EnvVar, LocalObject, PodTemplate, Resources, Runtime
 
 GROUP = "ekiben.dev"
@@ -227,50 +225,6 @@ class Rollout(ApiModel):
     max_surge: Annotated[
         PositivePercent, Field(description="Most pods above stable's size while both revisions run.")
     ] = "100%"
-
-
-class Check(ApiModel):
-    """One judgement of the canary; at least one limit is set."""
-
-    model_config = rules(say.CHECK_HAS_LIMIT, say.OVER_FOR_SLOW_REQUESTS, say.SHEDS_FOR_ERROR_RATE)
-
-    metric: Annotated[
-        Literal["error-rate", "shed-rate", "slow-requests"],
-        Field(description="Share of requests answered 5xx, answered 429 or 503, or slower than `over`."),
-    ]
-    over: Annotated[
-        PositiveDuration | None, Field(description="slow-requests only: a request that took longer is slow.")
-    ] = None
-    max: Annotated[Percent | None, Field(description="Largest share of the canary's requests.")] = None
-    max_ratio_to_stable: Annotated[
-        Ratio | None, Field(description="Largest share relative to stable's over the same time.")
-    ] = None
-    exclude_sheds: Annotated[
-        bool | None, Field(description="error-rate only: don't count 503. Default: false.")
-    ] = None
-
-
-class Analysis(ApiModel):
-    """How the canary is judged on the requests it really served."""
-
-    interval: Annotated[
-        str, DURATION, at_least("1s", example="15s"), Field(description="Time between two looks.")
-    ] = "15s"
-    initial_delay: Annotated[
-        Duration, Field(description="Time after a weight is reached that is not judged.")
-    ] = "0s"
-    min_samples: Annotated[int, Field(ge=1, le=10_000_000, description="Requests that a pass needs.")] = 50
-    max_wait: Annotated[Duration, Field(description="Longest wait for samples beyond `hold`.")] = "30m"
-    on_no_data: Annotated[
-        Literal["pause", "pass", "fail"], Field(description="What happens when `maxWait` is over.")
-    ] = "pause"
-    failure_limit: Annotated[
-        int, Field(ge=0, le=100, description="Failed looks that are forgiven per step.")
-    ] = 0
-    checks: Annotated[
-        tuple[Check, ...],
-        Field(max_length=10, description="What the canary must fulfil. Default: error-rate max 1%."),
-    ] = ()
 
 
 class Spec(ApiModel):

@@ -1,69 +1,41 @@
-"""Judge a canary on the requests that it and stable really served.
+"""Judge a canary by the checks of its rollout: what each metric counts, and what each limit says of it.
 
-Theory of operation
--------------------
-Every metric counts *events* (bad requests) in *trials* (requests); METRICS is the table. A check passes once
-enough requests were served and the share of events is within its limit. It fails earlier, without waiting for
-any number of requests, as soon as the limit is *excluded*: the canary can't plausibly be that good.
+A share (METRICS) is judged by evidence.py. It fails as soon as its limit is *excluded*, without waiting
+for any number of requests: the canary can't plausibly be that good. It passes once enough requests were
+served and the share is within its limit. In between it waits; when nobody waits any more, it is
+inconclusive.
 
-We look at the same growing counts again and again, so the usual tests do not apply: looked at after
-every request, a 5 % test alarms for almost any canary in the end. `excludes` bets against the limit
-instead. Let p0 be the limit. A bet with stake m > 1 multiplies our money
-
-    by m / (1 + (m - 1) p0) at each event, and by 1 / (1 + (m - 1) p0) at each good request.
-
-If each request's chance p of being an event, given all before it, is at most p0, the expected factor is
-(1 + (m - 1) p) / (1 + (m - 1) p0) <= 1, so our money is a supermartingale that starts at 1, and so is
-the mean over a fixed set of stakes. By Ville's inequality the chance that it *ever* reaches 20 is then
-at most 1/20: reaching 20 excludes the limit at 95 %, no matter how often or when we look. After k
-events in n requests a bet has made
-
-    m^k / (1 + (m - 1) p0)^n  =  (p1 / p0)^k  ((1 - p1) / (1 - p0))^(n - k),
-
-the likelihood ratio of the alternative p1 whose odds are m times those of p0: stakes near 1 find a
-canary just over its limit, large ones find a broken one within a few requests. The mean stake is below
-20 on purpose: one bad request alone never excludes a limit above zero.
-
-maxRatioToStable is judged given the sum of both sides' events: if the canary's rate is at most r times
-stable's, each of them is the canary's with a chance of at most q0 = r nc / (r nc + ns), for nc and ns
-trials. That is the same bet with limit q0. It takes the split of the trials as given; where nc and ns
-are small the split is itself random, and a simulation in the tests bounds what that costs.
-
-What no test of this kind covers are requests that fail together for a reason that is not the canary's.
+The throughput is compared as it is: it is no share, so there is no evidence to weigh, and it never fails.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, NamedTuple
+from datetime import datetime
+from typing import NamedTuple
 
 from ekiben.api.fields import fraction, seconds
-from ekiben.api.status import CheckResult, Counters, Totals
-from ekiben.api.v1alpha1 import Check
+from ekiben.api.judging import Check
+from ekiben.api.status import CheckResult, Counters, Totals, Verdict
+from ekiben.core.evidence import CONFIDENCE, Sample, excludes, excludes_over_stable
 
 DEFAULT_CHECKS: tuple[Check, ...] = (Check(metric="error-rate", max="1%"),)
-CONFIDENCE = 0.95
 
-_STAKES = (1.1, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 64.0)
-_LOG_STAKES = tuple(math.log(stake) for stake in _STAKES)
 # 1.15 x 20 % must not be below 23 %.
 _FLOAT_NOISE = 1e-9
-
-Verdict = Literal["Pass", "Fail", "Waiting", "Error"]
-_WORST_FIRST: tuple[Verdict, ...] = ("Fail", "Error", "Waiting", "Pass")
+_WORST_FIRST: tuple[Verdict, ...] = ("Fail", "Error", "Inconclusive", "Waiting", "Pass")
 
 
-class Sample(NamedTuple):
-    """Bad requests among those that a metric looks at."""
+class Terms(NamedTuple):
+    """What holds for every check: `waited_out` says that nobody waits for certainty any more.
 
-    events: int
-    trials: int
+    `since` is when the counts began; `confidence` is a fraction, for checks without one of their own.
+    """
 
-    @property
-    def rate(self) -> float:
-        """The share of bad requests; 0 where there were none to look at."""
-        return self.events / self.trials if self.trials else 0.0
+    min_samples: int
+    waited_out: bool
+    confidence: float = CONFIDENCE
+    since: datetime | None = None
 
 
 class _Finding(NamedTuple):
@@ -71,6 +43,13 @@ class _Finding(NamedTuple):
 
     verdict: Verdict
     why: str = ""
+
+
+class _Sides(NamedTuple):
+    """What a check counts on both sides; None where a revision's counters can't tell."""
+
+    canary: Sample
+    stable: Sample | None
 
 
 def _errors(check: Check, counters: Counters) -> Sample:
@@ -89,7 +68,7 @@ def _slow(check: Check, counters: Counters) -> Sample | None:
     return None if counters.requests else Sample(0, 0)
 
 
-# What each metric counts; None where a revision's counters can't tell.
+# The metrics that are shares, and what each counts; None where a revision's counters can't tell.
 METRICS: Mapping[str, Callable[[Check, Counters], Sample | None]] = {
     "error-rate": _errors,
     "shed-rate": _sheds,
@@ -109,78 +88,86 @@ def bounds_of(checks: Sequence[Check]) -> dict[str, float]:
     }
 
 
-def excludes(limit: float, events: int, trials: int, confidence: float = CONFIDENCE) -> bool:
-    """Tell whether `events` of `trials` exclude that the true share is at most `limit`, a fraction.
-
-    One-sided, and valid however often it is asked about growing counts: the chance of ever excluding a limit
-    that holds is at most 1 - confidence. The module's docstring says how (Ville 1939).
-    """
-    if events <= 0:
-        return False
-    if limit <= 0:
-        return True
-    limit, trials = min(limit, 1.0), max(events, trials)
-    logs = [
-        events * log_stake - trials * math.log1p((stake - 1) * limit)
-        for stake, log_stake in zip(_STAKES, _LOG_STAKES, strict=True)
-    ]
-    top = max(logs)
-    log_mean = top + math.log(math.fsum(math.exp(log - top) for log in logs) / len(logs))
-    return log_mean >= -math.log1p(-confidence)
-
-
-def excludes_ratio(ratio: float, canary: Sample, stable: Sample, confidence: float = CONFIDENCE) -> bool:
-    """Tell whether both sides' counts exclude that the canary's rate is at most `ratio` times stable's."""
-    if not canary.trials or not stable.trials:
-        return False
-    share = ratio * canary.trials / (ratio * canary.trials + stable.trials)
-    return excludes(share, canary.events, canary.events + stable.events, confidence)
-
-
-def judge(
-    checks: Sequence[Check], totals: Totals, *, min_samples: int, waited_out: bool
-) -> tuple[CheckResult, ...]:
-    """Judge both sides' counts by each check; `waited_out` says that nobody waits for certainty any more.
+def judge(checks: Sequence[Check], totals: Totals, terms: Terms) -> tuple[CheckResult, ...]:
+    """Judge both sides' counts by each check.
 
     A result's `samples` are those of the side that has fewest, of the sides that the check needs.
     """
-    return tuple(_judge(check, totals, min_samples, waited_out) for check in checks)
+    results = (_judge(check, totals, terms) for check in checks)
+    return tuple(
+        result.model_copy(update={"dry_run": True}) if check.dry_run else result
+        for check, result in zip(checks, results, strict=True)
+    )
 
 
-def _judge(check: Check, totals: Totals, min_samples: int, waited_out: bool) -> CheckResult:
+def dated(
+    results: Sequence[CheckResult], before: Sequence[CheckResult], at: datetime | None
+) -> tuple[CheckResult, ...]:
+    """Say of each result since when its check has said so; `before` are the results of the last look."""
+    known = [*before, *[None] * len(results)]
+    return tuple(
+        result.model_copy(
+            update={
+                "since": (old.since or at)
+                if old and (old.metric, old.verdict) == (result.metric, result.verdict)
+                else at
+            }
+        )
+        for result, old in zip(results, known, strict=False)
+    )
+
+
+def _judge(check: Check, totals: Totals, terms: Terms) -> CheckResult:
     if problem := _problem(check):
-        return CheckResult(metric=check.metric, verdict="Error", message=f"{check.metric} {problem}")
+        return _error(check, f"{check.metric} {problem}")
+    if check.metric == "throughput":
+        return _judge_throughput(check, totals, terms)
     count = METRICS[check.metric]
     canary, stable = count(check, totals.canary), count(check, totals.stable)
     if canary is None:
-        return CheckResult(metric=check.metric, verdict="Error", message=_untold(check, "the canary"))
-    findings = []
-    if (limit := _max(check)) is not None:
-        findings.append(_judge_max(limit, canary, min_samples, waited_out))
-    if check.max_ratio_to_stable is not None:
-        if stable is None:
-            findings.append(_Finding("Error", _untold(check, "stable")))
-        else:
-            ratio = float(check.max_ratio_to_stable)
-            findings.append(_judge_ratio(ratio, canary, stable, min_samples, waited_out))
-    worst = min(findings, key=lambda finding: _WORST_FIRST.index(finding.verdict))
-    needed = [canary, stable] if check.max_ratio_to_stable is not None and stable else [canary]
+        return _error(check, _untold(check, "the canary"))
+    sides = _Sides(canary, stable)
+    worst = min(_findings(check, sides, terms), key=lambda finding: _WORST_FIRST.index(finding.verdict))
+    needed = [canary, stable] if _compares(check) and stable else [canary]
     return CheckResult(
         metric=check.metric,
         verdict=worst.verdict,
         value=_percent(canary.rate, _max(check)) if canary.trials else None,
         limit=_limit(check),
         samples=min(side.trials for side in needed),
-        message=_sentence(check, canary, stable, worst.why),
+        message=_sentence(check, sides, worst.why),
     )
 
 
+def _findings(check: Check, sides: _Sides, terms: Terms) -> list[_Finding]:
+    findings = []
+    if (limit := _max(check)) is not None:
+        findings.append(_judge_max(check, limit, sides.canary, terms))
+    if not _compares(check):
+        return findings
+    if sides.stable is None:
+        return [*findings, _Finding("Error", _untold(check, "stable"))]
+    if check.max_ratio_to_stable is not None:
+        ratio = float(check.max_ratio_to_stable)
+        findings.append(_judge_over_stable(check, sides.canary, sides.stable, ratio, 0.0, terms))
+    if check.max_increase_over_stable is not None:
+        increase = fraction(check.max_increase_over_stable)
+        findings.append(_judge_over_stable(check, sides.canary, sides.stable, 1.0, increase, terms))
+    return findings
+
+
 def _problem(check: Check) -> str:
-    if check.max is None and check.max_ratio_to_stable is None:
-        return "has no limit: set max or maxRatioToStable"
+    if check.metric == "throughput":
+        return "" if check.min is not None else "has no limit: set min"
+    if check.max is None and not _compares(check):
+        return "has no limit: set max, maxRatioToStable or maxIncreaseOverStable"
     if check.metric == "slow-requests" and not check.over:
         return "has no bound: set over, for example 300ms"
     return ""
+
+
+def _error(check: Check, message: str) -> CheckResult:
+    return CheckResult(metric=check.metric, verdict="Error", message=message)
 
 
 def _untold(check: Check, side: str) -> str:
@@ -191,31 +178,62 @@ def _untold(check: Check, side: str) -> str:
     )
 
 
-def _judge_max(limit: float, canary: Sample, min_samples: int, waited_out: bool) -> _Finding:
-    if excludes(limit, canary.events, canary.trials):
+def _judge_max(check: Check, limit: float, canary: Sample, terms: Terms) -> _Finding:
+    if excludes(limit, canary.events, canary.trials, _confidence(check, terms)):
         return _Finding("Fail")
-    if canary.trials < min_samples:
-        return _Finding("Waiting", f"{canary.trials} of {min_samples} requests seen")
-    return _compare(canary.rate, limit, waited_out)
+    if canary.trials < terms.min_samples:
+        return _Finding("Waiting", f"{canary.trials} of {terms.min_samples} requests seen")
+    return _compare(canary.rate, limit, terms)
 
 
-def _judge_ratio(
-    ratio: float, canary: Sample, stable: Sample, min_samples: int, waited_out: bool
+def _judge_over_stable(
+    check: Check, canary: Sample, stable: Sample, ratio: float, increase: float, terms: Terms
 ) -> _Finding:
-    if excludes_ratio(ratio, canary, stable):
+    confidence = _confidence(check, terms)
+    if excludes_over_stable(canary, stable, ratio=ratio, increase=increase, confidence=confidence):
         return _Finding("Fail")
     for side, name in ((canary, "the canary"), (stable, "stable")):
-        if side.trials < min_samples:
-            return _Finding("Waiting", f"{side.trials} of {min_samples} requests seen on {name}")
-    return _compare(canary.rate, ratio * stable.rate, waited_out)
+        if side.trials < terms.min_samples:
+            return _Finding("Waiting", f"{side.trials} of {terms.min_samples} requests seen on {name}")
+    return _compare(canary.rate, ratio * stable.rate + increase, terms)
 
 
-def _compare(rate: float, limit: float, waited_out: bool) -> _Finding:
+def _compare(rate: float, limit: float, terms: Terms) -> _Finding:
     if rate <= limit * (1 + _FLOAT_NOISE):
         return _Finding("Pass")
-    if waited_out:
-        return _Finding("Fail", "still over the limit when maxWait was over")
+    if terms.waited_out:
+        return _Finding("Inconclusive", "still over the limit when maxWait was over, but not for certain")
     return _Finding("Waiting", "over the limit, but not yet for certain")
+
+
+def _judge_throughput(check: Check, totals: Totals, terms: Terms) -> CheckResult:
+    """Compare the canary's requests a second with `min`, over all the time that they were counted."""
+    least, requests = float(check.min or 0), totals.canary.requests
+    began, measured = terms.since, totals.measured_at
+    elapsed = (measured - began).total_seconds() if began and measured else 0.0
+    rate = requests / elapsed if elapsed > 0 else 0.0
+    found = _Finding("Waiting", "below the limit so far")
+    if elapsed > 0 and rate >= least:
+        found = _Finding("Pass")
+    elif terms.waited_out:
+        found = _Finding("Inconclusive", "still below the limit when maxWait was over")
+    said = f"throughput {rate:.3g}/s over {elapsed:.0f}s, limit at least {check.min}/s"
+    return CheckResult(
+        metric=check.metric,
+        verdict=found.verdict,
+        value=f"{rate:.3g}/s" if elapsed > 0 else None,
+        limit=f"at least {check.min}/s",
+        samples=requests,
+        message=said + (f": {found.why}" if found.why else ""),
+    )
+
+
+def _confidence(check: Check, terms: Terms) -> float:
+    return fraction(check.confidence) if check.confidence else terms.confidence
+
+
+def _compares(check: Check) -> bool:
+    return check.max_ratio_to_stable is not None or check.max_increase_over_stable is not None
 
 
 def _max(check: Check) -> float | None:
@@ -223,14 +241,16 @@ def _max(check: Check) -> float | None:
 
 
 def _limit(check: Check) -> str:
-    ratio = f"{check.max_ratio_to_stable} x stable" if check.max_ratio_to_stable is not None else None
-    return ", ".join(limit for limit in (check.max, ratio) if limit)
+    ratio, increase = check.max_ratio_to_stable, check.max_increase_over_stable
+    limits = (check.max, ratio and f"{ratio} x stable", increase and f"stable + {increase}")
+    return ", ".join(limit for limit in limits if limit)
 
 
-def _sentence(check: Check, canary: Sample, stable: Sample | None, why: str) -> str:
+def _sentence(check: Check, sides: _Sides, why: str) -> str:
+    canary, stable = sides
     name = check.metric + (f" over {check.over}" if check.over else "")
     parts = [f"{name} {_percent(canary.rate, _max(check))} of {canary.trials} requests"]
-    if check.max_ratio_to_stable is not None and stable is not None:
+    if _compares(check) and stable is not None:
         parts.append(f"stable {_percent(stable.rate)} of {stable.trials}")
     parts.append(f"limit {_limit(check)}")
     return ", ".join(parts) + (f": {why}" if why else "")

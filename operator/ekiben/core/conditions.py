@@ -41,6 +41,11 @@ REASONS: tuple[Reason, ...] = (
     Reason(RECONCILING, "OverLimit", "A check is over its limit, and the evidence is not yet conclusive."),
     Reason(RECONCILING, "PauseStep", "The rollout waits for rollout.resume."),
     Reason(RECONCILING, "NoData", "Too few requests within maxWait; the rollout waits for a hand."),
+    Reason(
+        RECONCILING,
+        "Inconclusive",
+        "A check was over its limit when maxWait was over, but not for certain: it waits for a hand.",
+    ),
     Reason(RECONCILING, "Paused", "spec.rollout.paused is true."),
     Reason(RECONCILING, "Held", "rollout.initial is Held: the first revision waits for rollout.promote."),
     Reason(RECONCILING, "Promoting", "Traffic goes over to the new revision."),

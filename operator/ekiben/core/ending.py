@@ -16,6 +16,7 @@ from ekiben.api.status import (
     Status,
 )
 from ekiben.core.moves import Move, event, in_stage, with_rollout
+from ekiben.core.verdicts import told
 from ekiben.core.view import View
 
 KEPT = 10
@@ -73,7 +74,7 @@ def promoted(view: View, rollout: RolloutStatus) -> Move:
         }
     )
     note = f"promoted {rollout.revision}"
-    return Move(status, note, event("Normal", "Promoted", "Promote", note))
+    return Move(status, note, event("Normal", "Promoted", "Promote", note + told(rollout.checks)))
 
 
 def replace_first(view: View, rollout: RolloutStatus) -> Move:

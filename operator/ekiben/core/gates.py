@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ekiben.api.fields import delta
-from ekiben.api.status import CheckResult, Stage, Totals
-from ekiben.core import analysis
+from ekiben.api.status import Stage
+from ekiben.core import verdicts
 from ekiben.core.scaling import canary_need, surge_limit
 from ekiben.core.snapshot import Pod
 from ekiben.core.traffic import is_observed, route_state, target_weight
-from ekiben.core.view import Side, View, once, step_weight
+from ekiben.core.view import Side, View, step_weight
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,6 @@ Gate = Callable[[View], Wait | None]
 _IMAGE_PULL = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
 _MISSING_CONFIG = {"CreateContainerConfigError", "CreateContainerError"}
 _CRASH_LOOP_RESTARTS = 3
-DEFAULT_HOLD = "1m"
 
 
 def blocked(view: View, side: Side) -> Wait | None:
@@ -137,18 +136,9 @@ def weight_observed(view: View) -> Wait | None:
 
 def hold_over(view: View) -> Wait | None:
     """Wait until the step has been held for as long as it says."""
-    end = _hold_end(view)
+    end = verdicts.hold_end(view)
     left = (end - view.now).total_seconds() if end else 0.0
     return Wait("Analysing", f"holding for another {left:.0f}s", left) if left > 0 else None
-
-
-def _hold_end(view: View) -> datetime | None:
-    """Return when the step that is held has been held for long enough; None where no step is held."""
-    rollout = view.rollout
-    if rollout is None or rollout.stage is not Stage.HOLDING or rollout.step_started_at is None:
-        return None
-    steps = rollout.plan.steps if rollout.plan else ()
-    return rollout.step_started_at + delta(steps[rollout.step - 1].hold or DEFAULT_HOLD)
 
 
 def checks_pass(view: View) -> Wait | None:
@@ -159,60 +149,13 @@ def checks_pass(view: View) -> Wait | None:
         )
     if unreadable := metrics_readable(view):
         return unreadable
-    waiting = [result for result in judged(view) if result.verdict != "Pass"]
-    if not waiting:
+    first = next((result for result, deed in verdicts.deeds(view) if deed != "pass"), None)
+    if first is None:
         return None
-    first = waiting[0]
     reason = {"Error": "CheckError"}.get(first.verdict) or (
-        "Samples" if first.samples < view.spec.analysis.min_samples else "OverLimit"
+        "Samples" if verdicts.lacks(view, first) else "OverLimit"
     )
-    if reason == "Samples" and view.spec.analysis.on_no_data == "pass" and waited_out(view):
-        return None
-    return Wait(reason, first.message, seconds_to_wait_out(view))
-
-
-@once
-def totals(view: View) -> Totals:
-    """Return what both sides served in the current window: what the status counts, or newer."""
-    rollout, seen = view.status.rollout, view.observation
-    if rollout is None or seen is None:
-        known = rollout.totals if rollout else None
-        return known if known and known.window == view.window else Totals(window=view.window)
-    empty = Totals().canary
-    return Totals(
-        window=view.window,
-        measured_at=seen.at,
-        stable=seen.counters.get(view.stable_revision or "", empty),
-        canary=seen.counters.get(rollout.revision, empty),
-        resets=seen.resets.get(rollout.revision, 0),
-    )
-
-
-@once
-def judged(view: View) -> tuple[CheckResult, ...]:
-    """Judge the current window by the rollout's checks."""
-    rollout = view.trial
-    if rollout is None or rollout.plan is None:
-        return ()
-    return analysis.judge(
-        rollout.plan.checks,
-        totals(view),
-        min_samples=view.spec.analysis.min_samples,
-        waited_out=waited_out(view),
-    )
-
-
-def seconds_to_wait_out(view: View) -> float | None:
-    """Return the seconds until `maxWait` beyond the hold is over; None where no step is held."""
-    end = _hold_end(view)
-    if end is None:
-        return None
-    return max((end + delta(view.spec.analysis.max_wait) - view.now).total_seconds(), 0.0)
-
-
-def waited_out(view: View) -> bool:
-    """Tell whether `maxWait` beyond the hold is over."""
-    return seconds_to_wait_out(view) == 0.0
+    return Wait(reason, first.message, verdicts.seconds_to_wait_out(view))
 
 
 def verdict(view: View) -> Failure | None:
@@ -279,7 +222,7 @@ def _bad_signs(view: View, canary: Side) -> Failure | None:
             return Failure("Restarted", f"pod {pod.name} restarted while it carried traffic")
         if pod.lost_readiness:
             return Failure("ReadinessLost", f"pod {pod.name} was ready and is not any more")
-    if totals(view).resets:
+    if verdicts.totals(view).resets:
         return Failure("CounterReset", "request counters of the canary fell back: a worker died")
     return None
 
@@ -288,16 +231,17 @@ def _bad_checks(view: View, canary: Side) -> Failure | None:
     rollout = view.rollout
     if rollout is None or not step_weight(rollout, rollout.step) or not view.is_past_initial_delay:
         return None
-    for result in judged(view):
-        if result.verdict == "Fail":
-            return Failure("AnalysisFailed", result.message)
-    analysis_spec = view.spec.analysis
-    if waited_out(view) and analysis_spec.on_no_data == "fail":
-        seen = totals(view).canary.requests
-        if seen < analysis_spec.min_samples:
-            wanted = analysis_spec.min_samples
-            return Failure("NoData", f"{seen} of {wanted} requests seen within {analysis_spec.max_wait}")
-    return None
+    bad = next((result for result, deed in verdicts.deeds(view) if deed == "fail"), None)
+    if bad is None:
+        return None
+    if bad.verdict == "Error":
+        limit = view.spec.analysis.consecutive_error_limit
+        return Failure("CheckError", f"for more than {limit} looks in a row: {bad.message}")
+    return (
+        Failure("NoData", verdicts.no_data(view, bad))
+        if verdicts.lacks(view, bad)
+        else Failure("AnalysisFailed", bad.message)
+    )
 
 
 def forgiven(view: View, failure: Failure) -> bool:

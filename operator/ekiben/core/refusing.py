@@ -11,9 +11,10 @@ from dataclasses import replace
 
 from pydantic import ValidationError
 
+from ekiben.api.judging import Analysis
 from ekiben.api.pod import Bento
 from ekiben.api.status import Phase, Stage, Status
-from ekiben.api.v1alpha1 import Analysis, Canary, Rollout, Spec
+from ekiben.api.v1alpha1 import Canary, Rollout, Spec
 from ekiben.core import conditions as c
 from ekiben.core import names
 from ekiben.core.children import serving

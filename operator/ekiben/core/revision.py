@@ -12,7 +12,8 @@ from math import isfinite
 from typing import Any
 
 from ekiben.api.fields import seconds
-from ekiben.api.v1alpha1 import HASHED_FIELDS, Check, Spec
+from ekiben.api.judging import Check
+from ekiben.api.v1alpha1 import HASHED_FIELDS, Spec
 from ekiben.core import names
 from ekiben.core.canonical import canonical, canonical_json, canonical_quantity, duration_text
 from ekiben.core.defaults import DEFAULTS, Defaults, reduced_resources

@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from ekiben.api.status import Outcome, RolloutStatus, Stage, Totals
-from ekiben.core import ending, gates, names
+from ekiben.core import ending, gates, names, verdicts
 from ekiben.core.commands import commands, pause_of
 from ekiben.core.gates import Gate, Wait
 from ekiben.core.moves import Move, event, in_stage, with_rollout
@@ -41,8 +41,8 @@ def resumed(view: View) -> Wait | None:
     ticket = pause_of(rollout)
     if view.spec.rollout.resume == ticket:
         return None
-    reason = "NoData" if rollout.reason == "NoData" else "PauseStep"
-    why = f" ({rollout.message})" if reason == "NoData" else ""
+    reason = rollout.reason or "PauseStep"
+    why = f" ({rollout.message})" if rollout.message else ""
     return Wait(reason, f"paused at step {rollout.step}{why}; set rollout.resume to {ticket} to go on")
 
 
@@ -71,13 +71,14 @@ def enter_next_step(view: View, rollout: RolloutStatus) -> Move:
     steps = rollout.plan.steps if rollout.plan else ()
     if number > len(steps):
         return enlarge(view, rollout, "every step has passed")
+    passed = verdicts.told(verdicts.judged(view)) if rollout.stage is Stage.HOLDING else ""
     if steps[number - 1].weight is None:
         moved = in_stage(view, rollout, Stage.PAUSED, step=number)
         note = f"step {number} of {len(steps)}: pause"
-        return with_rollout(view, moved, note, event("Normal", "Paused", "Pause", note))
+        return with_rollout(view, moved, note, event("Normal", "Paused", "Pause", note + passed))
     moved = in_stage(view, rollout, Stage.SHIFTING, step=number, failed_looks=0, failed_look_at=None)
     note = f"step {number} of {len(steps)}: {steps[number - 1].weight}% to {rollout.revision}"
-    return with_rollout(view, moved, note, event("Normal", "StepStarted", "Shift", note))
+    return with_rollout(view, moved, note, event("Normal", "StepStarted", "Shift", note + passed))
 
 
 def go_on(view: View, rollout: RolloutStatus) -> Move:
@@ -196,7 +197,7 @@ def _interrupt(view: View, rollout: RolloutStatus) -> Move | None:
             return move
     if rollout.stage not in REVERSIBLE:
         return None
-    return _edited(view, rollout) or _hurried(view, rollout) or _without_data(view, rollout)
+    return _edited(view, rollout) or _hurried(view, rollout) or _uncertain(view, rollout)
 
 
 def _spec_changed(view: View, rollout: RolloutStatus) -> Move:
@@ -221,7 +222,7 @@ def _count_failed_look(view: View, rollout: RolloutStatus, message: str) -> Move
         update={
             "failed_looks": rollout.failed_looks + 1,
             "failed_look_at": seen.at,
-            "totals": gates.totals(view),
+            "totals": verdicts.totals(view),
         }
     )
     limit = view.spec.analysis.failure_limit
@@ -257,14 +258,14 @@ def _hurried(view: View, rollout: RolloutStatus) -> Move | None:
     return None
 
 
-def _without_data(view: View, rollout: RolloutStatus) -> Move | None:
-    """Pause a step that did not get its requests within `maxWait`."""
-    rules = view.spec.analysis
-    if rollout.stage is not Stage.HOLDING or not gates.waited_out(view) or rules.on_no_data != "pause":
+def _uncertain(view: View, rollout: RolloutStatus) -> Move | None:
+    """Pause a step whose checks are not certain within `maxWait`, or did not get their requests."""
+    if rollout.stage is not Stage.HOLDING or gates.metrics_readable(view):
         return None
-    seen = gates.totals(view).canary.requests
-    if seen >= rules.min_samples or gates.metrics_readable(view):
+    found = next((result for result, deed in verdicts.deeds(view) if deed == "pause"), None)
+    if found is None:
         return None
-    message = f"{seen} of {rules.min_samples} requests seen within {rules.max_wait}"
-    moved = in_stage(view, rollout, Stage.PAUSED, reason="NoData", message=message)
-    return with_rollout(view, moved, f"paused: {message}", event("Warning", "NoData", "Pause", message))
+    lacks = verdicts.lacks(view, found)
+    reason, message = ("NoData", verdicts.no_data(view, found)) if lacks else ("Inconclusive", found.message)
+    moved = in_stage(view, rollout, Stage.PAUSED, reason=reason, message=message)
+    return with_rollout(view, moved, f"paused: {message}", event("Warning", reason, "Pause", message))

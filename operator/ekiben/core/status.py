@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ekiben.api.status import Outcome, Phase, RevisionStatus, RolloutStatus, Stage, Status
-from ekiben.core import gates, names
+from ekiben.core import gates, names, verdicts
 from ekiben.core.commands import commands
 from ekiben.core.gates import Wait
 from ekiben.core.revision import image_of
@@ -15,6 +15,8 @@ from ekiben.core.view import FINISHING, Side, View
 
 # Figures that change with every request are written at most every 15 s, give or take how long a look takes.
 TICK = 14.5
+# Waits that only a hand ends.
+STOPPED = ("PauseStep", "NoData", "Inconclusive", "Paused", "Held")
 
 
 def report(view: View, wait: Wait | None) -> Status:
@@ -51,7 +53,7 @@ def _measured(view: View) -> RolloutStatus | None:
     if rollout.stage in FINISHING or rollout.stage is Stage.ABORTING:
         # The judgement is over: what it rested on stays to be read.
         return rollout.model_copy(update={"weight": observed_weight(view)})
-    totals = gates.totals(view)
+    totals = verdicts.totals(view)
     together = totals.canary.requests + totals.stable.requests
     share = f"{100 * totals.canary.requests / together:.1f}%" if together else None
     return rollout.model_copy(
@@ -59,7 +61,7 @@ def _measured(view: View) -> RolloutStatus | None:
             "weight": observed_weight(view),
             "observed_share": share,
             "totals": totals,
-            "checks": gates.judged(view),
+            "checks": verdicts.judged(view),
         }
     )
 
@@ -105,7 +107,13 @@ def phase_of(view: View, wait: Wait | None) -> Phase:
     """Return the one word for people."""
     stable = view.stable
     if view.trial:
-        stopped = wait is not None and wait.reason in ("PauseStep", "NoData", "Paused", "Held")
+        stopped = wait is not None and wait.reason in (
+            "PauseStep",
+            "NoData",
+            "Inconclusive",
+            "Paused",
+            "Held",
+        )
         return Phase.PAUSED if stopped else Phase.PROGRESSING
     if stable is None or stable.ready == 0:
         served = view.status.stable and view.status.stable.served_at

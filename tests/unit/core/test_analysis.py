@@ -1,24 +1,19 @@
-"""What checks say about counts, and that the sequential bound keeps its promise."""
+"""What checks say about counts."""
 
 from __future__ import annotations
 
-import math
-import random
-import statistics
+from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from ekiben.api.judging import Check
 from ekiben.api.status import CheckResult, Counters, Totals
-from ekiben.api.v1alpha1 import Check
 from ekiben.core.analysis import (
     DEFAULT_CHECKS,
-    Sample,
+    Terms,
     bounds_of,
+    dated,
     effective_checks,
-    excludes,
-    excludes_ratio,
     judge,
 )
 
@@ -26,6 +21,8 @@ ERRORS = Check(metric="error-rate", max="1%")
 SLOW = Check(metric="slow-requests", over="300ms", max="5%")
 NO_WORSE = Check(metric="error-rate", max_ratio_to_stable="1.5")
 BOTH = Check(metric="error-rate", max="10%", max_ratio_to_stable="1.5")
+LITTLE_MORE = Check(metric="error-rate", max_increase_over_stable="1%")
+BUSY = Check(metric="throughput", min="2.5")
 
 
 def counted(requests: int, errors: int = 0, **more: object) -> Counters:
@@ -43,7 +40,7 @@ def look(
 ) -> CheckResult:
     """Judge by one check."""
     totals = Totals(window="iris.1/1", canary=canary, stable=stable or counted(0))
-    (result,) = judge((check,), totals, min_samples=min_samples, waited_out=waited_out)
+    (result,) = judge((check,), totals, Terms(min_samples, waited_out))
     return result
 
 
@@ -139,6 +136,36 @@ VERDICTS = {
     ),
     "within the limit but worse than stable fails": (BOTH, counted(1000, 60), counted(10000, 50), "Fail"),
     "no worse than stable but over the limit fails": (BOTH, counted(100, 40), counted(1000, 400), "Fail"),
+    "as bad as stable is no increase": (LITTLE_MORE, counted(100, 20), counted(1000, 200), "Pass"),
+    "exactly the increase passes": (LITTLE_MORE, counted(100, 3), counted(1000, 20), "Pass"),
+    "a little above the increase is waited for": (LITTLE_MORE, counted(100, 4), counted(1000, 20), "Waiting"),
+    "far above the increase fails": (LITTLE_MORE, counted(100, 12), counted(1000, 20), "Fail"),
+    "five errors of five exceed an increase, too": (LITTLE_MORE, counted(5, 5), counted(1000), "Fail"),
+    "an increase waits for stable's requests": (LITTLE_MORE, counted(100), counted(49), "Waiting"),
+    "an increase without any stable request can't fail": (
+        LITTLE_MORE,
+        counted(99, 99),
+        counted(0),
+        "Waiting",
+    ),
+    "the stricter of two comparisons decides": (
+        Check(metric="error-rate", max_ratio_to_stable="9", max_increase_over_stable="1%"),
+        counted(100, 12),
+        counted(1000, 20),
+        "Fail",
+    ),
+    "a check of its own confidence needs more to fail": (
+        Check(metric="error-rate", max="1%", confidence="99.9%"),
+        counted(82, 5),
+        None,
+        "Waiting",
+    ),
+    "a check of its own confidence may need less": (
+        Check(metric="error-rate", max="1%", confidence="80%"),
+        counted(80, 4),
+        None,
+        "Fail",
+    ),
     "both limits held pass": (BOTH, counted(1000, 10), counted(1000, 10), "Pass"),
 }
 
@@ -149,12 +176,23 @@ def test_a_check_says(check: Check, canary: Counters, stable: Counters | None, v
 
 
 WAITED_OUT = {
-    "over the limit without proof fails": (ERRORS, counted(100, 2), None, "Fail"),
+    "over the limit without proof is inconclusive": (ERRORS, counted(100, 2), None, "Inconclusive"),
+    "over the limit with proof fails": (ERRORS, counted(82, 5), None, "Fail"),
     "within the limit passes": (ERRORS, counted(100, 1), None, "Pass"),
     "too few requests still wait": (ERRORS, counted(49, 1), None, "Waiting"),
-    "a little worse than stable fails": (NO_WORSE, counted(100, 4), counted(1000, 20), "Fail"),
+    "a little worse than stable is inconclusive": (
+        NO_WORSE,
+        counted(100, 4),
+        counted(1000, 20),
+        "Inconclusive",
+    ),
     "too few requests of stable still wait": (NO_WORSE, counted(100, 4), counted(49), "Waiting"),
-    "over the limit fails whatever stable lacks": (BOTH, counted(100, 12), counted(10), "Fail"),
+    "over the limit is inconclusive whatever stable lacks": (
+        BOTH,
+        counted(100, 12),
+        counted(10),
+        "Inconclusive",
+    ),
 }
 
 
@@ -211,6 +249,18 @@ MESSAGES = {
             "41 of 50 requests seen on stable",
         ),
     ),
+    "an increase is named with stable's share": (
+        LITTLE_MORE,
+        counted(100, 4),
+        counted(1000, 20),
+        (
+            "4%",
+            "stable + 1%",
+            100,
+            "error-rate 4% of 100 requests, stable 2% of 1000, limit stable + 1%: "
+            "over the limit, but not yet for certain",
+        ),
+    ),
     "both limits are named": (
         BOTH,
         counted(1000, 10),
@@ -248,7 +298,7 @@ def test_a_bound_that_cannot_be_counted_says_why_and_what_to_do() -> None:
 
 def test_every_check_gets_its_own_result_in_order() -> None:
     totals = Totals(canary=counted(60, 30, slow={"300ms": 0}))
-    results = judge((ERRORS, SLOW), totals, min_samples=50, waited_out=False)
+    results = judge((ERRORS, SLOW), totals, Terms(50, False))
     assert [(r.metric, r.verdict) for r in results] == [("error-rate", "Fail"), ("slow-requests", "Pass")]
 
 
@@ -262,162 +312,49 @@ def test_bounds_are_named_as_they_are_written() -> None:
     assert bounds_of((ERRORS, SLOW, other)) == {"300ms": pytest.approx(0.3), "1m30s": 90.0}
 
 
-limits = st.floats(0.00001, 0.99)
-shares = st.integers(0, 500).flatmap(lambda k: st.tuples(st.just(k), st.integers(k, k + 5000)))
+BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-@given(limits, shares)
-def test_one_more_bad_request_never_speaks_for_the_canary(limit: float, counts: tuple[int, int]) -> None:
-    events, trials = counts
-    if excludes(limit, events, trials):
-        assert excludes(limit, events + 1, trials + 1)
-        assert excludes(limit, events + 1, max(trials, events + 1))
+def throughput(requests: int, after: float | None, *, waited_out: bool = False) -> CheckResult:
+    """Judge a throughput so many seconds after the counting began."""
+    measured = None if after is None else BEGAN + timedelta(seconds=after)
+    totals = Totals(canary=counted(requests), measured_at=measured)
+    (result,) = judge((BUSY,), totals, Terms(50, waited_out, since=BEGAN))
+    return result
 
 
-@given(limits, shares)
-def test_one_more_good_request_never_speaks_against_it(limit: float, counts: tuple[int, int]) -> None:
-    events, trials = counts
-    if not excludes(limit, events, trials):
-        assert not excludes(limit, events, trials + 1)
+def test_a_throughput_is_all_requests_over_all_the_time() -> None:
+    enough, little = throughput(25, 10.0), throughput(24, 10.0)
+    assert (enough.verdict, enough.value, enough.limit) == ("Pass", "2.5/s", "at least 2.5/s")
+    assert little.verdict == "Waiting"
+    assert little.message == "throughput 2.4/s over 10s, limit at least 2.5/s: below the limit so far"
 
 
-@given(limits, limits, shares)
-def test_whatever_excludes_a_limit_excludes_every_stricter_one(
-    one: float, other: float, counts: tuple[int, int]
-) -> None:
-    if excludes(max(one, other), *counts):
-        assert excludes(min(one, other), *counts)
+def test_a_throughput_never_fails_a_canary() -> None:
+    late = throughput(0, 3600.0, waited_out=True)
+    assert late.verdict == "Inconclusive"
+    assert late.message.endswith("still below the limit when maxWait was over")
+    assert throughput(0, 3600.0).verdict == throughput(10, None).verdict == "Waiting"
 
 
-@given(limits, shares)
-def test_a_share_within_the_limit_never_excludes_it(limit: float, counts: tuple[int, int]) -> None:
-    events, trials = counts
-    if excludes(limit, events, trials):
-        assert events > limit * trials
+def test_a_confidence_of_the_analysis_is_for_every_check_without_its_own() -> None:
+    own = Check(metric="error-rate", max="1%", confidence="95%")
+    results = judge((ERRORS, own), Totals(canary=counted(82, 5)), Terms(50, False, confidence=0.999))
+    assert [result.verdict for result in results] == ["Waiting", "Fail"]
 
 
-@given(st.floats(0, 1), st.integers(0, 10**6))
-def test_no_bad_request_never_excludes_anything(limit: float, trials: int) -> None:
-    assert not excludes(limit, 0, trials)
+def test_a_dry_run_says_what_it_would_have_said_and_that_it_is_one() -> None:
+    dry = Check(metric="error-rate", max="1%", dry_run=True)
+    wet, told = judge((ERRORS, dry), Totals(canary=counted(82, 5)), Terms(50, False))
+    assert (wet.dry_run, told.dry_run) == (None, True)
+    assert (told.verdict, told.message) == (wet.verdict, wet.message)
 
 
-@given(limits, st.integers(1, 10**6))
-def test_one_bad_request_alone_never_excludes_a_limit_above_zero(limit: float, trials: int) -> None:
-    assert not excludes(limit, 1, trials)
-
-
-@given(
-    st.floats(-1, 2), st.integers(-1, 10**12), st.integers(-1, 10**12), st.sampled_from([0.5, 0.95, 0.999])
-)
-def test_any_counts_get_an_answer(limit: float, events: int, trials: int, confidence: float) -> None:
-    assert excludes(limit, events, trials, confidence) in (True, False)
-
-
-def test_one_bad_request_excludes_a_limit_of_zero_and_none_excludes_all() -> None:
-    assert excludes(0.0, 1, 10**6)
-    assert not excludes(1.0, 10**6, 10**6)
-
-
-def test_more_confidence_needs_more_evidence() -> None:
-    assert excludes(0.01, 5, 90)
-    assert not excludes(0.01, 5, 90, confidence=0.999)
-
-
-def test_the_closed_form_is_the_mean_of_the_likelihood_ratios() -> None:
-    """Compare with the sum written out: odds times m gives p1, and each p1's likelihood ratio is averaged."""
-    stakes = (1.1, 1.25, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
-    for limit in (0.001, 0.01, 0.2):
-        for events in (1, 2, 3, 5, 8):
-            for trials in range(events, 400, 7):
-                odds = [stake * limit / (1 - limit) for stake in stakes]
-                ratios = [
-                    (p1 / limit) ** events * ((1 - p1) / (1 - limit)) ** (trials - events)
-                    for p1 in (o / (1 + o) for o in odds)
-                ]
-                assert excludes(limit, events, trials) == (statistics.fmean(ratios) >= 20)
-
-
-STREAMS = 2000
-
-
-def errors_of(chance: float, requests: int, dice: random.Random) -> list[int]:
-    """Draw a stream of requests and return the numbers (from 1) of those that fail."""
-    numbers, at = [], 0
-    while (at := at + 1 + int(math.log(1.0 - dice.random()) / math.log(1.0 - chance))) <= requests:
-        numbers.append(at)
-    return numbers
-
-
-def first_alarm(limit: float, errors: list[int]) -> int | None:
-    """Return the request at which the limit is first excluded.
-
-    Only requests that fail are looked at: a good one never speaks against the canary, as shown above.
-    """
-    return next((at for count, at in enumerate(errors, start=1) if excludes(limit, count, at)), None)
-
-
-def lower_bound(alarms: int) -> float:
-    """Return the lower end of the one-sided 99 % interval of a share of STREAMS (Wilson's score)."""
-    z, share = 2.326, alarms / STREAMS
-    spread = z * math.sqrt(share * (1 - share) / STREAMS + z * z / (4 * STREAMS * STREAMS))
-    return (share + z * z / (2 * STREAMS) - spread) / (1 + z * z / STREAMS)
-
-
-@pytest.mark.parametrize("limit", [0.001, 0.01, 0.05, 0.2])
-def test_a_canary_exactly_at_its_limit_is_seldom_blamed_however_often_we_look(limit: float) -> None:
-    dice = random.Random(20260101)
-    requests = int(40 / limit)
-    alarms = sum(first_alarm(limit, errors_of(limit, requests, dice)) is not None for _ in range(STREAMS))
-    assert lower_bound(alarms) <= 0.05
-    # If this were 0 the bound would not have been put to the test at all.
-    assert alarms > 0
-
-
-def test_a_test_made_for_one_look_would_blame_many_of_the_same_canaries() -> None:
-    """Show that the simulation can tell: it convicts the usual 5 % test when it is repeated."""
-    limit, dice = 0.05, random.Random(20260101)
-
-    def blamed(errors: list[int]) -> bool:
-        return any(
-            count >= limit * at + 1.645 * math.sqrt(at * limit * (1 - limit))
-            for count, at in enumerate(errors, start=1)
-        )
-
-    alarms = sum(blamed(errors_of(limit, 800, dice)) for _ in range(STREAMS))
-    assert lower_bound(alarms) > 0.05
-
-
-@pytest.mark.parametrize(
-    ("chance", "requests"), [(0.02, 1500), (0.05, 150), (0.2, 20), (0.5, 8)], ids=lambda value: f"{value}"
-)
-def test_a_bad_canary_is_found_soon(chance: float, requests: int) -> None:
-    dice = random.Random(20260102)
-    alarms = [first_alarm(0.01, errors_of(chance, 20 * requests, dice)) for _ in range(300)]
-    assert statistics.median(alarm or math.inf for alarm in alarms) <= requests
-    assert sum(alarm is not None for alarm in alarms) >= 297
-
-
-def ratio_alarm(canary: float, stable: float, weight: float, requests: int, dice: random.Random) -> bool:
-    """Tell whether a ratio of 1 is ever excluded while requests are split at random by weight."""
-    counts = {True: [0, 0], False: [0, 0]}
-    for _ in range(requests):
-        to_canary = dice.random() < weight
-        bad = dice.random() < (canary if to_canary else stable)
-        counts[to_canary][0] += bad
-        counts[to_canary][1] += 1
-        if excludes_ratio(1.0, Sample(*counts[True]), Sample(*counts[False])):
-            return True
-    return False
-
-
-@pytest.mark.parametrize(("weight", "chance"), [(0.05, 0.1), (0.5, 0.05)])
-def test_a_canary_as_good_as_stable_is_seldom_blamed_by_a_ratio(weight: float, chance: float) -> None:
-    dice = random.Random(20260103)
-    alarms = sum(ratio_alarm(chance, chance, weight, 100, dice) for _ in range(STREAMS))
-    assert lower_bound(alarms) <= 0.05
-    assert alarms > 0
-
-
-def test_a_canary_much_worse_than_stable_is_found_by_a_ratio() -> None:
-    dice = random.Random(20260104)
-    assert sum(ratio_alarm(0.3, 0.02, 0.25, 400, dice) for _ in range(100)) >= 95
+def test_a_result_is_as_old_as_its_verdict() -> None:
+    passing = CheckResult(metric="error-rate", verdict="Pass")
+    failing = CheckResult(metric="error-rate", verdict="Fail")
+    (first,) = dated((passing,), (), BEGAN)
+    later = BEGAN + timedelta(seconds=15)
+    (second,) = dated((passing,), (first,), later)
+    (third,) = dated((failing,), (second,), later)
+    assert [item.since for item in (first, second, third)] == [BEGAN, BEGAN, later]

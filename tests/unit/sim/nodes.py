@@ -18,7 +18,10 @@ RESTART = 1.0
 
 @dataclass
 class Behaviour:
-    """How the pods of one image behave; shares are fractions of the requests, times are seconds."""
+    """How the pods of one image behave; shares are fractions of the requests, times are seconds.
+
+    Without `buckets` a page tells no durations but their number.
+    """
 
     pull: float = 1.0
     start: float = 3.0
@@ -33,6 +36,7 @@ class Behaviour:
     slow_takes: float = 1.0
     service: str = "Iris"
     scrapable: bool = True
+    buckets: bool = True
 
 
 @dataclass

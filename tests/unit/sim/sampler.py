@@ -106,7 +106,8 @@ def reading_of(served: Served, behaviour: Behaviour, bounds: object) -> Reading:
     errors, sheds = int(served.errors + 1e-6), int(served.sheds + 1e-6)
     slow = min(int(served.slow + 1e-6), total)
     assert hasattr(bounds, "__iter__")
-    within = {bound: total - slow if behaviour.slow_takes > bound else total for bound in bounds}
+    known = bounds if behaviour.buckets else ()
+    within = {bound: total - slow if behaviour.slow_takes > bound else total for bound in known}
     return Reading(
         {200: max(total - errors - sheds, 0), 429: sheds, 500: errors}, {**within, math.inf: total}
     )

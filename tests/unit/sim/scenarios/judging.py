@@ -202,3 +202,114 @@ def wrong_service_name_waits(world: World) -> None:
     world.behave("v2", service="Iris")
     world.until_settled()
     expect(world, stable="v2", outcome="Promoted", failed=[])
+
+
+@scenario(canary_spec(analysis={"checks": [{"metric": "error-rate", "maxIncreaseOverStable": "1%"}]}))
+def worse_than_stable_rolled_back(world: World) -> None:
+    """A check against stable alone: as bad as stable is good enough, clearly worse is not."""
+    world.behave("v1", errors=0.05)
+    serve(world)
+    world.behave("v2", errors=0.05)
+    world.release("v2")
+    world.until_settled(within=300)
+    expect(world, stable="v2", outcome="Promoted")
+    world.behave("v3", errors=0.25)
+    world.release("v3")
+    world.until_settled(within=300)
+    expect(world, stable="v2", outcome="RolledBack", failed=[("v3", "AnalysisFailed")])
+
+
+@scenario(canary_spec(analysis={"maxWait": "1m", "confidence": "99.999%"}))
+def uncertain_pauses(world: World) -> None:
+    """A canary a little over its limit, with too few requests to be sure: the rollout pauses for a hand."""
+    serve(world, rate=20.0)
+    world.behave("v2", errors=0.02)
+    world.release("v2")
+    world.until_stage(Stage.PAUSED)
+    assert world.condition("Reconciling") == "True/Inconclusive"
+    assert world.status.phase == "Paused"
+    assert world.rollout is not None
+    assert "not for certain" in world.rollout.message
+    world.resume()
+    world.behave("v2", errors=0.0)
+    world.until_settled()
+    expect(world, stable="v2", outcome="Promoted")
+
+
+@scenario(canary_spec(analysis={"maxWait": "1m", "confidence": "99.999%", "onInconclusive": "fail"}))
+def uncertain_fails(world: World) -> None:
+    """With onInconclusive fail such a canary is rolled back when maxWait is over."""
+    serve(world, rate=20.0)
+    world.behave("v2", errors=0.02)
+    world.release("v2")
+    world.until_settled()
+    expect_rolled_back(world, "AnalysisFailed")
+
+
+@scenario(
+    canary_spec(
+        analysis={
+            "checks": [
+                {"metric": "error-rate", "max": "1%", "dryRun": True},
+                {"metric": "shed-rate", "max": "1%"},
+                {"metric": "throughput", "min": "1"},
+            ]
+        }
+    )
+)
+def dry_run_decides_nothing(world: World) -> None:
+    """A dry run is judged and told, and the canary that it would fail is promoted."""
+    serve(world)
+    world.behave("v2", errors=0.2)
+    world.release("v2")
+    world.until_stage(Stage.HOLDING, 2)
+    world.run(15)
+    assert world.rollout is not None
+    told = [(item.metric, item.verdict, item.dry_run) for item in world.rollout.checks]
+    assert told[0] == ("error-rate", "Fail", True)
+    world.until_settled()
+    expect(world, stable="v2", outcome="Promoted")
+
+
+@scenario(
+    canary_spec(
+        analysis={
+            "minSamples": 1000000,
+            "maxWait": "1m",
+            "onNoData": "fail",
+            "checks": [
+                {"metric": "error-rate", "max": "1%", "onNoData": "pass"},
+                {"metric": "shed-rate", "max": "1%", "onNoData": "pause"},
+            ],
+        }
+    )
+)
+def each_check_says_what_no_data_means(world: World) -> None:
+    """A check's own onNoData goes before the analysis': one passes without requests, the other pauses."""
+    serve(world)
+    world.release("v2")
+    world.until_stage(Stage.PAUSED)
+    assert world.condition("Reconciling") == "True/NoData"
+    expect(world, stable="v1", failed=[])
+
+
+@scenario(
+    canary_spec(
+        analysis={
+            "consecutiveErrorLimit": 3,
+            "checks": [{"metric": "slow-requests", "over": "100ms", "maxRatioToStable": "1.5"}],
+        },
+    )
+)
+def errors_in_a_row_fail(world: World) -> None:
+    """A check that can't be judged is no failure until it was so for consecutiveErrorLimit looks in a row."""
+    serve(world)
+    world.behave("v2", buckets=False)
+    world.release("v2")
+    world.until(lambda: world.rollout is not None and world.rollout.checks[:1] != ())
+    world.until(lambda: world.rollout is not None and world.rollout.checks[0].verdict == "Error")
+    world.run(30)
+    assert world.in_flight
+    assert world.condition("Reconciling") == "True/CheckError"
+    world.until_settled(within=60)
+    expect_rolled_back(world, "CheckError")

@@ -1,0 +1,115 @@
+"""The fields of the API that say how a canary is judged."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ekiben.api import rules as say
+from ekiben.api.fields import (
+    DURATION,
+    ApiModel,
+    Confidence,
+    Duration,
+    Percent,
+    PositiveDuration,
+    Rate,
+    Ratio,
+    at_least,
+    checked,
+    rules,
+)
+
+OnNoData = Literal["pause", "pass", "fail"]
+
+
+class Check(ApiModel):
+    """One judgement of the canary; at least one limit is set."""
+
+    model_config = rules(
+        say.CHECK_HAS_LIMIT,
+        say.OVER_FOR_SLOW_REQUESTS,
+        say.SHEDS_FOR_ERROR_RATE,
+        say.MIN_FOR_THROUGHPUT,
+        say.THROUGHPUT_HAS_MIN,
+        say.NO_DATA_FOR_SHARES,
+    )
+
+    metric: Annotated[
+        Literal["error-rate", "shed-rate", "slow-requests", "throughput"],
+        Field(
+            description="Share of requests answered 5xx, answered 429 or 503, or slower than `over`;"
+            " or requests a second."
+        ),
+    ]
+    over: Annotated[
+        PositiveDuration | None, Field(description="slow-requests only: a request that took longer is slow.")
+    ] = None
+    max: Annotated[Percent | None, Field(description="Largest share of the canary's requests.")] = None
+    max_ratio_to_stable: Annotated[
+        Ratio | None, Field(description="Largest share relative to stable's over the same time.")
+    ] = None
+    max_increase_over_stable: Annotated[
+        Percent | None,
+        Field(description="Most that the share may be above stable's over the same time, in points."),
+    ] = None
+    min: Annotated[
+        Rate | None, Field(description="throughput only: fewest requests a second to the whole canary.")
+    ] = None
+    exclude_sheds: Annotated[
+        bool | None, Field(description="error-rate only: don't count 503. Default: false.")
+    ] = None
+    confidence: Annotated[Confidence | None, Field(description="Default: analysis.confidence.")] = None
+    on_no_data: Annotated[
+        OnNoData | None,
+        Field(description="What happens when this check lacks requests. Default: analysis.onNoData."),
+    ] = None
+    dry_run: Annotated[
+        bool | None, Field(description="True: judged and told, but decides nothing. Default: false.")
+    ] = None
+
+
+class Analysis(ApiModel):
+    """How the canary is judged on the requests it really served."""
+
+    interval: Annotated[
+        str, DURATION, at_least("1s", example="15s"), Field(description="Time between two looks.")
+    ] = "15s"
+    initial_delay: Annotated[
+        Duration, Field(description="Time after a weight is reached that is not judged.")
+    ] = "0s"
+    min_samples: Annotated[int, Field(ge=1, le=10_000_000, description="Requests that a pass needs.")] = 50
+    max_wait: Annotated[Duration, Field(description="Longest wait for samples beyond `hold`.")] = "30m"
+    on_no_data: Annotated[OnNoData, Field(description="What happens when `maxWait` is over.")] = "pause"
+    on_inconclusive: Annotated[
+        Literal["pause", "pass", "fail"],
+        Field(
+            description="What happens when `maxWait` is over and a check is over its limit,"
+            " but not for certain."
+        ),
+    ] = "pause"
+    confidence: Annotated[
+        Confidence,
+        Field(description="How certain a check must be to fail a canary, however often it is asked."),
+    ] = "95%"
+    failure_limit: Annotated[
+        int, Field(ge=0, le=100, description="Failed looks that are forgiven per step.")
+    ] = 0
+    consecutive_error_limit: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=1000,
+            description="Looks in a row that a check may be unable to judge before that fails the canary;"
+            " 0: it waits for ever.",
+        ),
+    ] = 0
+    checks: Annotated[
+        tuple[Check, ...],
+        Field(
+            max_length=10,
+            description="What the canary must fulfil. Default: error-rate max 1%.",
+            json_schema_extra=checked(say.ONE_CHECK_DECIDES),
+        ),
+    ] = ()
