@@ -12,7 +12,7 @@ from ekiben.api.v1alpha1 import Step
 from ekiben.cli.facts import Facts
 from ekiben.cli.pods import Manifest, PodFacts, pod_facts
 from ekiben.cli.text import PLAIN, Cell, Paint, ago, span, table
-from ekiben.core.gates import DEFAULT_HOLD
+from ekiben.core.verdicts import DEFAULT_HOLD
 
 _PHASES = {
     Phase.HEALTHY: "good",
@@ -21,7 +21,7 @@ _PHASES = {
     Phase.PENDING: "warn",
     Phase.DEGRADED: "bad",
 }
-_VERDICTS = {"Pass": "good", "Fail": "bad", "Error": "bad", "Waiting": "warn"}
+_VERDICTS = {"Pass": "good", "Fail": "bad", "Error": "bad", "Waiting": "warn", "Inconclusive": "warn"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,8 @@ def _check_rows(checks: Sequence[CheckResult], minimum: int | None) -> Iterator[
     yield [Cell(head, "dim") for head in ("CHECK", "VERDICT", "VALUE", "LIMIT", "SAMPLES")]
     for check in checks:
         samples = f"{check.samples} of {minimum}" if minimum else str(check.samples)
-        verdict = Cell(check.verdict, _VERDICTS[check.verdict])
+        said = f"{check.verdict} (dry run)" if check.dry_run else check.verdict
+        verdict = Cell(said, _VERDICTS[check.verdict])
         yield [check.metric, verdict, check.value or "-", check.limit or "-", samples]
 
 

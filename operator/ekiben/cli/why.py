@@ -23,6 +23,7 @@ REMEDIES: Mapping[str, str] = {
     "Samples": "send it requests, or lower analysis.minSamples",
     "OverLimit": "wait for more requests, or go back: kubectl ekiben abort {name}",
     "PauseStep": "kubectl ekiben resume {name}, or go back: kubectl ekiben abort {name}",
+    "Inconclusive": "kubectl ekiben resume {name}, or go back: kubectl ekiben abort {name}",
     "NoData": "kubectl ekiben resume {name}, or go back: kubectl ekiben abort {name}",
     "Paused": "kubectl ekiben resume {name}",
     "Held": "kubectl ekiben promote {name}",
@@ -126,7 +127,7 @@ def _in_flight(facts: Facts, around: Surroundings) -> Iterator[Finding]:
     if (
         reason in _JUDGES
         and rollout
-        and (open_ := [item for item in rollout.checks if item.verdict != "Pass"])
+        and (open_ := [item for item in rollout.checks if item.verdict != "Pass" and not item.dry_run])
     ):
         yield from (_of_check(facts, reason, item) for item in open_)
         return
