@@ -91,7 +91,10 @@ class Analysis(ApiModel):
     ] = "pause"
     confidence: Annotated[
         Confidence,
-        Field(description="How certain a check must be to fail a canary, however often it is asked."),
+        Field(
+            description="How certain a check must be to fail a canary: with 95% it is wrong about at most one of twenty"
+            " canaries that keep its limit, over the whole rollout."
+        ),
     ] = "95%"
     failure_limit: Annotated[
         int, Field(ge=0, le=100, description="Failed looks that are forgiven per step.")

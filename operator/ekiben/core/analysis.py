@@ -29,12 +29,14 @@ _WORST_FIRST: tuple[Verdict, ...] = ("Fail", "Error", "Inconclusive", "Waiting",
 class Terms(NamedTuple):
     """What holds for every check: `waited_out` says that nobody waits for certainty any more.
 
-    `since` is when the counts began; `confidence` is a fraction, for checks without one of their own.
+    `since` is when the counts began; `confidence` is a fraction, for checks without one of their own. It is
+    about a whole rollout: each of its `windows`, one per weight, may be wrong with an equal part of the rest.
     """
 
     min_samples: int
     waited_out: bool
     confidence: float = CONFIDENCE
+    windows: int = 1
     since: datetime | None = None
 
 
@@ -229,7 +231,8 @@ def _judge_throughput(check: Check, totals: Totals, terms: Terms) -> CheckResult
 
 
 def _confidence(check: Check, terms: Terms) -> float:
-    return fraction(check.confidence) if check.confidence else terms.confidence
+    asked = fraction(check.confidence) if check.confidence else terms.confidence
+    return 1 - (1 - asked) / terms.windows
 
 
 def _compares(check: Check) -> bool:

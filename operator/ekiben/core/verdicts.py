@@ -95,7 +95,13 @@ def judged(view: View) -> tuple[CheckResult, ...]:
     if rollout is None or rollout.plan is None:
         return ()
     rules, counted = view.spec.analysis, totals(view)
-    terms = analysis.Terms(rules.min_samples, waited_out(view), fraction(rules.confidence), _began(view))
+    terms = analysis.Terms(
+        min_samples=rules.min_samples,
+        waited_out=waited_out(view),
+        confidence=fraction(rules.confidence),
+        windows=max(sum(step.weight is not None for step in rollout.plan.steps), 1),
+        since=_began(view),
+    )
     results = analysis.judge(rollout.plan.checks, counted, terms)
     return analysis.dated(results, rollout.checks, counted.measured_at)
 

@@ -343,6 +343,17 @@ def test_a_confidence_of_the_analysis_is_for_every_check_without_its_own() -> No
     assert [result.verdict for result in results] == ["Waiting", "Fail"]
 
 
+def test_the_windows_of_a_rollout_share_the_error_that_its_confidence_allows() -> None:
+    def verdicts(errors: int, windows: int) -> list[str]:
+        own = Check(metric="error-rate", max="1%", confidence="95%")
+        terms = Terms(50, False, windows=windows)
+        return [result.verdict for result in judge((ERRORS, own), Totals(canary=counted(82, errors)), terms)]
+
+    assert verdicts(5, windows=1) == ["Fail", "Fail"]
+    assert verdicts(5, windows=3) == ["Waiting", "Waiting"]
+    assert verdicts(7, windows=3) == ["Fail", "Fail"]
+
+
 def test_a_dry_run_says_what_it_would_have_said_and_that_it_is_one() -> None:
     dry = Check(metric="error-rate", max="1%", dry_run=True)
     wet, told = judge((ERRORS, dry), Totals(canary=counted(82, 5)), Terms(50, False))
