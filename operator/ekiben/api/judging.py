@@ -92,8 +92,8 @@ class Analysis(ApiModel):
     confidence: Annotated[
         Confidence,
         Field(
-            description="How certain a check must be to fail a canary: with 95% it is wrong about at most one of twenty"
-            " canaries that keep its limit, over the whole rollout."
+            description="How certain a check must be to fail a canary: with 95% it is wrong about at most one"
+            " of twenty canaries that keep its limit, over the whole rollout."
         ),
     ] = "95%"
     failure_limit: Annotated[
