@@ -6,15 +6,22 @@ import asyncio
 import contextlib
 import io
 import json
+import os
+import signal
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from ekiben.cli.exits import Exit
 from ekiben.cli.main import main
-from integration.site import Site, is_at
+from ekiben.kube.kinds import MODELDEPLOYMENT
+from integration.operators import iris
+from integration.site import Site, is_at, spec_of
 
 pytestmark = pytest.mark.apiserver
 
@@ -83,3 +90,95 @@ async def test_a_day_with_a_model(site: Site, tmp_path: Path) -> None:
         ["NAME", "STATUS", "STABLE", "CANARY"],
         ["iris", "Paused", first, second],
     ]
+    paused = await ekiben(site, "pause", "iris")
+    assert (paused.code, "paused: true" in paused.out) == (Exit.OK, True), paused
+    await site.until(lambda now: "rollout.paused" in now["message"], "the pause is seen")
+    resumed = await ekiben(site, "resume", "iris")
+    assert resumed.code == Exit.OK, resumed
+    status = await site.promoted("v2")
+    assert [(said["command"], said["result"]) for said in status["commands"]] == [("resume", "Honoured")]
+
+    compared = await ekiben(site, "diff", "iris", "1", "2")
+    assert [line for line in compared.out.splitlines() if line[:1] in "+-"][2:] == [
+        "-  image: registry.example.com/iris:v1",
+        "+  image: registry.example.com/iris:v2",
+    ]
+    undone = await ekiben(site, "undo", "iris")
+    assert (undone.code, "iris:v1" in undone.out) == (Exit.OK, True), undone
+    assert "ekiben wrote spec.bento.image too" in undone.err
+    back = await site.until(is_at("Paused", 2), "v1 is rolled out again")
+    assert back["rollout"]["revision"] == first
+    aborted = await ekiben(site, "abort", "iris")
+    assert aborted.code == Exit.OK, aborted
+    ended = await ekiben(site, "status", "iris", "--timeout", "60s", "-o", "json")
+    assert (ended.code, ended.data["outcome"], ended.data["stable"]) == (Exit.ABORTED, "ABORTED", second)
+    retried = await ekiben(site, "retry", "iris")
+    assert retried.code == Exit.OK, retried
+    await site.until(is_at("Paused", 2), "it is tried again")
+    promoted = await ekiben(site, "promote", "iris")
+    assert promoted.code == Exit.OK, promoted
+    status = await site.promoted("v1")
+    assert status["stable"]["revision"] == first
+    refused = await ekiben(site, "abort", "iris")
+    assert (refused.code, "no rollout is in flight" in refused.err) == (Exit.FAILED, True)
+
+    before = (await site.client.get(MODELDEPLOYMENT, site.namespace, "iris") or {})["metadata"]
+    await check_plans(site, tmp_path, first)
+    await check_the_program(site)
+    after = (await site.client.get(MODELDEPLOYMENT, site.namespace, "iris") or {})["metadata"]
+    assert before["generation"] == after["generation"], "plan, lint and dry runs write nothing"
+
+    restarted = await ekiben(site, "restart", "iris")
+    assert restarted.code == Exit.OK, restarted
+    status = await site.until(lambda now: bool((now.get("canary") or {}).get("image")), "it is rolled out")
+    assert status["canary"]["revision"] not in (first, second)
+    assert status["canary"]["image"] == status["stable"]["image"]
+
+
+async def check_plans(site: Site, folder: Path, serving: str) -> None:
+    """Ask what files would do, and lint them."""
+    path = folder / "iris.yaml"
+
+    def write(**spec: Any) -> None:
+        manifest = iris() | {"spec": spec_of("v1", rollout={"canary": {"steps": STEPS}}) | spec}
+        path.write_text(yaml.safe_dump(manifest))
+
+    write()
+    same = (await ekiben(site, "plan", "-f", str(path), "-o", "json")).data
+    assert [(item["verdict"], item["revision"]) for item in same] == [("NoRevision", serving)]
+    write(env=[{"name": "THREADS", "value": "4"}])
+    (changed,) = (await ekiben(site, "plan", "-f", str(path), "-o", "json")).data
+    assert (changed["verdict"], changed["peak"]["pods"]) == ("NewRevision", 4)
+    assert changed["changes"] == ["spec.env"]
+    write(autoscaling={"minReplicas": 3, "maxReplicas": 2})
+    refused = await ekiben(site, "plan", "-f", str(path))
+    assert refused.code == Exit.INVALID
+    assert "autoscaling.minReplicas must not be above maxReplicas" in refused.out
+    write(replicaz=2)
+    linted = await ekiben(site, "lint", "-f", str(path))
+    assert (linted.code, linted.out) == (
+        Exit.INVALID,
+        "ModelDeployment/iris: spec.replicaz is no field: write replicas\n",
+    )
+    unknown = await ekiben(site, "plan", "-f", str(path))
+    assert (unknown.code, "replicaz" in unknown.out) == (Exit.INVALID, True)
+    dry = await ekiben(site, "undo", "iris", "--to", "2", "--dry-run")
+    assert (dry.code, "nothing was written" in dry.out) == (Exit.OK, True), dry
+
+
+async def check_the_program(site: Site) -> None:
+    """Run what pip installs, and -w where nobody looks on."""
+    where = ("--kubeconfig", str(site.lab.plane.kubeconfig), "-n", site.namespace)
+    command = [sys.executable, "-m", "ekiben.cli.main", "get", "iris", "-w", *where]
+    # Without PYTHONUNBUFFERED: each line must come out by itself.
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    program = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, env=environment)
+    try:
+        assert program.stdout is not None
+        async with asyncio.timeout(60):
+            lines = [(await program.stdout.readline()).decode().split() for _ in range(2)]
+        assert [line[:2] for line in lines] == [["NAME", "STATUS"], ["iris", "Healthy"]]
+    finally:
+        program.send_signal(signal.SIGINT)
+        code = await program.wait()
+    assert code == Exit.INTERRUPTED

@@ -22,6 +22,7 @@ from ekiben.kube.kinds import CONTROLLERREVISION, DEPLOYMENT, EVENT, HTTPROUTE, 
 MANAGER = "ekiben-cli"
 _RETRY_SECONDS = 1.0
 _EXPLAINED_PODS = 3
+_ATTEMPTS = 5
 
 
 class Cluster:
@@ -43,6 +44,10 @@ class Cluster:
             yield cls(session.writing_as(MANAGER), chosen)
         finally:
             await session.close()
+
+    def rehearsing(self) -> Cluster:
+        """Return the same namespace with a client that writes nothing: the server only says what would be."""
+        return Cluster(self.client.writing_as(MANAGER, dry_run=True), self.namespace)
 
     async def model(self, name: str) -> Facts:
         """Read one model; CommandError where there is none."""
@@ -111,19 +116,31 @@ class Cluster:
             )
             return []
 
-    async def patch(self, facts: Facts, body: Manifest) -> Facts:
-        """Merge a change into a model, unless it changed since it was read; CommandError where it did."""
-        guarded = body | {"metadata": {"resourceVersion": facts.resource_version, "uid": facts.uid}}
-        try:
-            return facts_of(
-                await self.client.patch_merge(MODELDEPLOYMENT, self.namespace, facts.name, guarded)
-            )
-        except ApiError as error:
-            if error.is_conflict:
-                raise CommandError(
-                    f"{facts.name} was changed at the same time: look again, then repeat"
-                ) from error
-            raise
+    async def patch(self, facts: Facts, body: Manifest, *, guarded: bool) -> None:
+        """Merge a change into a model; with `guarded` CommandError where its spec changed since it was read.
+
+        A command that names its rollout needs no guard: at another rollout it does nothing.
+        """
+        version = facts.resource_version
+        for _ in range(_ATTEMPTS):
+            about = {"uid": facts.uid} | ({"resourceVersion": version} if guarded else {})
+            try:
+                await self.client.patch_merge(
+                    MODELDEPLOYMENT, self.namespace, facts.name, body | {"metadata": about}
+                )
+            except ApiError as error:
+                if not error.is_conflict:
+                    raise
+                # The operator writes the status all the time: only a change of the spec is one to look at.
+                raw = await self.find(facts.name)
+                if raw is None or raw["metadata"].get("generation") != facts.raw["metadata"].get(
+                    "generation"
+                ):
+                    break
+                version = raw["metadata"]["resourceVersion"]
+            else:
+                return
+        raise CommandError(f"{facts.name} was changed at the same time: look again, then repeat")
 
 
 def _not_installed() -> CommandError:

@@ -11,7 +11,7 @@ from ekiben.cli.exits import CommandError, Exit
 from ekiben.cli.facts import Facts
 from ekiben.cli.pods import Manifest
 from ekiben.cli.text import PLAIN, Cell, Paint, ago, table
-from ekiben.core.revision import image_of, record_of
+from ekiben.core.revision import image_of, record_of, revision_of
 from ekiben.core.snapshot import Record
 
 _OUTCOMES = {"Promoted": "good", "RolledBack": "bad", "Aborted": "bad", "InFlight": "warn"}
@@ -102,7 +102,11 @@ def as_data(found: Sequence[Entry]) -> list[dict[str, Any]]:
 
 
 def chosen(word: str, facts: Facts, records: dict[str, Record]) -> Record:
-    """Find the revision that a word names: its name, `stable`, `canary`, or a rollout's ID or number."""
+    """Find a revision by its name, a rollout's ID or number, or one of `stable`, `canary` and `spec`."""
+    if word == "spec":
+        if facts.spec is None:
+            raise CommandError(f"the spec of {facts.name} can't be read: kubectl ekiben why {facts.name}")
+        return revision_of(facts.spec)
     if word in ("stable", "canary"):
         name = facts.stable if word == "stable" else facts.canary
         if name is None:

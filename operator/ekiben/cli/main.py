@@ -37,18 +37,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from ekiben.cli import reading  # noqa: PLC0415
+    if options.verb == "completion":
+        from ekiben.cli.completion import SCRIPTS  # noqa: PLC0415
+
+        print(SCRIPTS[options.shell], end="")
+        return Exit.OK
+    from ekiben.cli import planning, reading, steering  # noqa: PLC0415
     from ekiben.cli.cluster import Cluster  # noqa: PLC0415
     from ekiben.kube.errors import ApiError  # noqa: PLC0415
 
     if options.verb == "lint":
         return reading.lint(options)
-    command = {
-        "get": reading.get,
-        "status": reading.status,
-        "why": reading.why,
-        "history": reading.history,
-    }[options.verb]
+    modules = {"plan": planning, "undo": steering, "restart": steering}
+    command = (
+        steering.steer
+        if options.verb in steering.SIMPLE
+        else getattr(modules.get(options.verb, reading), options.verb)
+    )
 
     async def talk() -> Exit:
         async with Cluster.open(options.kubeconfig, options.context, options.namespace) as cluster:

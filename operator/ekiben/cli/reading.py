@@ -9,6 +9,7 @@ from argparse import Namespace
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from ekiben.cli import diff as differences
 from ekiben.cli import history as past
 from ekiben.cli import lint as linter
 from ekiben.cli import why as reasons
@@ -191,6 +192,16 @@ async def history(cluster: Cluster, options: Namespace) -> Exit:
         say([yamls.dump(past.as_data(found), options.output)])
     else:
         say(past.history(found, now(), paint_for(sys.stdout)))
+    return Exit.OK
+
+
+async def diff(cluster: Cluster, options: Namespace) -> Exit:
+    """Compare two revisions."""
+    facts = await cluster.model(options.name)
+    records = past.records_of(await cluster.records(facts))
+    words = (options.old, options.new) if options.new else ("stable", options.old)
+    old, new = (past.chosen(word, facts, records) for word in words)
+    say(differences.diff(old, new, paint_for(sys.stdout)))
     return Exit.OK
 
 

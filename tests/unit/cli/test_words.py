@@ -9,7 +9,7 @@ import pytest
 
 from ekiben.cli.exits import Exit
 from ekiben.cli.main import main
-from ekiben.cli.parser import VERBS, Verb
+from ekiben.cli.words import VERBS, Verb
 
 HEAVY = ("aiohttp", "kubernetes", "pydantic", "yaml", "prometheus_client")
 

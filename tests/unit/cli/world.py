@@ -14,7 +14,9 @@ from ekiben.api.v1alpha1 import API_VERSION, KIND, parse_spec
 from ekiben.cli.facts import Facts, facts_of
 from ekiben.core.render import build_record
 from ekiben.core.revision import revision_of
-from ekiben.core.snapshot import Model
+from ekiben.core.snapshot import Model, Snapshot
+from ekiben.core.starting import plan_of
+from ekiben.core.view import View
 
 Json = dict[str, Any]
 NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
@@ -63,6 +65,16 @@ def condition(kind: str, status: str, reason: str, message: str = "") -> Json:
         "lastTransitionTime": ago(60),
         "observedGeneration": 3,
     }
+
+
+def _hash() -> str:
+    """Return the hash of the steps and checks of `spec`, as the operator writes it."""
+    wanted = parse_spec(spec("v1"))
+    seen = Snapshot(model=MODEL, spec=wanted, status=Status(), now=NOW)
+    return plan_of(View(snapshot=seen, spec=wanted, status=Status(), wanted=revision_of(wanted))).hash
+
+
+HASH = _hash()
 
 
 def side(tag: str, replicas: int = 2, ready: int = 2) -> Json:
@@ -147,7 +159,7 @@ def rollout(tag: str, stage: str, step: int, number: int = 2, **more: Any) -> Js
         "startedAt": ago(30),
         "step": step,
         "weight": 20,
-        "plan": {"hash": "0a0a0a0a", "steps": steps, "checks": [{"metric": "error-rate", "max": "1%"}]},
+        "plan": {"hash": HASH, "steps": steps, "checks": [{"metric": "error-rate", "max": "1%"}]},
         **more,
     }
 

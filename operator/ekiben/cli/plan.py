@@ -1,0 +1,256 @@
+"""What a changed spec would set going: a revision or not, its steps, pods, resources and time. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from ekiben.api.fields import seconds
+from ekiben.api.status import RolloutStatus, Stage, Status
+from ekiben.api.v1alpha1 import Spec
+from ekiben.cli.facts import Facts
+from ekiben.cli.patches import leaves, merge_patch
+from ekiben.cli.text import PLAIN, Cell, Paint, span, table
+from ekiben.core import names
+from ekiben.core.canonical import quantity_value
+from ekiben.core.gates import DEFAULT_HOLD
+from ekiben.core.render import build_deployment
+from ekiben.core.revision import revision_of
+from ekiben.core.scaling import need, surge_limit
+from ekiben.core.snapshot import Model, Record, Ref, Snapshot
+from ekiben.core.starting import plan_of
+from ekiben.core.view import View
+
+_ANY_MODEL = Model(namespace="", name="x", uid="", generation=0, resource_version="")
+NO_HOLD = "-"
+Resources = dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class StepPlan:
+    """One step: the canary's share in percent (None: a pause), its pods, and the shortest hold."""
+
+    weight: int | None
+    pods: int
+    hold: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What applying a spec would do."""
+
+    name: str
+    verdict: str
+    says: str
+    revision: str
+    changed: tuple[str, ...]
+    steps: tuple[StepPlan, ...] = ()
+    stable_pods: int = 0
+    peak_pods: int = 0
+    peak_requests: Resources | None = None
+    least_seconds: float = 0.0
+    notes: tuple[str, ...] = ()
+
+
+def plan_for(new: Facts, live: Facts | None, records: dict[str, Record], now: datetime) -> Plan:
+    """Say what happens when `new`, as the server would store it, takes the place of `live`."""
+    if new.spec is None:
+        raise ValueError("the server stores a spec that this version can't read")
+    view = _view(new, new.spec, live, now)
+    verdict, says, rolls = _verdict(view)
+    old = (live.raw.get("spec") or {}) if live else {}
+    changed = tuple(path for path, _ in leaves(merge_patch(old, new.raw.get("spec") or {}))) if live else ()
+    said = Plan(new.name, verdict, says, view.wanted.revision, changed, notes=_notes(view))
+    if not rolls:
+        return said
+    if view.status.stable is None:
+        return replace(said, peak_pods=view.floor, peak_requests=_times(_requests(view.wanted), view.floor))
+    steps = _steps(view)
+    peak = max(step.pods for step in steps)
+    stable = records.get(view.stable_revision or "") or view.wanted
+    return replace(
+        said,
+        steps=tuple(steps),
+        stable_pods=view.full_size,
+        peak_pods=view.full_size + peak,
+        peak_requests=_sum(_times(_requests(view.wanted), peak), _times(_requests(stable), view.full_size)),
+        least_seconds=sum(seconds(step.hold) for step in steps if step.hold != NO_HOLD),
+        notes=(*said.notes, *_limits(view, steps)),
+    )
+
+
+def _view(new: Facts, spec: Spec, live: Facts | None, now: datetime) -> View:
+    """Build what the operator would decide on, as far as the status tells of it."""
+    status = live.status if live else Status()
+    deployments = {
+        Ref("Deployment", names.revision_child(new.name, side.revision)): {
+            "spec": {"replicas": side.replicas}
+        }
+        for side in (status.stable, status.canary)
+        if side
+    }
+    model = Model(new.namespace, new.name, new.uid, 0, "")
+    snapshot = Snapshot(model=model, spec=spec, status=status, now=now, live=deployments)
+    return View(snapshot=snapshot, spec=spec, status=status, wanted=revision_of(spec))
+
+
+def _verdict(view: View) -> tuple[str, str, bool]:
+    """Return what happens in a word, as a sentence, and whether a rollout starts."""
+    wanted, stable, rollout = view.wanted.revision, view.stable_revision, view.rollout
+    if stable is None:
+        held = view.spec.rollout.initial == "Held"
+        how = "held until promote" if held else "served as soon as its pods are ready"
+        return "FirstRevision", f"{wanted} is the first revision: {how}", True
+    if rollout and rollout.revision == wanted:
+        return _going_on(view, rollout)
+    if rollout and wanted == stable:
+        return "Reverted", f"{rollout.revision} is taken back: all traffic to {stable}, which serves", False
+    before = f"{rollout.revision}, which is in flight, is superseded; " if rollout else ""
+    if wanted == stable:
+        return "NoRevision", f"no new revision: {stable} goes on serving, no pod is replaced", False
+    if view.failure and view.spec.rollout.retry != view.failure.rollout:
+        why = f"{view.failure.reason}: {view.failure.message}".rstrip(": ")
+        said = f"{before}{wanted} failed before ({why}) and is not tried again until kubectl ekiben retry"
+        return "FailedBefore", said, False
+    if view.spec.rollout.paused:
+        return "Waits", f"{before}{wanted} waits: rollout.paused is true", True
+    return "NewRevision", f"{before}{wanted} is rolled out beside {stable}", True
+
+
+def _going_on(view: View, rollout: RolloutStatus) -> tuple[str, str, bool]:
+    """Say what an edit does to the rollout that brings the same revision."""
+    if rollout.revision == view.stable_revision:
+        return "NoRevision", f"{rollout.revision} is being finished", False
+    if rollout.stage is Stage.ABORTING:
+        return "NoRevision", f"{rollout.revision} is being aborted", False
+    if rollout.plan and rollout.plan.hash != plan_of(view).hash:
+        said = (
+            f"rollout {rollout.id} takes the edited steps or checks over, and never raises its weight by that"
+        )
+        return "Edited", said, False
+    return "NoRevision", f"rollout {rollout.id} goes on", False
+
+
+def _steps(view: View) -> list[StepPlan]:
+    found = []
+    pods = 0
+    for step in plan_of(view).steps:
+        if step.weight is not None:
+            pods = max(pods, need(step.weight, view.full_size, gateway=_gateway(view)))
+        found.append(StepPlan(step.weight, pods, (step.hold or DEFAULT_HOLD) if step.weight else NO_HOLD))
+    # Before everything goes over the canary gets stable's size.
+    return [*found, StepPlan(100, max(pods, view.full_size), NO_HOLD)]
+
+
+def _gateway(view: View) -> bool:
+    return view.spec.traffic is not None
+
+
+def _limits(view: View, steps: Sequence[StepPlan]) -> list[str]:
+    """Say what the rollout would stop at."""
+    most, limit = max(step.pods for step in steps), surge_limit(view)
+    said = []
+    if most > limit:
+        said.append(
+            f"rollout.maxSurge {view.spec.rollout.max_surge} allows {limit} of the {most} canary pods that"
+            " are needed: it would wait there with SurgeLimit; raise it"
+        )
+    if pauses := sum(step.weight is None for step in steps):
+        said.append(f"steps that wait for kubectl ekiben resume: {pauses}")
+    rules = view.spec.analysis
+    said.append(
+        f"a step also lasts until {rules.min_samples} requests are judged, at most {rules.max_wait} longer"
+        f" (then: {rules.on_no_data})"
+    )
+    return said
+
+
+def _notes(view: View) -> tuple[str, ...]:
+    scaled = view.spec.autoscaling is not None
+    return (
+        ("autoscaling: counted from the present size, which load changes",) if scaled and view.stable else ()
+    )
+
+
+def _requests(record: Record) -> Resources:
+    """Return what one pod asks for: its containers together, or an init container if that is more."""
+    pod = build_deployment(_ANY_MODEL, record)["spec"]["template"]["spec"]
+    asked: Resources = {}
+    for container in pod["containers"]:
+        asked = _sum(asked, _asked(container))
+    for container in pod.get("initContainers") or ():
+        asked = {
+            key: max(asked.get(key, 0.0), _asked(container).get(key, 0.0))
+            for key in {**asked, **_asked(container)}
+        }
+    return asked
+
+
+def _asked(container: dict[str, Any]) -> Resources:
+    resources = container.get("resources") or {}
+    # Kubernetes takes a limit for the request where there is none.
+    both = {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
+    return {name: float(value) for name, text in both.items() if (value := quantity_value(text)) is not None}
+
+
+def _times(resources: Resources, count: int) -> Resources:
+    return {name: value * count for name, value in resources.items()}
+
+
+def _sum(one: Resources, other: Resources) -> Resources:
+    return {name: one.get(name, 0.0) + other.get(name, 0.0) for name in sorted({**one, **other})}
+
+
+def amount(name: str, value: float) -> str:
+    """Write an amount of a resource as people do: 2.5 CPUs, 3Gi, 4."""
+    if name in ("memory", "ephemeral-storage") or name.startswith("hugepages-"):
+        for unit, size in (("Gi", 2**30), ("Mi", 2**20), ("Ki", 2**10)):
+            if value >= size:
+                return f"{round(value / size, 2):g}{unit}"
+    return f"{round(value, 3):g}"
+
+
+def plan_lines(plan: Plan, paint: Paint = PLAIN) -> list[str]:
+    """Write a plan."""
+    lines = [f"{paint(plan.name, 'bold')}: {paint(plan.verdict, 'warn')}: {plan.says}"]
+    if plan.changed:
+        lines.append(f"  changes {', '.join(plan.changed)}")
+    if plan.steps:
+        rows: list[list[Cell | str]] = [
+            [Cell(head, "dim") for head in ("STEP", "WEIGHT", "HOLD", "CANARY PODS", "ALL PODS")]
+        ]
+        for number, step in enumerate(plan.steps, start=1):
+            last = number == len(plan.steps)
+            weight = "pause" if step.weight is None else f"{step.weight}%"
+            total = str(plan.stable_pods + step.pods)
+            rows.append(["promote" if last else str(number), weight, step.hold, str(step.pods), total])
+        lines += ["", *table(rows, paint, indent="  "), ""]
+    if plan.peak_pods and plan.peak_requests is not None:
+        asked = ", ".join(f"{name} {amount(name, value)}" for name, value in plan.peak_requests.items())
+        lines.append(f"  at most {plan.peak_pods} pods at a time, which ask for {asked}")
+    if plan.steps:
+        lines.append(f"  takes at least {span(plan.least_seconds)}, and what pods need to start")
+    return [*lines, *(f"  note: {note}" for note in plan.notes)]
+
+
+def as_data(plan: Plan) -> dict[str, Any]:
+    """Return the same for a program."""
+    asked = plan.peak_requests
+    return {
+        "name": plan.name,
+        "verdict": plan.verdict,
+        "message": plan.says,
+        "revision": plan.revision,
+        "changes": list(plan.changed),
+        "steps": [{"weight": step.weight, "hold": step.hold, "canaryPods": step.pods} for step in plan.steps],
+        "peak": {
+            "pods": plan.peak_pods,
+            "requests": {name: amount(name, value) for name, value in asked.items()},
+        }
+        if asked is not None
+        else None,
+        "leastSeconds": plan.least_seconds,
+        "notes": list(plan.notes),
+    }
