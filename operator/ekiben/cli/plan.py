@@ -15,12 +15,12 @@ from ekiben.cli.patches import leaves, merge_patch
 from ekiben.cli.text import PLAIN, Cell, Paint, span, table
 from ekiben.core import names
 from ekiben.core.canonical import quantity_value
-from ekiben.core.gates import DEFAULT_HOLD
 from ekiben.core.render import build_deployment
 from ekiben.core.revision import revision_of
 from ekiben.core.scaling import need, surge_limit
 from ekiben.core.snapshot import Model, Record, Ref, Snapshot
 from ekiben.core.starting import plan_of
+from ekiben.core.verdicts import DEFAULT_HOLD
 from ekiben.core.view import View
 
 _ANY_MODEL = Model(namespace="", name="x", uid="", generation=0, resource_version="")

@@ -48,7 +48,7 @@ _WAITS_FOR_PODS = frozenset(
         "NoReadyPods",
     }
 )
-_JUDGES = frozenset({"Samples", "OverLimit", "CheckError", "Analysing"})
+_JUDGES = frozenset({"Samples", "OverLimit", "CheckError", "Analysing", "NoData", "Inconclusive"})
 _UNTROUBLED = frozenset({"", "Terminating"})
 
 
@@ -142,8 +142,8 @@ def _of_check(facts: Facts, reason: str, check: CheckResult) -> Finding:
     numbers = [
         f"{label} {value}" for label, value in (("measured", check.value), ("limit", check.limit)) if value
     ]
-    minimum = facts.spec.analysis.min_samples if facts.spec else 0
-    numbers.append(f"{check.samples} of at least {minimum} requests seen")
+    least = f" of at least {facts.spec.analysis.min_samples}" if facts.spec and reason == "Samples" else ""
+    numbers.append(f"{check.samples}{least} requests seen")
     remedy = REMEDIES.get(reason, "").format(name=facts.name, pod="POD")
     return Finding(reason, f"check {check.metric}: {check.verdict}", ", ".join(numbers), remedy)
 
