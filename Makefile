@@ -95,12 +95,15 @@ lock: venv ## Pin the dependencies anew, by hash and without index lines
 -include hack/supply.mk
 
 ##@ See it
-.PHONY: demo bench bench-scale clean
+.PHONY: demo bench bench-scale costs clean
 demo: venv tools images ## Serve, canary, promote and roll back a real model on a real cluster
 	$(PY) -m demo
 
 bench: venv tools images ## Measure what the README claims, each against its floor
 	$(PY) -m bench
+
+costs: venv tools ## Compare what a model costs with docs/scale/gate.json
+	$(PY) -m scale --gate
 
 bench-scale: venv tools ## Measure what a fleet costs: MODELS=100, 1000 (default) or 5000
 	$(PY) -m scale $(if $(filter 100,$(MODELS)),--quick,$(if $(MODELS),--models $(MODELS)))

@@ -21,6 +21,7 @@ from localcluster.errors import LocalClusterError
 from localcluster.tools import HELM, KUBERNETES, KWOK, ensure
 from rig.site import ROOT
 from scale import figures, phases
+from scale import gate as gates
 from scale.fleet import Watched
 from scale.operator_process import Operator
 from scale.world import POD_NET, World, world
@@ -37,21 +38,31 @@ FOLDER = report.FOLDER.with_name("scale")
 @click.option(
     "--profile", type=click.Path(dir_okay=False), default="", help="Profile the operator to a file."
 )
+@click.option(
+    "--gate", is_flag=True, help="Compare requests and CPU with docs/scale/gate.json, nothing else."
+)
+@click.option("--accept", is_flag=True, help="With --gate: keep this run's figures instead.")
 @click.option("--json", "to", type=click.Path(dir_okay=False, path_type=Path), help="Write the run there.")
-def main(models: int, quick: bool, no_floors: bool, profile: str, to: Path | None) -> None:
+def main(
+    models: int, quick: bool, no_floors: bool, profile: str, gate: bool, accept: bool, to: Path | None
+) -> None:
     """Measure the operator with a fleet of models; exit 1 when a figure misses its limit."""
     _enter()
-    size = QUICK if quick and models == DEFAULT else models
+    size = gates.MODELS if gate else QUICK if quick and models == DEFAULT else models
     folder = Path(tempfile.mkdtemp(prefix="ekiben-scale-"))
     try:
         with world(folder, size) as made:
-            results, costs = asyncio.run(
-                _measure(made, size, 20.0 if quick else 60.0, not no_floors, profile)
-            )
+            idle, floors = 20.0 if quick or gate else 60.0, not (no_floors or gate)
+            work = gates.yardstick()
+            results, costs = asyncio.run(_measure(made, size, idle, floors, profile))
+            work = (work + gates.yardstick()) / 2
     except (LocalClusterError, BenchError, ApiError, OSError, TimeoutError) as problem:
         click.secho(f"The bench ended early: {problem} (logs: {folder})", fg="red", err=True)
         sys.exit(1)
     shutil.rmtree(folder)
+    if gate:
+        _compare(gates.figures(costs, work), accept)
+        return
     report.show(results)
     stored = report.store(results, quick, FOLDER, models=size, costs=costs)
     if to is not None:
@@ -59,6 +70,21 @@ def main(models: int, quick: bool, no_floors: bool, profile: str, to: Path | Non
     click.echo(f"stored in {stored.relative_to(ROOT)}")
     click.echo(report.last_line([result.ok for result in results]))
     sys.exit(0 if all(result.ok is not False for result in results) else 1)
+
+
+def _compare(found: gates.Costs, accept: bool) -> None:
+    """Hold a run against what is kept, or keep it; exit 1 where it costs more."""
+    if accept:
+        gates.keep(found)
+        click.echo(f"kept in {gates.FILE.relative_to(ROOT)}")
+        return
+    problems = list(gates.regressions(gates.read(), found))
+    for problem in problems:
+        click.secho(problem, fg="red", err=True)
+    if problems:
+        click.echo("If that is how it should be: python -m scale --gate --accept, and say why in the commit.")
+        sys.exit(1)
+    click.echo("The operator asks and costs no more than docs/scale/gate.json says.")
 
 
 def _enter() -> None:
