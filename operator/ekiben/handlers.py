@@ -7,7 +7,9 @@ to users' objects, and none is retried as we need it. Nothing else imports kopf.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
+import logging
 import signal
 from collections.abc import Collection, Iterator
 from datetime import UTC, datetime, timedelta
@@ -19,6 +21,14 @@ from ekiben.api.v1alpha1 import GROUP, PLURAL, VERSION
 from ekiben.controller import Controller
 from ekiben.core.names import MANAGER
 from ekiben.kube.client import Client
+
+logger = logging.getLogger(__name__)
+
+# Kopf gives up on answers that it has no remedy for, such as a page of a list that has become too old (410).
+# It begins anew after so many seconds; what fails this often in a row, each time within the last number of
+# seconds, ends the process, where everybody sees it.
+ANEW_SECONDS, ANEW_TIMES, SOON_SECONDS = 5.0, 5, 60.0
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 # Seconds between two logins: a server that refuses every token must not be asked without pause.
 LOGIN_SECONDS = 1.0
@@ -104,7 +114,42 @@ def configured() -> kopf.OperatorSettings:
 async def run(
     controller: Controller, client: Client, namespaces: Collection[str], ready: asyncio.Event
 ) -> None:
-    """Watch ModelDeployments until a signal comes or this is cancelled; raises what kopf gives up on.
+    """Watch ModelDeployments until a signal comes or this is cancelled; raises what ends kopf every time."""
+    clock, failures = asyncio.get_running_loop().time, 0
+    stopped = False
+    while not stopped:
+        begun = clock()
+        try:
+            await _run_once(controller, client, namespaces, ready)
+            return
+        except kopf.LoginError:
+            raise
+        except Exception as problem:
+            failures = failures + 1 if clock() < begun + SOON_SECONDS else 1
+            if failures > ANEW_TIMES:
+                raise
+            logger.warning("the watch on models begins anew in %.0f s: %r", ANEW_SECONDS, problem)
+        stopped = await _stopped_within(ANEW_SECONDS)
+
+
+async def _stopped_within(seconds: float) -> bool:
+    """Wait; True where a signal came meanwhile."""
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, stop.set)
+    try:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), seconds)
+    finally:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
+    return stop.is_set()
+
+
+async def _run_once(
+    controller: Controller, client: Client, namespaces: Collection[str], ready: asyncio.Event
+) -> None:
+    """Run kopf until its first task ends; raises what ended it.
 
     Not `kopf.operator`: at its end that cancels every task of the event loop that was begun meanwhile.
     """
@@ -126,7 +171,7 @@ async def run(
         # Kopf leaves one task waiting for the flag, and its signal handlers in the loop.
         stop.set()
         await asyncio.sleep(0)
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in _SIGNALS:
             asyncio.get_running_loop().remove_signal_handler(number)
     for task in tasks:
         if not task.cancelled() and (problem := task.exception()):

@@ -187,9 +187,11 @@ def _bugs(operators: Sequence[OperatorProcess]) -> list[str]:
     for operator in operators:
         for line in operator.lines():
             message, level = str(line.get("message", "")), line.get("level")
-            # Kopf calls each of its retries an error; a lost lease is critical and in `exits`; a CRD that
-            # can't be read is waited for.
-            expected = message.startswith(("Request attempt", "the lease ", "not working: the CRD"))
+            # Kopf calls each of its retries an error, and a watch that begins anew; a lost lease is critical
+            # and in `exits`; a CRD that can't be read is waited for.
+            expected = message.startswith(
+                ("Request attempt", "Watcher for", "the lease ", "not working: the CRD")
+            )
             if level == "raw" or (level in ("error", "critical") and not expected):
                 found.append(f"{operator.name} logged: {message[:300]}")
     return found
