@@ -80,8 +80,11 @@ class _Operator:
                 await self._lead()
                 return
             settings = self._settings
-            lease = Lease(self._client, settings.lease_namespace, settings.lease_name, settings.identity)
-            await self._contend(lease)
+            # A renewal that waits behind a fleet's writes comes too late.
+            urgent = self._client.apart()
+            await self._contend(
+                Lease(urgent, settings.lease_namespace, settings.lease_name, settings.identity)
+            )
 
     async def _contend(self, lease: Lease) -> None:
         """Work while holding the lease; a stop while waiting for it has nothing to finish."""

@@ -9,10 +9,8 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 from aiohttp import ClientError, ClientResponse, ClientTimeout
 from prometheus_client import Counter
@@ -22,6 +20,7 @@ from ekiben.kube import config
 from ekiben.kube.errors import ApiError, error_from_response, network_error
 from ekiben.kube.kinds import DEPLOYMENT, Kind
 from ekiben.kube.lines import LineSplitter, garbled, parse_event
+from ekiben.kube.request import APPLY_PATCH, MERGE_PATCH, Request
 
 __all__ = ["API_REQUESTS", "ApiError", "Client", "Manifest"]
 
@@ -34,54 +33,17 @@ API_REQUESTS = Counter(
 )
 
 PAGE = 500
+# The API server's own Priority and Fairness makes us wait beyond that; more at once would only wait there.
+AT_ONCE = 32
 _SECONDS = 15.0
-_JSON = "application/json"
-_MERGE_PATCH = "application/merge-patch+json"
-_APPLY_PATCH = "application/apply-patch+yaml"
 _BROKEN = (ClientError, TimeoutError, OSError)
-_METHODS = {
-    "get": "GET",
-    "list": "GET",
-    "watch": "GET",
-    "create": "POST",
-    "update": "PUT",
-    "patch": "PATCH",
-    "delete": "DELETE",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class _Request:
-    """One request, by its RBAC verb; `discovery` is the path of a request about kinds, not objects."""
-
-    verb: str
-    kind: Kind
-    namespace: str | None = None
-    name: str | None = None
-    subresource: str | None = None
-    query: Manifest | None = None
-    body: Manifest | None = None
-    content_type: str = _JSON
-    discovery: str = ""
-
-    @property
-    def path(self) -> str:
-        """Return the path of its URL, with the query."""
-        path = self.discovery or self.kind.path(self.namespace, self.name, self.subresource)
-        return f"{path}?{urlencode(self.query)}" if self.query else path
-
-    @property
-    def resource(self) -> str:
-        """Name the resource as RBAC rules do."""
-        if self.discovery:
-            return "discovery"
-        return f"{self.kind.plural}/{self.subresource}" if self.subresource else self.kind.plural
 
 
 class Client:
     """One session with one API server; safe to share between tasks of one event loop.
 
     A request that does not succeed raises ApiError; one that takes over `timeout` seconds does not succeed.
+    At most `AT_ONCE` are under way, watches not counted; the others wait for their turn.
     """
 
     def __init__(
@@ -96,10 +58,15 @@ class Client:
         self._timeout = timeout
         self._write: Manifest = {"fieldManager": manager, "fieldValidation": "Strict"}
         self._write |= {"dryRun": "All"} if dry_run else {}
+        self._turns = asyncio.Semaphore(AT_ONCE)
 
     def writing_as(self, manager: str, *, dry_run: bool = False) -> Client:
         """Return a client on the same session with another field manager; with `dry_run` nothing is kept."""
         return Client(self._connection, self._timeout, manager, dry_run=dry_run)
+
+    def apart(self) -> Client:
+        """Return a client on the same session whose requests don't wait for those of this one."""
+        return Client(self._connection, self._timeout)
 
     @classmethod
     async def connect(
@@ -118,12 +85,12 @@ class Client:
 
     async def serves(self, kind: Kind) -> bool:
         """Tell whether the server announces a kind: a new CRD is stored some time before it is served."""
-        groups = await self._call(_Request("get", kind, discovery="/apis"))
+        groups = await self._call(Request("get", kind, discovery="/apis"))
         if not any(item.get("name") == kind.group for item in groups.get("groups") or ()):
             return False
         path = f"/apis/{kind.group}/{kind.version}"
         try:
-            answer = await self._call(_Request("get", kind, discovery=path))
+            answer = await self._call(Request("get", kind, discovery=path))
         except ApiError as error:
             if error.is_not_found:
                 return False
@@ -133,7 +100,7 @@ class Client:
     async def get(self, kind: Kind, namespace: str | None, name: str) -> Manifest | None:
         """Read one object; None when there is none of that name."""
         try:
-            return await self._call(_Request("get", kind, namespace, name))
+            return await self._call(Request("get", kind, namespace, name))
         except ApiError as error:
             if error.is_not_found:
                 return None
@@ -154,7 +121,7 @@ class Client:
         query |= {"labelSelector": label_selector} if label_selector else {}
         query |= {"fieldSelector": field_selector} if field_selector else {}
         while True:
-            answer = await self._call(_Request("list", kind, namespace, query=query))
+            answer = await self._call(Request("list", kind, namespace, query=query))
             items, about = answer.get("items") or [], answer.get("metadata") or {}
             if not isinstance(items, list) or not isinstance(about, dict):
                 raise garbled(f"a list of {kind.plural} without items")
@@ -206,7 +173,7 @@ class Client:
         limit = ClientTimeout(total=timeout_seconds + self._timeout)
         try:
             async with asyncio.timeout(self._timeout):
-                stream = await self._send(_Request("watch", kind, namespace, query=query), limit)
+                stream = await self._send(Request("watch", kind, namespace, query=query), limit)
         except TimeoutError as problem:
             raise network_error(problem) from problem
         splitter = LineSplitter()
@@ -232,16 +199,16 @@ class Client:
         """
         name = manifest["metadata"]["name"]
         query = self._write | {"force": "true"}
-        return await self._call(_Request("patch", kind, namespace, name, None, query, manifest, _APPLY_PATCH))
+        return await self._call(Request("patch", kind, namespace, name, None, query, manifest, APPLY_PATCH))
 
     async def create(self, kind: Kind, namespace: str | None, body: Manifest) -> Manifest:
         """Create an object; 409 (AlreadyExists) where the name is taken."""
-        return await self._call(_Request("create", kind, namespace, query=self._write, body=body))
+        return await self._call(Request("create", kind, namespace, query=self._write, body=body))
 
     async def replace(self, kind: Kind, namespace: str | None, body: Manifest) -> Manifest:
         """Put an object in the place of the one with its name and resourceVersion; 409 if that changed."""
         name = body["metadata"]["name"]
-        return await self._call(_Request("update", kind, namespace, name, query=self._write, body=body))
+        return await self._call(Request("update", kind, namespace, name, query=self._write, body=body))
 
     async def patch_status(
         self, kind: Kind, namespace: str, name: str, status: Manifest, resource_version: str
@@ -252,7 +219,7 @@ class Client:
         """
         about = {"name": name, "namespace": namespace, "resourceVersion": resource_version}
         body = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": about, "status": status}
-        return await self._call(_Request("update", kind, namespace, name, "status", self._write, body))
+        return await self._call(Request("update", kind, namespace, name, "status", self._write, body))
 
     async def scale(
         self, namespace: str, name: str, replicas: int, resource_version: str | None = None
@@ -268,7 +235,7 @@ class Client:
     ) -> Manifest:
         """Send a JSON merge patch."""
         return await self._call(
-            _Request("patch", kind, namespace, name, subresource, self._write, body, _MERGE_PATCH)
+            Request("patch", kind, namespace, name, subresource, self._write, body, MERGE_PATCH)
         )
 
     async def delete(self, kind: Kind, namespace: str | None, name: str, uid: str) -> Manifest | None:
@@ -284,7 +251,7 @@ class Client:
             "propagationPolicy": "Background",
         }
         try:
-            answer = await self._call(_Request("delete", kind, namespace, name, body=body))
+            answer = await self._call(Request("delete", kind, namespace, name, body=body))
         except ApiError as error:
             if error.is_not_found:
                 return None
@@ -293,26 +260,28 @@ class Client:
         held = about.get("finalizers") or about.get("deletionGracePeriodSeconds")
         return answer if about.get("deletionTimestamp") and held else None
 
-    async def _call(self, request: _Request) -> Manifest:
+    async def _call(self, request: Request) -> Manifest:
         """Send one request and read its answer as a JSON object."""
-        answer = await self._send(request, ClientTimeout(total=self._timeout))
+        async with self._turns:
+            answer = await self._send(request, ClientTimeout(total=self._timeout))
+            try:
+                body = await answer.read()
+            except _BROKEN as problem:
+                raise network_error(problem) from problem
         try:
-            content = json.loads(await answer.read())
-        except _BROKEN as problem:
-            raise network_error(problem) from problem
+            content = json.loads(body)
         except (ValueError, RecursionError):
             raise garbled(f"an answer about {request.resource} that is no JSON") from None
         if not isinstance(content, dict):
             raise garbled(f"an answer about {request.resource} that is no object")
         return content
 
-    async def _send(self, request: _Request, timeout: ClientTimeout) -> ClientResponse:
+    async def _send(self, request: Request, timeout: ClientTimeout) -> ClientResponse:
         """Send one request, count it, and return the answer with its body unread; ApiError unless 2xx."""
         code = "error"
-        body = None if request.body is None else json.dumps(request.body).encode()
         try:
             answer = await self._connection.send(
-                _METHODS[request.verb], request.path, body, request.content_type, timeout
+                request.method, request.path, request.payload, request.content_type, timeout
             )
             code = str(answer.status)
             if not 200 <= answer.status < 300:

@@ -24,7 +24,6 @@ from kubernetes.aio.config import ConfigException, load_incluster_config, load_k
 
 from ekiben.kube.errors import ApiError
 
-CONNECTIONS = 32
 # A line of a watch is a whole object.
 _READ_BUFFER = 2**21
 _REFRESH_SECONDS = 60.0
@@ -57,7 +56,9 @@ class Connection:
         if configuration.tls_server_name:
             self._options["server_hostname"] = configuration.tls_server_name
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=CONNECTIONS, ssl=_trust(configuration)),
+            # Every watch holds a connection, and each namespace that is served has six of them: a limit here
+            # would leave none for requests. How many of those run at once is the Client's.
+            connector=aiohttp.TCPConnector(limit=0, ssl=_trust(configuration)),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"Accept": "application/json", "User-Agent": user_agent},
             read_bufsize=_READ_BUFFER,
@@ -127,7 +128,7 @@ async def connect(kubeconfig: str | Path | None, context: str | None, user_agent
     chosen = str(kubeconfig or os.environ.get("KUBECONFIG") or "")
     in_pod = not chosen and context is None and "KUBERNETES_SERVICE_HOST" in os.environ
     source = "the pod's service account" if in_pod else chosen or "~/.kube/config"
-    configuration = Configuration(connection_pool_maxsize=CONNECTIONS)
+    configuration = Configuration()
     try:
         if in_pod:
             load: Load = _load_from_pod

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 
-from ekiben.kube.client import API_REQUESTS, ApiError, Client
+from ekiben.kube.client import API_REQUESTS, AT_ONCE, ApiError, Client
 from ekiben.kube.errors import error_from_response
 from ekiben.kube.kinds import DEPLOYMENT, SERVICE
 from unit.kube.conftest import write_kubeconfig
@@ -224,3 +224,39 @@ async def test_a_flood_of_events_leaves_room_for_others(
     assert len([event async for event in client.watch(SERVICE, None, "1")]) == 1000
     others.cancel()
     assert turns >= 100
+
+
+async def test_watches_leave_room_for_requests_however_many_there_are(
+    server: ListWatchServer, client: Client
+) -> None:
+    watches = [client.watch(SERVICE, f"ns-{number}", "100") for number in range(2 * AT_ONCE)]
+    opened = [asyncio.create_task(anext(watch)) for watch in watches]
+    await until(lambda: len(server.watches) == len(watches))
+    assert await client.list(SERVICE) == ([], "100")
+    for task in opened:
+        task.cancel()
+    await asyncio.gather(*opened, return_exceptions=True)
+
+
+async def test_requests_wait_for_their_turn_but_for_those_of_a_client_apart(
+    server: ListWatchServer, client: Client
+) -> None:
+    server.stalled = True
+    waiting = [asyncio.create_task(client.list(SERVICE)) for _ in range(AT_ONCE + 5)]
+    await until(lambda: len(server.requests) == AT_ONCE)
+    server.stalled = False
+    assert await client.apart().list(SERVICE) == ([], "100")
+    assert len(server.requests) == AT_ONCE + 1, "those that have no turn were not sent"
+    waiting[0].cancel()
+    await until(lambda: len(server.requests) > AT_ONCE + 1)
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    for _ in range(2000):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail("never came true")

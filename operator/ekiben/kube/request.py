@@ -1,0 +1,61 @@
+"""One request to the API server, before it is sent."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from ekiben.kube.kinds import Kind
+
+JSON = "application/json"
+MERGE_PATCH = "application/merge-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
+_METHODS = {
+    "get": "GET",
+    "list": "GET",
+    "watch": "GET",
+    "create": "POST",
+    "update": "PUT",
+    "patch": "PATCH",
+    "delete": "DELETE",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request, by its RBAC verb; `discovery` is the path of a request about kinds, not objects."""
+
+    verb: str
+    kind: Kind
+    namespace: str | None = None
+    name: str | None = None
+    subresource: str | None = None
+    query: dict[str, Any] | None = None
+    body: dict[str, Any] | None = None
+    content_type: str = JSON
+    discovery: str = ""
+
+    @property
+    def method(self) -> str:
+        """Return its HTTP method."""
+        return _METHODS[self.verb]
+
+    @property
+    def payload(self) -> bytes | None:
+        """Return its body as it is sent."""
+        return None if self.body is None else json.dumps(self.body).encode()
+
+    @property
+    def path(self) -> str:
+        """Return the path of its URL, with the query."""
+        path = self.discovery or self.kind.path(self.namespace, self.name, self.subresource)
+        return f"{path}?{urlencode(self.query)}" if self.query else path
+
+    @property
+    def resource(self) -> str:
+        """Name the resource as RBAC rules do."""
+        if self.discovery:
+            return "discovery"
+        return f"{self.kind.plural}/{self.subresource}" if self.subresource else self.kind.plural
