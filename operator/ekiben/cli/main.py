@@ -42,12 +42,14 @@ def _run(options: argparse.Namespace) -> int:
 
         print(SCRIPTS[options.shell], end="")
         return Exit.OK
+    if options.verb == "lint":
+        from ekiben.cli.linting import lint  # noqa: PLC0415
+
+        return lint(options)
     from ekiben.cli import planning, reading, steering  # noqa: PLC0415
     from ekiben.cli.cluster import Cluster  # noqa: PLC0415
     from ekiben.kube.errors import ApiError  # noqa: PLC0415
 
-    if options.verb == "lint":
-        return reading.lint(options)
     modules = {"plan": planning, "undo": steering, "restart": steering}
     command = (
         steering.steer

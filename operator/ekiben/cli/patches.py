@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 Manifest = dict[str, Any]
+
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+LAST_MANIFEST = "the manifest that was last applied"
+# Helm puts back what a chart says at each upgrade, though it writes by plain updates.
+_HELM = frozenset({"helm", "helm-controller"})
 
 
 def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> Manifest:
@@ -48,15 +54,40 @@ def _below(path: str, key: str) -> str:
     return f"{path}.{key}" if "." not in key else f"{path}[{key}]"
 
 
-def writers(raw: Manifest, patch: Mapping[str, Any], ours: str) -> dict[str, list[str]]:
-    """Return who else has written fields of `spec` that a patch changes: managers, each with its fields."""
-    found: dict[str, list[str]] = {}
-    for entry in (raw.get("metadata") or {}).get("managedFields") or ():
-        fields = (entry.get("fieldsV1") or {}).get("f:spec")
+def writers(raw: Manifest, patch: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return who will write again a field of `spec` that a patch changes: each with these fields.
+
+    These are server-side appliers, Helm, and what the last `kubectl apply` noted down, Argo CD's included.
+    Who made or edited the object by hand owns its defaults as well, and says nothing by that.
+    """
+    metadata, found = raw.get("metadata") or {}, dict[str, list[str]]()
+    for entry in metadata.get("managedFields") or ():
+        manager, fields = str(entry.get("manager")), (entry.get("fieldsV1") or {}).get("f:spec")
+        repeats = entry.get("operation") == "Apply" or manager in _HELM
         touched = list(_touched(patch, fields, "spec")) if isinstance(fields, Mapping) else []
-        if entry.get("manager") != ours and touched:
-            found.setdefault(str(entry.get("manager")), []).extend(touched)
+        if repeats and touched:
+            found.setdefault(manager, []).extend(touched)
+    if touched := list(_said(patch, last_applied(raw), "spec")):
+        found[LAST_MANIFEST] = touched
     return dict(sorted(found.items()))
+
+
+def last_applied(raw: Manifest) -> Manifest:
+    """Return the spec that `kubectl apply` noted down on the object, {} where it noted none."""
+    annotations = (raw.get("metadata") or {}).get("annotations") or {}
+    try:
+        spec = json.loads(annotations.get(LAST_APPLIED) or "{}").get("spec")
+    except (ValueError, AttributeError):
+        spec = None
+    return spec if isinstance(spec, dict) else {}
+
+
+def _said(patch: Mapping[str, Any], spec: Mapping[str, Any], path: str) -> Iterator[str]:
+    for key, value in patch.items():
+        if isinstance(value, Mapping) and value and isinstance(spec.get(key), Mapping):
+            yield from _said(value, spec[key], _below(path, key))
+        elif key in spec:
+            yield _below(path, key)
 
 
 def _touched(patch: Mapping[str, Any], fields: Mapping[str, Any], path: str) -> Iterator[str]:

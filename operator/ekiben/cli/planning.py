@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from argparse import Namespace
@@ -14,13 +13,11 @@ from ekiben.cli.cluster import MANAGER, Cluster
 from ekiben.cli.exits import CommandError, Exit
 from ekiben.cli.facts import Manifest, facts_of
 from ekiben.cli.history import records_of
-from ekiben.cli.patches import three_way
+from ekiben.cli.patches import LAST_APPLIED, last_applied, three_way
 from ekiben.cli.reading import now, say
 from ekiben.cli.text import paint_for
 from ekiben.kube.client import ApiError
 from ekiben.kube.kinds import MODELDEPLOYMENT
-
-_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 async def plan(cluster: Cluster, options: Namespace) -> Exit:
@@ -78,20 +75,12 @@ async def _rehearsed(cluster: Cluster, model: Manifest, live: Manifest | None) -
     if live is None:
         return await cluster.rehearsing().client.create(MODELDEPLOYMENT, cluster.namespace, manifest)
     about = live["metadata"]
-    if last := (about.get("annotations") or {}).get(_LAST_APPLIED):
-        spec = three_way(_spec_of(last), live.get("spec") or {}, model.get("spec") or {})
+    if LAST_APPLIED in (about.get("annotations") or {}):
+        spec = three_way(last_applied(live), live.get("spec") or {}, model.get("spec") or {})
         rehearsal = cluster.rehearsing().client
         return await rehearsal.patch_merge(MODELDEPLOYMENT, cluster.namespace, about["name"], {"spec": spec})
     rehearsal = cluster.client.writing_as(applier(live), dry_run=True)
     return await rehearsal.apply(MODELDEPLOYMENT, cluster.namespace, manifest)
-
-
-def _spec_of(annotation: str) -> Manifest:
-    try:
-        spec = json.loads(annotation).get("spec")
-    except (ValueError, AttributeError):
-        spec = None
-    return spec if isinstance(spec, dict) else {}
 
 
 def applier(live: Manifest) -> str:

@@ -11,12 +11,11 @@ from datetime import UTC, datetime
 
 from ekiben.cli import diff as differences
 from ekiben.cli import history as past
-from ekiben.cli import lint as linter
 from ekiben.cli import why as reasons
 from ekiben.cli import yamls
 from ekiben.cli.cluster import Cluster, Followed, following
 from ekiben.cli.exits import CommandError, Exit
-from ekiben.cli.facts import Facts, Manifest, facts_of
+from ekiben.cli.facts import Facts, facts_of
 from ekiben.cli.outcome import ending_of, progress
 from ekiben.cli.text import Paint, paint_for
 from ekiben.cli.tree import as_data, listing, tree
@@ -146,7 +145,7 @@ async def status(cluster: Cluster, options: Namespace) -> Exit:
         say([yamls.dump(about | {"stable": facts.stable, "canary": facts.canary}, options.output)])
     else:
         meaning = "good" if code is Exit.OK else "warn" if code is Exit.TIMED_OUT else "bad"
-        said = code.name.replace("_", " ").lower()
+        said = "is on its way" if code is Exit.TIMED_OUT else code.name.replace("_", " ").lower()
         say([f"{facts.name} {paint_for(sys.stdout)(said, meaning)}: {message}"])
     return code
 
@@ -203,23 +202,3 @@ async def diff(cluster: Cluster, options: Namespace) -> Exit:
     old, new = (past.chosen(word, facts, records) for word in words)
     say(differences.diff(old, new, paint_for(sys.stdout)))
     return Exit.OK
-
-
-def lint(options: Namespace) -> Exit:
-    """Say what is wrong with a manifest, without a cluster."""
-    from ekiben.api.policy import NAMES, PodPolicy  # noqa: PLC0415
-
-    if unknown := sorted(set(options.allow) - set(NAMES)):
-        raise CommandError(f"--allow {unknown[0]} is not known: take one of {', '.join(NAMES)}", Exit.MISUSED)
-    policy = PodPolicy(frozenset(options.allow), frozenset(options.service_account))
-    models: list[Manifest] = [item for item in yamls.read_documents(options.filename) if yamls.is_model(item)]
-    if not models:
-        raise CommandError(f"-f {options.filename} holds no ModelDeployment", Exit.INVALID)
-    wrong = 0
-    for model in models:
-        found = linter.problems_of(model, policy)
-        wrong += len(found)
-        say(
-            [f"{yamls.title(model)}: {text}" for text in found] or [f"{yamls.title(model)}: no mistake found"]
-        )
-    return Exit.INVALID if wrong else Exit.OK

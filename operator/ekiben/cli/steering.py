@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from ekiben.api.v1alpha1 import API_VERSION, KIND
 from ekiben.cli import wheel, yamls
-from ekiben.cli.cluster import MANAGER, Cluster
+from ekiben.cli.cluster import Cluster
 from ekiben.cli.exits import Exit
 from ekiben.cli.facts import Facts, Manifest
 from ekiben.cli.history import chosen, records_of
@@ -52,7 +52,7 @@ async def _write(cluster: Cluster, facts: Facts, change: wheel.Change, options: 
     print(f"{facts.name}: {change.said}{dry}")
     for line in remarks(facts, change):
         print(line, file=sys.stderr)
-    if change.patch and (change.lasts or options.dry_run or writers(facts.raw, change.patch, MANAGER)):
+    if change.patch and (change.lasts or options.dry_run or writers(facts.raw, change.patch)):
         print(to_commit(facts, change.patch), flush=True)
     return Exit.OK
 
@@ -60,10 +60,8 @@ async def _write(cluster: Cluster, facts: Facts, change: wheel.Change, options: 
 def remarks(facts: Facts, change: wheel.Change) -> list[str]:
     """Say what else there is to know: notes, and who may set back what was changed."""
     said = [f"note: {note}" for note in change.notes]
-    for manager, fields in writers(facts.raw, change.patch, MANAGER).items():
-        said.append(
-            f"note: {manager} wrote {', '.join(fields)} too, and will again unless its source is changed"
-        )
+    for manager, fields in writers(facts.raw, change.patch).items():
+        said.append(f"note: {manager} says {', '.join(fields)} too, and will set it back: change its source")
     return said
 
 

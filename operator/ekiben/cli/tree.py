@@ -139,7 +139,8 @@ def _step_rows(steps: Sequence[Step], at: int) -> Iterator[list[Cell | str]]:
 def _check_rows(checks: Sequence[CheckResult], minimum: int | None) -> Iterator[list[Cell | str]]:
     yield [Cell(head, "dim") for head in ("CHECK", "VERDICT", "VALUE", "LIMIT", "SAMPLES")]
     for check in checks:
-        samples = f"{check.samples} of {minimum}" if minimum else str(check.samples)
+        few = minimum is not None and check.samples < minimum
+        samples = f"{check.samples} of {minimum}" if few else str(check.samples)
         said = f"{check.verdict} (dry run)" if check.dry_run else check.verdict
         verdict = Cell(said, _VERDICTS[check.verdict])
         yield [check.metric, verdict, check.value or "-", check.limit or "-", samples]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -12,12 +13,21 @@ from ekiben.cli import wheel
 from ekiben.cli.exits import CommandError, Exit
 from ekiben.cli.facts import Facts
 from ekiben.cli.history import records_of
-from ekiben.cli.patches import leaves, merge_patch, merged, three_way, writers
+from ekiben.cli.patches import (
+    LAST_APPLIED,
+    LAST_MANIFEST,
+    last_applied,
+    leaves,
+    merge_patch,
+    merged,
+    three_way,
+    writers,
+)
 from ekiben.cli.steering import remarks, to_commit
 from ekiben.core.revision import revision_of
 from sample_specs import RAW
 from unit.cli import world
-from unit.cli.world import NOW, V1, V2, V3, golden, in_flight, rolled_back, serving
+from unit.cli.world import NOW, V1, V2, V3, Json, golden, in_flight, rolled_back, serving
 
 ID = f"{V2}.2"
 PAUSED = {"rollout": {"canary": {"steps": []}, "paused": True}}
@@ -134,7 +144,7 @@ def test_what_is_to_be_committed_is_printed_and_who_would_set_it_back_is_named()
     fields = {"f:spec": {"f:bento": {"f:image": {}}, "f:runtime": {"f:workers": {}}}}
     managed = [
         {"manager": "argocd-controller", "operation": "Apply", "fieldsV1": fields},
-        {"manager": "ekiben-cli", "operation": "Update", "fieldsV1": fields},
+        {"manager": "kubectl-edit", "operation": "Update", "fieldsV1": fields},
         {"manager": "hpa", "operation": "Update", "fieldsV1": {"f:spec": {"f:replicas": {}}}},
     ]
     raw = {**facts.raw, "spec": world.spec("v2", runtime={"workers": 2})}
@@ -146,13 +156,35 @@ def test_what_is_to_be_committed_is_printed_and_who_would_set_it_back_is_named()
     golden("restart", [*remarks(serving(), restart), to_commit(serving(), restart.patch)])
 
 
-def test_only_those_who_wrote_the_same_field_count_as_its_writers() -> None:
-    fields = {"f:spec": {"f:rollout": {"f:paused": {}}, "f:env": {'k:{"name":"A"}': {}}}}
-    raw = {"metadata": {"managedFields": [{"manager": "kubectl", "fieldsV1": fields}]}}
-    assert writers(raw, {"rollout": {"abort": "x.1"}}, "ekiben-cli") == {}
-    assert writers(raw, {"rollout": {"paused": True}}, "ekiben-cli") == {"kubectl": ["spec.rollout.paused"]}
-    assert writers(raw, {"env": []}, "ekiben-cli") == {"kubectl": ["spec.env"]}
-    assert writers(raw, {"rollout": None}, "ekiben-cli") == {"kubectl": ["spec.rollout"]}
+@pytest.mark.parametrize(
+    ("patch", "found"),
+    [
+        ({"rollout": {"abort": "x.1"}}, {}),
+        ({"rollout": {"paused": True}}, {"flux": ["spec.rollout.paused"]}),
+        ({"env": []}, {"flux": ["spec.env"]}),
+        ({"rollout": None}, {"flux": ["spec.rollout"]}),
+        ({"replicas": 3}, {"helm": ["spec.replicas"]}),
+        (
+            {"bento": {"image": "x", "service": None}},
+            {LAST_MANIFEST: ["spec.bento.image"]},
+        ),
+    ],
+)
+def test_only_those_who_will_write_a_field_again_are_named(patch: Json, found: dict[str, list[str]]) -> None:
+    applied = {"f:spec": {"f:rollout": {"f:paused": {}}, "f:env": {'k:{"name":"A"}': {}}}}
+    by_hand = {"f:spec": {"f:rollout": {"f:paused": {}, "f:abort": {}}, "f:bento": {"f:image": {}}}}
+    entries = [
+        {"manager": "flux", "operation": "Apply", "fieldsV1": applied},
+        {"manager": "kubectl-edit", "operation": "Update", "fieldsV1": by_hand},
+        {"manager": "helm", "operation": "Update", "fieldsV1": {"f:spec": {"f:replicas": {}}}},
+    ]
+    annotations = {LAST_APPLIED: json.dumps({"spec": {"bento": {"image": "registry.example.com/iris:1"}}})}
+    assert writers({"metadata": {"managedFields": entries, "annotations": annotations}}, patch) == found
+
+
+@pytest.mark.parametrize("text", ["", "[", "[]", '{"spec": 3}'])
+def test_a_damaged_note_of_what_was_applied_says_nothing(text: str) -> None:
+    assert last_applied({"metadata": {"annotations": {LAST_APPLIED: text}}}) == {}
 
 
 @pytest.mark.parametrize("old", sorted(RAW))
