@@ -9,10 +9,9 @@ import aiohttp
 
 from ekiben.samples.metrics import PAGE_LIMIT, MetricsError, too_large
 
-_CHUNK = 64 * 1024
 _LONGEST_MESSAGE = 300
 # Longer than the default time between two looks.
-_KEPT_SECONDS = 15.0
+_KEPT_SECONDS = 20.0
 
 
 def new_session() -> aiohttp.ClientSession:
@@ -76,9 +75,10 @@ class Fetcher:
                 "MetricsUnreachable",
                 f"answered {response.status} to {response.url}: BentoML's metrics.enabled must not be false",
             )
-        page = bytearray()
-        async for chunk in response.content.iter_chunked(_CHUNK):
-            page += chunk
-            if len(page) > PAGE_LIMIT:
+        parts, size = [], 0
+        async for part in response.content.iter_any():
+            parts.append(part)
+            size += len(part)
+            if size > PAGE_LIMIT:
                 raise too_large()
-        return bytes(page)
+        return b"".join(parts)
