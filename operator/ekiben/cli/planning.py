@@ -76,7 +76,9 @@ async def _rehearsed(cluster: Cluster, model: Manifest, live: Manifest | None) -
         return await cluster.rehearsing().client.create(MODELDEPLOYMENT, cluster.namespace, manifest)
     about = live["metadata"]
     if LAST_APPLIED in (about.get("annotations") or {}):
-        spec = three_way(last_applied(live), live.get("spec") or {}, model.get("spec") or {})
+        spec = model.get("spec")
+        if isinstance(spec, dict):
+            spec = three_way(last_applied(live), live.get("spec") or {}, spec)
         rehearsal = cluster.rehearsing().client
         return await rehearsal.patch_merge(MODELDEPLOYMENT, cluster.namespace, about["name"], {"spec": spec})
     rehearsal = cluster.client.writing_as(applier(live), dry_run=True)

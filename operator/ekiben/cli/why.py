@@ -76,6 +76,7 @@ def explain(facts: Facts, around: Surroundings) -> list[Finding]:
     """Name everything that the model waits for, what blocks most first; empty where it waits for nothing."""
     return [
         *_unseen(facts),
+        *_held_back(facts),
         *_stalled(facts),
         *_in_flight(facts, around),
         *_traffic(facts, around),
@@ -99,6 +100,15 @@ def _unseen(facts: Facts) -> Iterator[Finding]:
             f"the operator has not seen generation {generation} yet",
             "if this lasts: see that an operator runs, and that its selector and namespaces cover this model",
         )
+
+
+def _held_back(facts: Facts) -> Iterator[Finding]:
+    """Say that a revision waits for its rollout to begin: no condition speaks of one that has not begun."""
+    paused = facts.spec is not None and facts.spec.rollout.paused
+    waits = facts.is_observed and facts.rollout is None and facts.stable not in (None, facts.wanted)
+    if paused and waits and not facts.says(c.STALLED, "True"):
+        remedy = REMEDIES["Paused"].format(name=facts.name)
+        yield Finding("Paused", "spec.rollout.paused", facts.status.message, remedy)
 
 
 def _stalled(facts: Facts) -> Iterator[Finding]:

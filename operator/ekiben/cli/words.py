@@ -50,7 +50,10 @@ def _yes_or_no(text: str) -> bool:
 
 def _name(text: str) -> str:
     """Take `mdep/iris` for `iris`, as kubectl does."""
-    return text.rpartition("/")[2]
+    name = text.rpartition("/")[2]
+    if not name:
+        raise argparse.ArgumentTypeError(f"{text!r} names no ModelDeployment: write for example iris")
+    return name
 
 
 NAME = _option("name", help="the ModelDeployment", completes="models", metavar="NAME", type=_name)

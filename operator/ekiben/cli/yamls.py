@@ -13,6 +13,21 @@ from ekiben.api.v1alpha1 import KIND
 from ekiben.cli.exits import CommandError, Exit
 
 
+class _Loader(yaml.SafeLoader):
+    """Reads YAML as kubectl does: what looks like a date is a string."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in known if tag != "tag:yaml.org,2002:timestamp"]
+    for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def _as_json(document: Any) -> Any:
+    """Return what is left of a document on its way to the API server: keys become strings."""
+    return json.loads(json.dumps(document))
+
+
 def read_documents(path: str) -> list[Any]:
     """Read every document of a file, or of standard input for `-`."""
     try:
@@ -23,8 +38,8 @@ def read_documents(path: str) -> list[Any]:
     except UnicodeDecodeError as problem:
         raise CommandError(f"-f {path} is no text: write YAML or JSON", Exit.INVALID) from problem
     try:
-        documents = [item for item in yaml.safe_load_all(text) if item is not None]
-    except yaml.YAMLError as problem:
+        documents = [_as_json(item) for item in yaml.load_all(text, _Loader) if item is not None]
+    except (yaml.YAMLError, TypeError, ValueError, RecursionError) as problem:
         said = " ".join(str(problem).split())
         raise CommandError(f"-f {path} is no YAML: {said}", Exit.INVALID) from problem
     if not documents:

@@ -198,6 +198,13 @@ def test_why_names_the_object_that_has_a_childs_name() -> None:
     assert found == Finding("ChildConflict", "ModelDeployment iris", said)
 
 
+def test_why_names_the_pause_that_keeps_a_revision_from_beginning() -> None:
+    facts = serving(message="a new revision waits: paused by rollout.paused; set it to false to go on")
+    raw = {**facts.raw, "spec": world.spec("v3", rollout={"paused": True})}
+    (found,) = explain(world.facts_of(raw), Surroundings())
+    assert (found.reason, found.remedy) == ("Paused", "kubectl ekiben resume iris")
+
+
 def test_why_says_that_nothing_is_waited_for() -> None:
     assert explain(serving(), Surroundings()) == []
     assert why(serving(), []) == [f"iris waits for nothing: {V2} serves with 2 of 2 pods"]

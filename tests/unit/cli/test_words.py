@@ -29,6 +29,7 @@ def test_every_command_has_help_with_an_example(verb: Verb, capsys: pytest.Captu
     [
         (["status", "iris", "--timeout", "soon"], "write for example 30s, 10m or 1h30m"),
         (["status", "iris", "--watch=maybe"], "write true or false"),
+        (["why", "mdep/"], "names no ModelDeployment"),
         (["staus"], "invalid choice: 'staus'"),
         (["get", "iris", "-o", "xml"], "invalid choice: 'xml'"),
         (["lint"], "-f/--filename"),
