@@ -13,6 +13,7 @@ import pytest
 from ekiben.cli.completion import SCRIPTS, SHELLS, Wanted, wanted
 from ekiben.cli.main import main
 from ekiben.cli.words import VERBS
+from unit.cli.world import ENVIRONMENT
 
 COMMANDS = tuple(verb.name for verb in VERBS)
 
@@ -69,7 +70,7 @@ def test_bash_completes_by_the_script(tmp_path: Path) -> None:
     program.chmod(0o755)
     lines = ["COMP_WORDS=(kubectl-ekiben pro)", "COMP_CWORD=1", "_kubectl_ekiben", 'echo "${COMPREPLY[*]}"']
     script = SCRIPTS["bash"] + "\n".join(lines)
-    path = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    path = {**ENVIRONMENT, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     done = subprocess.run(
         ["bash", "-c", script], capture_output=True, text=True, env=path, check=True, timeout=60
     )

@@ -10,6 +10,7 @@ import pytest
 from ekiben.cli.exits import Exit
 from ekiben.cli.main import main
 from ekiben.cli.words import VERBS, Verb
+from unit.cli.world import ENVIRONMENT
 
 HEAVY = ("aiohttp", "kubernetes", "pydantic", "yaml", "prometheus_client")
 
@@ -53,11 +54,6 @@ def test_a_missing_kubeconfig_is_named_with_the_remedy(capsys: pytest.CaptureFix
 
 def test_help_imports_nothing_that_costs_time() -> None:
     code = "import sys; from ekiben.cli.parser import build_parser; import ekiben.cli.main; build_parser();"
-    done = subprocess.run(
-        [sys.executable, "-c", f"{code} print(*sys.modules)"],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
+    command = [sys.executable, "-c", f"{code} print(*sys.modules)"]
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=True, timeout=60)
     assert not set(HEAVY) & set(done.stdout.split())

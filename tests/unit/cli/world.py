@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from ekiben.api.generated import CHECKOUT
 from ekiben.api.status import Status
 from ekiben.api.v1alpha1 import API_VERSION, KIND, parse_spec
 from ekiben.cli.facts import Facts, facts_of
@@ -19,6 +20,8 @@ from ekiben.core.starting import plan_of
 from ekiben.core.view import View
 
 Json = dict[str, Any]
+# For programs that a test starts: where the package is not installed, as with the oldest dependencies.
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(CHECKOUT / "operator")}
 NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
 GOLDEN = Path(__file__).parent / "golden"
 MODEL = Model("shop", "iris", "5f1c7d0a", 3, "812")
