@@ -45,13 +45,8 @@ def test_a_dash_is_offered_the_flags_of_the_command() -> None:
 
 
 def test_the_answer_ends_with_what_kubectl_reads() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "ekiben.cli.completion", "com"],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
+    command = [sys.executable, "-m", "ekiben.cli.completion", "com"]
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=True, timeout=60)
     assert done.stdout == "completion\n:4\n"
 
 
