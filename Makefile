@@ -95,7 +95,7 @@ lock: venv ## Pin the dependencies anew, by hash and without index lines
 -include hack/supply.mk
 
 ##@ See it
-.PHONY: demo bench bench-scale costs clean
+.PHONY: demo bench bench-scale bench-judges costs clean
 demo: venv tools images ## Serve, canary, promote and roll back a real model on a real cluster
 	$(PY) -m demo
 
@@ -107,6 +107,9 @@ costs: venv tools ## Compare what a model costs with docs/scale/gate.json
 
 bench-scale: venv tools ## Measure what a fleet costs: MODELS=100, 1000 (default) or 5000
 	$(PY) -m scale $(if $(filter 100,$(MODELS)),--quick,$(if $(MODELS),--models $(MODELS)))
+
+bench-judges: venv ## Prove the statistics: canaries by chance, healthy and bad (docs/analysis.md)
+	$(PY) -m judges
 
 clean: ## Remove what the targets made in this folder
 	rm -rf .venv .local build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -94,7 +94,8 @@ def excludes_over_stable(
 
 
 def _excludes(ratio: float, increase: float, canary: Sample, stable: Sample, confidence: float) -> bool:
-    if canary.events <= 0:
+    if canary.rate <= ratio * stable.rate + increase:
+        # Whoever bets that an observed share within its limit is above it has not won anything.
         return False
     if increase <= 0 and ratio <= 0:
         return True
@@ -113,9 +114,10 @@ def _log_money(ratio: float, increase: float, canary: Sample, stable: Sample) ->
         paid = 1 + (stake - 1) * fair / hedge  # 1 / B
         gain = (stake - 1) * (1 - fair) / hedge / paid  # g
         rest = 1 - increase * gain
-        logs.append(
-            canary.events * math.log1p(gain / rest)
-            + canary.trials * math.log(rest)
-            - stable.events * math.log(paid)
-        )
+        log = canary.events * math.log1p(gain / rest)
+        if increase:
+            log += canary.trials * math.log(rest)
+        if fair:
+            log -= stable.events * math.log(paid)
+        logs.append(log)
     return logs

@@ -351,7 +351,7 @@ def test_the_windows_of_a_rollout_share_the_error_that_its_confidence_allows() -
 
     assert verdicts(5, windows=1) == ["Fail", "Fail"]
     assert verdicts(5, windows=3) == ["Waiting", "Waiting"]
-    assert verdicts(7, windows=3) == ["Fail", "Fail"]
+    assert verdicts(6, windows=3) == ["Fail", "Fail"]
 
 
 def test_a_dry_run_says_what_it_would_have_said_and_that_it_is_one() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ekiben.core.evidence import Sample, excludes, excludes_over_stable
+from ekiben.core.evidence import Sample, _log_money, excludes, excludes_over_stable
 
 limits = st.floats(0.00001, 0.99)
 shares = st.integers(0, 500).flatmap(lambda k: st.tuples(st.just(k), st.integers(k, k + 5000)))
@@ -172,3 +172,77 @@ def test_a_canary_as_good_as_stable_is_seldom_blamed_by_a_ratio(weight: float, c
 def test_a_canary_much_worse_than_stable_is_found_by_a_ratio() -> None:
     dice = random.Random(20260104)
     assert sum(ratio_alarm(0.3, 0.02, 0.25, 400, dice) for _ in range(100)) >= 95
+
+
+@pytest.mark.parametrize(
+    ("ratio", "increase"),
+    [
+        (0.0, 0.02),
+        (0.0, 0.3),
+        (0.5, 0.0),
+        (1.0, 0.0),
+        (3.0, 0.0),
+        (1.0, 0.02),
+        (1.0, 0.3),
+        (2.0, 0.1),
+        (1.0, 1.0),
+    ],
+)
+@pytest.mark.parametrize("sizes", [(1, 20), (6, 6), (20, 3)])
+def test_nobody_is_expected_to_win_while_the_limit_holds(
+    ratio: float, increase: float, sizes: tuple[int, int]
+) -> None:
+    """Add up the money over every outcome, by its chance, with a canary exactly at its limit."""
+    canary, stable = sizes
+    for share in (0.0, 0.001, 0.1, 0.33, 0.9):
+        worst = min(ratio * share + increase, 1.0)
+        expected = [0.0] * len(_log_money(ratio, increase, Sample(0, canary), Sample(0, stable)))
+        for bad in range(canary + 1):
+            for others in range(stable + 1):
+                chance = binomial(bad, canary, worst) * binomial(others, stable, share)
+                money = _log_money(ratio, increase, Sample(bad, canary), Sample(others, stable))
+                expected = [
+                    total + chance * math.exp(log) for total, log in zip(expected, money, strict=True)
+                ]
+        assert max(expected) <= 1 + 1e-9
+
+
+def binomial(events: int, trials: int, share: float) -> float:
+    """Return the chance of so many events."""
+    return math.comb(trials, events) * share**events * (1 - share) ** (trials - events)
+
+
+sides = st.tuples(shares, shares)
+
+
+@given(sides, st.floats(0, 3), st.floats(0, 0.5))
+def test_a_canary_within_its_limit_over_stable_never_excludes_it(
+    counts: tuple[tuple[int, int], tuple[int, int]], ratio: float, increase: float
+) -> None:
+    canary, stable = Sample(*counts[0]), Sample(*counts[1])
+    if canary.trials and stable.trials and canary.rate <= ratio * stable.rate + increase:
+        assert not excludes_over_stable(canary, stable, ratio=ratio, increase=increase)
+
+
+@given(sides, st.floats(0.1, 3), st.floats(0, 0.5))
+def test_one_more_bad_request_speaks_against_the_side_that_it_is_on(
+    counts: tuple[tuple[int, int], tuple[int, int]], ratio: float, increase: float
+) -> None:
+    (bad, trials), (others, served) = counts
+    canary, stable = Sample(bad, trials + 1), Sample(others, served + 1)
+    if excludes_over_stable(canary, stable, ratio=ratio, increase=increase):
+        worse = Sample(bad + 1, trials + 1)
+        assert excludes_over_stable(worse, stable, ratio=ratio, increase=increase)
+    else:
+        worse = Sample(others + 1, served + 1)
+        assert not excludes_over_stable(canary, worse, ratio=ratio, increase=increase)
+
+
+@given(shares, limits)
+def test_stable_without_any_bad_request_leaves_the_increase_alone_as_the_limit(
+    counts: tuple[int, int], limit: float
+) -> None:
+    canary = Sample(*counts)
+    if canary.trials:
+        alone = excludes(limit, *canary)
+        assert excludes_over_stable(canary, Sample(0, 10**12), increase=limit) == alone

@@ -1,0 +1,1 @@
+"""Prove the statistics: how often a healthy canary is blamed, and how soon a bad one is found."""
