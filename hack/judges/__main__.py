@@ -12,7 +12,7 @@ from judges import healthy, worse
 from judges.figures import table
 from judges.page import PAGE, write
 
-ROLLOUTS, STREAMS = 10_000, 5_000
+ROLLOUTS, STREAMS = 10_000, 3_000
 
 
 def main() -> int:

@@ -46,7 +46,6 @@ STORIES = (
     Story(AS_STABLE, INSIDE, Shares(0.01, 0.01)),
     Story(AS_STABLE, FEW, Shares(0.05, 0.05)),
     Story(TWICE, STEADY, Shares(0.01, 0.02)),
-    Story(ONE_MORE, STEADY, Shares(0.01, 0.02)),
     Story(ONE_MORE, INSIDE, Shares(0.01, 0.02)),
     Story(FIVE_MORE, BURSTS, Shares(0.2, 0.25)),
 )
