@@ -63,7 +63,7 @@ async def test_a_day_with_a_model(site: Site, tmp_path: Path) -> None:
     assert (missing.code, site.namespace in missing.err) == (Exit.NOT_FOUND, True)
     await site.running()
     first = await site.serve("v1", rollout={"canary": {"steps": STEPS}})
-    served = await ekiben(site, "status", "mdep/iris", "--timeout", "60s")
+    served = await ekiben(site, "status", "mdep/iris", "--timeout", "2m")
     assert (served.code, first in served.out) == (Exit.OK, True), served
 
     await site.release("v2")
@@ -111,7 +111,7 @@ async def test_a_day_with_a_model(site: Site, tmp_path: Path) -> None:
     assert back["rollout"]["revision"] == first
     aborted = await ekiben(site, "abort", "iris")
     assert aborted.code == Exit.OK, aborted
-    ended = await ekiben(site, "status", "iris", "--timeout", "60s", "-o", "json")
+    ended = await ekiben(site, "status", "iris", "--timeout", "2m", "-o", "json")
     assert (ended.code, ended.data["outcome"], ended.data["stable"]) == (Exit.ABORTED, "ABORTED", second)
     retried = await ekiben(site, "retry", "iris")
     assert retried.code == Exit.OK, retried
@@ -176,7 +176,7 @@ async def check_the_program(site: Site) -> None:
     program = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, env=environment)
     try:
         assert program.stdout is not None
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             lines = [(await program.stdout.readline()).decode().split() for _ in range(2)]
         assert [line[:2] for line in lines] == [["NAME", "STATUS"], ["iris", "Healthy"]]
     finally:

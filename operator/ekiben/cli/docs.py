@@ -37,7 +37,7 @@ def _row(option: Option) -> str:
     else:
         words = ", ".join(f"`{flag}`" for flag in option.flags) + (f" `{shown}`" if shown else "")
     needed = "" if option.settings.get("required") is not True else " (required)"
-    return f"| {words.replace('|', '&#124;')} | {option.help}{needed} |\n"
+    return f"| {words.replace('|', chr(92) + '|')} | {option.help}{needed} |\n"
 
 
 def _options(options: tuple[Option, ...]) -> str:

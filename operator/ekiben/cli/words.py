@@ -217,14 +217,6 @@ VERBS: tuple[Verb, ...] = (
         (FILE, OUTPUT),
     ),
     Verb(
-        "completion",
-        "print a completion script for a shell",
-        "For kubectl-ekiben. With `kubectl ekiben` kubectl's own completion asks kubectl_complete-ekiben,\n"
-        "which is installed beside it.",
-        "completion bash",
-        (_option("shell", help="the shell", choices=("bash", "zsh", "fish"), metavar="bash|zsh|fish"),),
-    ),
-    Verb(
         "lint",
         "say what is wrong with a manifest, without a cluster",
         "Types, forms, misspelt fields and the pod policy. What the rules between fields say, and what this\n"
@@ -247,5 +239,13 @@ VERBS: tuple[Verb, ...] = (
                 default=[],
             ),
         ),
+    ),
+    Verb(
+        "completion",
+        "print a completion script for a shell",
+        "For kubectl-ekiben. With `kubectl ekiben` kubectl's own completion asks kubectl_complete-ekiben,\n"
+        "which is installed beside it.",
+        "completion bash",
+        (_option("shell", help="the shell", choices=("bash", "zsh", "fish"), metavar="bash|zsh|fish"),),
     ),
 )
