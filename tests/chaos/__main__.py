@@ -127,7 +127,8 @@ def growth(sizes: Sequence[Size]) -> list[str]:
 def line_of(what: str, outcome: Outcome) -> str:
     """Say in a line how a round went."""
     sizes = ", ".join(
-        f"{size.memory:.0f} MiB {size.tasks} tasks {size.files} files" for size in outcome.sizes.values()
+        f"{size.memory:.0f} MiB {size.objects} objects {size.tasks} tasks {size.files} files"
+        for size in outcome.sizes.values()
     )
     exits = ", ".join(f"{name} x{count}" for name, count in sorted(outcome.exits.items()))
     verdict = f"{len(outcome.breaches)} BREACHES" if outcome.breaches else "all rules held"
@@ -149,8 +150,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m chaos", description=__doc__)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="the seed to play again")
     parser.add_argument("--faults", type=int, default=10_000, help="how many faults have to strike")
-    parser.add_argument("--sites", type=int, default=6, help="models that are released all the time")
-    parser.add_argument("--seconds", type=float, default=60.0, help="how long faults strike in a round")
+    parser.add_argument("--sites", type=int, default=7, help="models that are released all the time")
+    parser.add_argument("--seconds", type=float, default=180.0, help="how long faults strike in a round")
     parser.add_argument("--soak", type=float, default=0.0, metavar="MINUTES", help="one operator, this long")
     given = parser.parse_args()
     begun = time.monotonic()
@@ -170,8 +171,10 @@ def main() -> int:
     for breach in outcome.breaches:
         print(f"BROKEN: {breach}")
     if outcome.breaches:
-        again = f"make soak SEED={given.seed}" if given.soak else f"make chaos SEED={given.seed}"
-        print(f"seed {given.seed} failed; again: {again} (logs: {directory})")
+        how = f"--soak {given.soak:g}" if given.soak else f"--faults {given.faults}"
+        again = f"--seed {given.seed} {how} --sites {given.sites} --seconds {given.seconds:g}"
+        print(f"seed {given.seed} failed; again: PYTHONPATH=hack:tests python -m chaos {again}")
+        print(f"logs: {directory}")
         return 1
     print(f"seed {given.seed}: all rules held; exits: {dict(outcome.exits) or 'none'}")
     return 0

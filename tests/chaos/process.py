@@ -21,12 +21,13 @@ BACKOFF_SECONDS = 0.5
 
 
 class Size(NamedTuple):
-    """What one process takes: resident memory in MiB, asyncio tasks, open files, threads."""
+    """What one process takes: resident memory in MiB, asyncio tasks, open files, threads, living objects."""
 
     memory: float
     tasks: int
     files: int
     threads: int
+    objects: int
 
 
 class OperatorProcess:
@@ -99,9 +100,9 @@ class OperatorProcess:
                 await asyncio.sleep(0.05)
         status = (folder / "status").read_text()
         numbers = {key: int(value) for key, value in re.findall(r"^(VmRSS|Threads):\s+(\d+)", status, re.M)}
-        tasks = json.loads(self._tasks_file.read_text())
+        told = json.loads(self._tasks_file.read_text())
         files = len(list((folder / "fd").iterdir()))
-        return Size(numbers["VmRSS"] / 1024, len(tasks), files, numbers["Threads"])
+        return Size(numbers["VmRSS"] / 1024, len(told["tasks"]), files, numbers["Threads"], told["objects"])
 
     def lines(self) -> list[dict[str, Any]]:
         """Return what it logged; a line that is no JSON is a message of level `raw`."""

@@ -1,13 +1,14 @@
 """`python -m ekiben` with two windows for the chaos: its clock can be stepped, and it tells of its tasks.
 
 CHAOS_CLOCK names a file that holds the seconds by which the wall clock is off; what the operator decides and
-samples by is read through it. On SIGUSR1 the names of all tasks go to CHAOS_TASKS, as JSON. Nothing else
-differs.
+samples by is read through it. On SIGUSR1 the names of all tasks and the number of living objects go to
+CHAOS_TASKS, as JSON. Nothing else differs.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -35,7 +36,9 @@ class Stepped(datetime):
 
 def _tell_tasks() -> None:
     fresh = TASKS.with_suffix(".new")
-    fresh.write_text(json.dumps(sorted(task.get_name() for task in asyncio.all_tasks())))
+    gc.collect()
+    tasks, objects = sorted(task.get_name() for task in asyncio.all_tasks()), len(gc.get_objects())
+    fresh.write_text(json.dumps({"tasks": tasks, "objects": objects}))
     fresh.rename(TASKS)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ekiben.kube.client import ApiError, Client
-from ekiben.kube.kinds import DEPLOYMENT, MODELDEPLOYMENT, NAMESPACE, Kind
+from ekiben.kube.kinds import DEPLOYMENT, GATEWAY, MODELDEPLOYMENT, NAMESPACE, Kind
 from integration.gateway import NAME as GATEWAY_NAME
 from integration.gateway import Gateway, Traffic
 from integration.kubelet import SERVICE, Behaviour, Kubelet, PodServer
@@ -189,9 +189,11 @@ class Site:
         for operator in self._operators:
             if operator.task is not None and not operator.task.done():
                 await operator.kill()
-        model = await self.client.get(MODELDEPLOYMENT, self.namespace, "iris")
-        if model is not None:
-            await self.client.delete(MODELDEPLOYMENT, self.namespace, "iris", model["metadata"]["uid"])
+        # The Gateway too: operators that outlive the site would remember it.
+        for kind, name in ((MODELDEPLOYMENT, "iris"), (GATEWAY, GATEWAY_NAME)):
+            found = await self.client.get(kind, self.namespace, name)
+            if found is not None:
+                await self.client.delete(kind, self.namespace, name, found["metadata"]["uid"])
         for task in self.tasks:
             task.cancel()
         for task in self.tasks:
