@@ -95,13 +95,14 @@ async def chaos(lab: Lab, directory: Path, seed: int, wanted: int, plan: Plan) -
 async def soak(lab: Lab, directory: Path, seed: int, minutes: float, plan: Plan) -> Outcome:
     """Let one operator live through chapters of churn and faults, and see whether it grows."""
     total, sizes, end = Outcome(), [], time.monotonic() + 60 * minutes
-    faults = Faults(f"{seed}.soak")
+    faults, deeds = Faults(f"{seed}.soak"), Counter[str]()
     async with proxied(lab, faults) as proxy, cast(lab, proxy, directory, 1, False) as operators:
         number = 0
         while time.monotonic() < end and not total.breaches:
             outcome = await play(lab, proxy, operators, f"{seed}.{number}", plan)
             print(line_of(f"chapter {number}", outcome), flush=True)
-            total.faults, total.exits = outcome.faults, outcome.exits
+            deeds += outcome.faults - faults.counts
+            total.faults, total.exits = faults.counts + deeds, outcome.exits
             total.breaches += outcome.breaches
             total.released, total.sent = total.released + outcome.released, total.sent + outcome.sent
             sizes.append(outcome.sizes[operators[0].name])

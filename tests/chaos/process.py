@@ -18,6 +18,8 @@ from localcluster.child import free_ports
 
 ROOT = Path(__file__).parents[2]
 BACKOFF_SECONDS = 0.5
+# Kopf keeps a worker for each object until its last event is some seconds old.
+PASSING, PASSES_WITHIN_SECONDS = "worker for ", 30
 
 
 class Size(NamedTuple):
@@ -92,17 +94,27 @@ class OperatorProcess:
     async def measure(self) -> Size:
         """Measure the process that runs now."""
         assert self.process is not None
-        self._tasks_file.unlink(missing_ok=True)
         folder = Path(f"/proc/{self.process.pid}")
+        told = await self._ask()
+        for _ in range(PASSES_WITHIN_SECONDS):
+            if not any(name.startswith(PASSING) for name in told["tasks"]):
+                break
+            await asyncio.sleep(1)
+            told = await self._ask()
+        status = (folder / "status").read_text()
+        numbers = {key: int(value) for key, value in re.findall(r"^(VmRSS|Threads):\s+(\d+)", status, re.M)}
+        files = len(list((folder / "fd").iterdir()))
+        return Size(numbers["VmRSS"] / 1024, len(told["tasks"]), files, numbers["Threads"], told["objects"])
+
+    async def _ask(self) -> dict[str, Any]:
+        """Have it tell of its tasks and objects."""
+        self._tasks_file.unlink(missing_ok=True)
         self.signal(signal.SIGUSR1)
         async with asyncio.timeout(30):
             while not self._tasks_file.exists():  # noqa: ASYNC110 - another process writes it
                 await asyncio.sleep(0.05)
-        status = (folder / "status").read_text()
-        numbers = {key: int(value) for key, value in re.findall(r"^(VmRSS|Threads):\s+(\d+)", status, re.M)}
-        told = json.loads(self._tasks_file.read_text())
-        files = len(list((folder / "fd").iterdir()))
-        return Size(numbers["VmRSS"] / 1024, len(told["tasks"]), files, numbers["Threads"], told["objects"])
+        told: dict[str, Any] = json.loads(self._tasks_file.read_text())
+        return told
 
     def lines(self) -> list[dict[str, Any]]:
         """Return what it logged; a line that is no JSON is a message of level `raw`."""
