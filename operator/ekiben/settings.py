@@ -54,7 +54,7 @@ class Settings:
     selector: str = ""
     """Label selector of the ModelDeployments to serve; the others are left to other operators. Empty: all."""
 
-    workers: int = 16
+    workers: int = 8
     """ModelDeployments that are worked on at the same time."""
 
     metrics_address: Address = _METRICS

@@ -127,4 +127,4 @@ def test_help_says_what_this_is_and_lists_the_variables(capsys: pytest.CaptureFi
     assert ended.value.code == 0
     text = capsys.readouterr().out
     assert "BentoML models on Kubernetes" in text
-    assert "EKIBEN_WORKERS (default 16)" in text
+    assert "EKIBEN_WORKERS (default 8)" in text
