@@ -19,12 +19,13 @@ import yaml
 
 from ekiben.cli.exits import Exit
 from ekiben.cli.main import main
-from ekiben.kube.kinds import MODELDEPLOYMENT
+from ekiben.kube.kinds import EVENT, MODELDEPLOYMENT
 from integration.operators import iris
 from integration.site import Site, is_at, spec_of
 
 pytestmark = pytest.mark.apiserver
 
+CLEARED = b"\x1b[H\x1b[2J"
 STEPS = [{"weight": 50, "hold": "1s"}, {"pause": {}}]
 
 
@@ -66,7 +67,10 @@ async def test_a_day_with_a_model(site: Site, tmp_path: Path) -> None:
     served = await ekiben(site, "status", "mdep/iris", "--timeout", "2m")
     assert (served.code, first in served.out) == (Exit.OK, True), served
 
+    site.behaviour("v2").pullable.clear()
     await site.release("v2")
+    await check_that_events_explain(site)
+    site.behaviour("v2").pullable.set()
     status = await site.until(is_at("Paused", 2), "v2 pauses")
     second, rollout = status["rollout"]["revision"], status["rollout"]["id"]
     tree = await ekiben(site, "get", "iris")
@@ -167,19 +171,64 @@ async def check_plans(site: Site, folder: Path, serving: str) -> None:
     assert (dry.code, "nothing was written" in dry.out) == (Exit.OK, True), dry
 
 
+async def check_that_events_explain(site: Site) -> None:
+    """Say of a pod that waits what its own last Event says, and no other pod's."""
+    waiting = await site.until(lambda now: "manifest unknown" in now.get("message", ""), "v2 can't be pulled")
+    revision = waiting["canary"]["revision"]
+    await site.wait(lambda: len(site.pods(revision)) == 2, "v2 has its pods")
+    pods = [pod.name for pod in site.pods(revision)]
+    for name, note in [*((pod, f"the answer to {pod}") for pod in pods), ("another", "not about it")]:
+        event = {
+            "apiVersion": EVENT.api_version,
+            "kind": EVENT.kind,
+            "metadata": {"name": f"{name}.1"},
+            "regarding": {"apiVersion": "v1", "kind": "Pod", "namespace": site.namespace, "name": name},
+            "type": "Warning",
+            "reason": "Unhealthy",
+            "note": note,
+            "action": "Probe",
+            "eventTime": "2026-01-01T00:00:00.000000Z",
+            "reportingController": "kubelet",
+            "reportingInstance": "node-1",
+        }
+        await site.client.create(EVENT, site.namespace, event)
+    expected = {(f"Pod {pod} of canary", f"manifest unknown; the answer to {pod}") for pod in pods}
+    found: list[Any] = []
+
+    async def explains() -> bool:
+        nonlocal found
+        found = (await ekiben(site, "why", "iris", "-o", "json")).data["waitsFor"]
+        return {(item["object"], item["says"]) for item in found} == expected
+
+    await site.eventually(explains, lambda: f"both pods are explained by their Events; it was {found}")
+
+
 async def check_the_program(site: Site) -> None:
-    """Run what pip installs, and -w where nobody looks on."""
+    """Run what pip installs: -w where nobody looks on, and on a terminal."""
     where = ("--kubeconfig", str(site.lab.plane.kubeconfig), "-n", site.namespace)
     command = [sys.executable, "-m", "ekiben.cli.main", "get", "iris", "-w", *where]
     # Without PYTHONUNBUFFERED: each line must come out by itself.
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    dropped = ("PYTHONUNBUFFERED", "NO_COLOR")
+    environment = {key: value for key, value in os.environ.items() if key not in dropped}
+    keyboard, terminal = os.openpty()
     program = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, env=environment)
+    shown = await asyncio.create_subprocess_exec(
+        *command, stdout=terminal, env={**environment, "TERM": "xterm"}
+    )
+    os.close(terminal)
     try:
         assert program.stdout is not None
         async with asyncio.timeout(120):
             lines = [(await program.stdout.readline()).decode().split() for _ in range(2)]
+            drawn = b""
+            while drawn.count(CLEARED) < 2:
+                drawn += await asyncio.to_thread(os.read, keyboard, 65536)
         assert [line[:2] for line in lines] == [["NAME", "STATUS"], ["iris", "Healthy"]]
+        assert b"\x1b[32mHealthy\x1b[0m" in drawn
+        assert "└─ iris-".encode() in drawn
     finally:
-        program.send_signal(signal.SIGINT)
-        code = await program.wait()
-    assert code == Exit.INTERRUPTED
+        for started in (program, shown):
+            started.send_signal(signal.SIGINT)
+        codes = [await started.wait() for started in (program, shown)]
+        os.close(keyboard)
+    assert codes == [Exit.INTERRUPTED, Exit.INTERRUPTED]
