@@ -60,7 +60,12 @@ class Connection:
             # would leave none for requests. How many of those run at once is the Client's.
             connector=aiohttp.TCPConnector(limit=0, ssl=_trust(configuration)),
             cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"Accept": "application/json", "User-Agent": user_agent},
+            # Long lists would come compressed: that costs both sides more CPU than the bytes are worth.
+            headers={
+                "Accept": "application/json",
+                "Accept-Encoding": "identity",
+                "User-Agent": user_agent,
+            },
             read_bufsize=_READ_BUFFER,
         )
 
