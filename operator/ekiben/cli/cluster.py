@@ -201,7 +201,7 @@ class Followed:
                 if not error.is_retryable and not error.is_gone:
                     raise
                 if not error.is_gone:
-                    print(f"note: {error}; trying again", file=sys.stderr)
+                    print(f"note: {error.message}; trying again", file=sys.stderr)
                     await asyncio.sleep(_RETRY_SECONDS)
 
     async def _follow(self) -> None:

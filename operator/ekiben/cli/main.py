@@ -64,8 +64,8 @@ def _run(options: argparse.Namespace) -> int:
     try:
         return asyncio.run(talk())
     except ApiError as error:
-        said = error.message if error.reason == "Config" else str(error)
-        raise CommandError(said) from error
+        unreached = {"Config": error.message, "Network": f"the API server can't be reached: {error.message}"}
+        raise CommandError(unreached.get(error.reason, str(error))) from error
 
 
 if __name__ == "__main__":

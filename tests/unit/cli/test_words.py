@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from ekiben.cli.exits import Exit
 from ekiben.cli.main import main
 from ekiben.cli.words import VERBS, Verb
+from localcluster.child import free_ports
 from unit.cli.world import ENVIRONMENT
 
 HEAVY = ("aiohttp", "kubernetes", "pydantic", "yaml", "prometheus_client")
@@ -49,6 +51,22 @@ def test_a_missing_kubeconfig_is_named_with_the_remedy(capsys: pytest.CaptureFix
     assert main(["get", "--kubeconfig", "/nowhere/config"]) == Exit.FAILED
     said = capsys.readouterr().err
     assert "/nowhere/config does not exist" in said
+    assert said.count("\n") == 1
+
+
+def test_an_api_server_that_is_away_is_said_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "config"
+    (port,) = free_ports(1)
+    config.write_text(
+        "{current-context: a, contexts: [{name: a, context: {cluster: a, user: a}}],"
+        " users: [{name: a, user: {}}],"
+        f" clusters: [{{name: a, cluster: {{server: 'https://127.0.0.1:{port}'}}}}]}}"
+    )
+    assert main(["get", "--kubeconfig", str(config)]) == Exit.FAILED
+    said = capsys.readouterr().err
+    assert said.startswith("kubectl ekiben: the API server can't be reached: ")
     assert said.count("\n") == 1
 
 
