@@ -78,6 +78,10 @@ def checks(*items: Json) -> Json:
     return {"analysis": {"checks": [*items]}}
 
 
+def throughput(**fields: Any) -> Json:
+    return checks({"metric": "throughput", **fields}, {"metric": "error-rate", "max": "1%"})
+
+
 def mounted(path: str) -> Json:
     return pod(volumes=[{"name": "data", "emptyDir": {}}], volumeMounts=[{"name": "data", "mountPath": path}])
 
@@ -134,7 +138,7 @@ ACCEPTED: dict[str, Json] = {
     "every limit at once": check(
         "shed-rate", max="2%", maxRatioToStable="2", maxIncreaseOverStable="1%", confidence="99.9%"
     ),
-    "a throughput": check("throughput", min="2.5"),
+    "a throughput": throughput(min="2.5"),
     "a dry run beside a check that decides": checks(
         {"metric": "error-rate", "max": "1%", "dryRun": False},
         {"metric": "shed-rate", "max": "1%", "dryRun": True, "onNoData": "pass"},
@@ -204,7 +208,10 @@ NO_SHARE = (
     " confidence"
 )
 NO_DATA = "onNoData belongs to shares: without requests a throughput is simply 0, so remove it"
-DECIDES = "one of analysis.checks must decide: remove dryRun from one, or add {metric: error-rate, max: 1%}"
+DECIDES = (
+    "one of analysis.checks must decide by a share: remove dryRun from one,"
+    " or add {metric: error-rate, max: 1%}"
+)
 BAD_CONFIDENCE = "must be a percentage from 50% to 99.999%, such as 95%"
 OVER = "over belongs to slow-requests, which needs it: add it there, remove it from any other metric"
 SHEDS = "excludeSheds belongs to error-rate: remove it from any other metric"
@@ -580,18 +587,18 @@ REFUSED = [
         BAD_PERCENT,
     ),
     Refused("fewest errors", check("error-rate", max="1%", min="1"), f"{CHECK}.min", MIN),
-    Refused("a share of a throughput", check("throughput", min="1", max="1%"), CHECK, NO_SHARE),
-    Refused("a throughput like stable's", check("throughput", maxRatioToStable="1"), CHECK, NO_SHARE),
-    Refused("a throughput by evidence", check("throughput", min="1", confidence="95%"), CHECK, NO_SHARE),
+    Refused("a share of a throughput", throughput(min="1", max="1%"), CHECK, NO_SHARE),
+    Refused("a throughput like stable's", throughput(maxRatioToStable="1"), CHECK, NO_SHARE),
+    Refused("a throughput by evidence", throughput(min="1", confidence="95%"), CHECK, NO_SHARE),
     Refused(
         "a throughput without requests",
-        check("throughput", min="1", onNoData="pass"),
+        throughput(min="1", onNoData="pass"),
         f"{CHECK}.onNoData",
         NO_DATA,
     ),
     Refused(
         "any throughput",
-        check("throughput", min="0.0"),
+        throughput(min="0.0"),
         f"{CHECK}.min",
         'must be a number a second, above zero, in quotes, such as "5"',
     ),
@@ -603,6 +610,12 @@ REFUSED = [
     ),
     Refused(
         "an analysis that guesses", analysis(confidence="49%"), "spec.analysis.confidence", BAD_CONFIDENCE
+    ),
+    Refused(
+        "nothing but a throughput",
+        check("throughput", min="1"),
+        "spec.analysis.checks",
+        DECIDES,
     ),
     Refused(
         "nothing but dry runs",

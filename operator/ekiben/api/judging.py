@@ -60,7 +60,10 @@ class Check(ApiModel):
     exclude_sheds: Annotated[
         bool | None, Field(description="error-rate only: don't count 503. Default: false.")
     ] = None
-    confidence: Annotated[Confidence | None, Field(description="Default: analysis.confidence.")] = None
+    confidence: Annotated[
+        Confidence | None,
+        Field(description="How certain this check must be to fail a canary. Default: analysis.confidence."),
+    ] = None
     on_no_data: Annotated[
         OnNoData | None,
         Field(description="What happens when this check lacks requests. Default: analysis.onNoData."),

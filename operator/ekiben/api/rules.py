@@ -163,8 +163,9 @@ NO_DATA_FOR_SHARES = cel(
     ".onNoData",
 )
 ONE_CHECK_DECIDES = cel(
-    "self.size() == 0 || self.exists(c, !has(c.dryRun) || !c.dryRun)",
-    "one of analysis.checks must decide: remove dryRun from one, or add {metric: error-rate, max: 1%}",
+    "self.size() == 0 || self.exists(c, c.metric != 'throughput' && (!has(c.dryRun) || !c.dryRun))",
+    "one of analysis.checks must decide by a share: remove dryRun from one,"
+    " or add {metric: error-rate, max: 1%}",
 )
 OVER_FOR_SLOW_REQUESTS = cel(
     "has(self.over) == (self.metric == 'slow-requests')",
