@@ -102,7 +102,7 @@ demo: venv tools images ## Serve, canary, promote and roll back a real model on 
 bench: venv tools images ## Measure what the README claims, each against its floor
 	$(PY) -m bench
 
-costs: venv tools ## Compare what a model costs with docs/scale/gate.json
+costs: venv tools ## Compare what a model costs with hack/scale/gate.json
 	$(PY) -m scale --gate
 
 bench-scale: venv tools ## Measure what a fleet costs: MODELS=100, 1000 (default) or 5000

@@ -39,7 +39,7 @@ FOLDER = report.FOLDER.with_name("scale")
     "--profile", type=click.Path(dir_okay=False), default="", help="Profile the operator to a file."
 )
 @click.option(
-    "--gate", is_flag=True, help="Compare requests and CPU with docs/scale/gate.json, nothing else."
+    "--gate", is_flag=True, help="Compare requests and CPU with hack/scale/gate.json, nothing else."
 )
 @click.option("--accept", is_flag=True, help="With --gate: keep this run's figures instead.")
 @click.option("--json", "to", type=click.Path(dir_okay=False, path_type=Path), help="Write the run there.")
@@ -84,7 +84,7 @@ def _compare(found: gates.Costs, accept: bool) -> None:
     if problems:
         click.echo("If that is how it should be: python -m scale --gate --accept, and say why in the commit.")
         sys.exit(1)
-    click.echo("The operator asks and costs no more than docs/scale/gate.json says.")
+    click.echo("The operator asks and costs no more than hack/scale/gate.json says.")
 
 
 def _enter() -> None:

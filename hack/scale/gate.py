@@ -1,4 +1,4 @@
-"""Hold what the operator costs against docs/scale/gate.json: requests exactly, CPU within 1.5 x.
+"""Hold what the operator costs against hack/scale/gate.json: requests exactly, CPU within 1.5 x.
 
 CPU is compared as a multiple of a fixed piece of work that is done in the same run, so that a slower machine,
 or one that others use too, is no regression. Seconds of the wall are not compared at all.
@@ -16,7 +16,7 @@ from rig.site import ROOT
 
 Costs = Mapping[str, Mapping[str, Any]]
 
-FILE: Path = ROOT / "docs" / "scale" / "gate.json"
+FILE: Path = ROOT / "hack" / "scale" / "gate.json"
 MODELS = 20
 PHASES = ("create", "roll", "idle", "restart")
 CPU_FACTOR = 1.5

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,8 @@ def write(paths: Sequence[Path]) -> None:
 def render(runs: Sequence[Run]) -> str:
     """Return the page about these runs, oldest first."""
     sections = "".join(_section(run) for run in sorted(runs, key=lambda run: (run["models"], run["at"])))
-    return _PAGE.format(sections=sections, argo="".join(_argo_row(row) for row in ARGO))
+    argo = "".join(_row(f"{value:,g}" for value in row) for row in ARGO)
+    return _PAGE.format(sections=sections, argo=argo, growth=_growth(runs))
 
 
 def draw(path: Path, runs: Sequence[Run]) -> None:
@@ -88,8 +89,31 @@ def _section(run: Run) -> str:
     )
 
 
-def _argo_row(row: tuple[float, ...]) -> str:
-    return "| " + " | ".join(f"{value:,g}" for value in row) + " |\n"
+def _growth(runs: Sequence[Run]) -> str:
+    """Return a row for each larger run: its CPU per object as a multiple of the smallest run's."""
+    newest = {run["models"]: run for run in sorted(runs, key=lambda run: str(run["at"]))}
+    smallest, *larger = (newest[models] for models in sorted(newest))
+    return "".join(
+        _row(
+            (
+                f"{run['models']:,} over {smallest['models']:,}",
+                *(_times(run, smallest, shown.title) for shown in (CREATE_CPU, ROLL_CPU)),
+            )
+        )
+        for run in larger
+    )
+
+
+def _times(run: Run, smallest: Run, title: str) -> str:
+    values = [
+        next((row["value"] for row in item["rows"] if row["figure"] == title), None)
+        for item in (run, smallest)
+    ]
+    return f"{values[0] / values[1]:.2f} x" if values[0] and values[1] else "not measured"
+
+
+def _row(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cells) + " |\n"
 
 
 _PAGE = """<!-- Written by `python -m scale.page` from docs/scale: measure again instead of editing. -->
@@ -115,7 +139,11 @@ nothing and reads no metrics; its writes at 1,000 lack Events that it dropped):
 | models | CPU ms per object created | writes per object created | CPU ms per rollout | writes per rollout |
 | --- | --- | --- | --- | --- |
 {argo}
-{sections}"""
+CPU per object at one size as a multiple of that at another; it may be 1.15 x:
+
+| models | create | rollout |
+| --- | --- | --- |
+{growth}{sections}"""
 
 if __name__ == "__main__":
     write([Path(name) for name in sys.argv[1:]])
