@@ -216,6 +216,15 @@ class Rollout(ApiModel):
     revision_history_limit: Annotated[
         int, Field(ge=0, le=50, description="Old revisions that are kept, without pods.")
     ] = 5
+    rollback_window: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=10,
+            description="Going back to one of so many revisions that served last takes no steps: its pods are"
+            " made ready, and then get everything. 0: every change takes its steps.",
+        ),
+    ] = 0
     scale_down_delay: Annotated[
         Duration, Field(description="How long the old revision keeps its pods after a promotion.")
     ] = "30s"

@@ -70,7 +70,7 @@ def enter_next_step(view: View, rollout: RolloutStatus) -> Move:
     number = rollout.step + 1
     steps = rollout.plan.steps if rollout.plan else ()
     if number > len(steps):
-        return enlarge(view, rollout, "every step has passed")
+        return enlarge(view, rollout, "every step has passed" if steps else "no step to take")
     passed = verdicts.told(verdicts.judged(view)) if rollout.stage is Stage.HOLDING else ""
     if steps[number - 1].weight is None:
         moved = in_stage(view, rollout, Stage.PAUSED, step=number)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 
-from ekiben.api.status import RevisionStatus, RolloutPlan, RolloutStatus, Stage
+from ekiben.api.status import Outcome, RevisionStatus, RolloutPlan, RolloutStatus, Stage
 from ekiben.api.v1alpha1 import Step
 from ekiben.core import analysis
 from ekiben.core.commands import commands
@@ -23,13 +23,23 @@ DEFAULT_SERVICE_STEPS = (Step(weight=50, hold="5m"),)
 
 @once
 def plan_of(view: View) -> RolloutPlan:
-    """Snapshot the steps and checks that the spec asks for."""
+    """Snapshot the steps and checks that the spec asks for; a way back has no steps."""
     default = DEFAULT_STEPS if view.uses_gateway else DEFAULT_SERVICE_STEPS
-    steps = view.spec.rollout.canary.steps or default
+    steps = () if is_way_back(view) else view.spec.rollout.canary.steps or default
     checks = analysis.effective_checks(view.spec.analysis.checks)
     wire = [item.model_dump(mode="json", exclude_none=True) for item in (*steps, *checks)]
     digest = hashlib.sha256(json.dumps(wire, sort_keys=True).encode()).hexdigest()[:8]
     return RolloutPlan(hash=digest, steps=tuple(steps), checks=checks)
+
+
+def is_way_back(view: View) -> bool:
+    """Tell whether the spec asks for one of the revisions that served last, within `rollbackWindow`."""
+    served = dict.fromkeys(
+        entry.revision
+        for entry in view.status.history
+        if entry.outcome is Outcome.PROMOTED and entry.revision != view.stable_revision
+    )
+    return view.wanted.revision in tuple(served)[: view.spec.rollout.rollback_window]
 
 
 def next_number(view: View) -> int:
@@ -54,7 +64,8 @@ def start(view: View) -> Move | None:
         return None
     if view.failure and view.spec.rollout.retry != view.failure.rollout:
         return None
-    return _begin(view, "retry" if view.failure else "the spec changed")
+    way_back = f"{wanted} served before: no steps, by rollout.rollbackWindow" if is_way_back(view) else ""
+    return _begin(view, "retry" if view.failure else way_back or "the spec changed")
 
 
 def _first(view: View) -> Move | None:

@@ -177,6 +177,24 @@ def gateway_given_up_mid_rollout(world: World) -> None:
     expect(world, stable="v2", outcome="Promoted", weights="-", services=("v2", "v2"))
 
 
+@scenario(canary_spec(rollout={"canary": {"steps": STEPS}, "rollbackWindow": 1}))
+def way_back_takes_no_steps(world: World) -> None:
+    """v2 serves and is wrong in what no check counts: v1 comes back, and gets everything at once.
+
+    Only once its pods are ready; and v3, which never served, takes its steps.
+    """
+    serve(world)
+    world.release("v2")
+    world.until_settled()
+    world.release("v1")
+    world.until_stage(Stage.ENLARGING)
+    assert world.weights() == "100/0"
+    world.until_settled()
+    expect(world, stable="v1", outcome="Promoted", failed=[], weights="100/0", services=("v1", "v1"))
+    world.release("v3")
+    world.until_stage(Stage.HOLDING, 1)
+
+
 @scenario(canary_spec(rollout={"canary": {"steps": STEPS}, "revisionHistoryLimit": 1}))
 def history_is_kept_short(world: World) -> None:
     """Of the revisions without pods only revisionHistoryLimit are kept."""
