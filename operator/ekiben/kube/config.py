@@ -26,6 +26,8 @@ from ekiben.kube.errors import ApiError
 
 # A line of a watch is a whole object.
 _READ_BUFFER = 2**21
+# A rollout that comes after a quiet minute should not wait for TLS first; the API server keeps them for 90 s.
+_KEPT_SECONDS = 60.0
 _REFRESH_SECONDS = 60.0
 _UNREADABLE = (ConfigException, OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError)
 
@@ -58,7 +60,9 @@ class Connection:
         self._session = aiohttp.ClientSession(
             # Every watch holds a connection, and each namespace that is served has six of them: a limit here
             # would leave none for requests. How many of those run at once is the Client's.
-            connector=aiohttp.TCPConnector(limit=0, ssl=_trust(configuration)),
+            connector=aiohttp.TCPConnector(
+                limit=0, ssl=_trust(configuration), keepalive_timeout=_KEPT_SECONDS
+            ),
             cookie_jar=aiohttp.DummyCookieJar(),
             # Long lists would come compressed: that costs both sides more CPU than the bytes are worth.
             headers={
