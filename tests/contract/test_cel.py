@@ -226,6 +226,24 @@ CHECK, STEP = "spec.analysis.checks[0]", "spec.rollout.canary.steps"
 METRIC, PATH = "spec.autoscaling.metrics[0]", "spec.traffic.path"
 REFUSED = [
     Refused("no tag", image("registry.example.com/iris"), "spec.bento.image", BAD_IMAGE),
+    Refused(
+        "a cron of four fields",
+        {"rollout": {"freeze": [{"cron": "0 18 * *", "duration": "60h"}]}},
+        "spec.rollout.freeze[0].cron",
+        "must be a cron schedule of five fields, such as 0 18 * * 5",
+    ),
+    Refused(
+        "a freeze of no length",
+        {"rollout": {"freeze": [{"cron": "0 18 * * 5", "duration": "0s"}]}},
+        "spec.rollout.freeze[0].duration",
+        NOT_POSITIVE,
+    ),
+    Refused(
+        "an offset in the place of a time zone",
+        {"rollout": {"freeze": [{"cron": "0 18 * * 5", "duration": "60h", "timeZone": "+02:00"}]}},
+        "spec.rollout.freeze[0].timeZone",
+        "must be an IANA time zone, such as Europe/Berlin",
+    ),
     Refused("a port is no tag", image("localhost:5000/iris"), "spec.bento.image", BAD_IMAGE),
     Refused("latest", image("registry.example.com/iris:latest"), "spec.bento.image", BAD_IMAGE),
     Refused("an upper-case repository", image("Iris:1"), "spec.bento.image", BAD_IMAGE),

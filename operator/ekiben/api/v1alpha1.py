@@ -28,6 +28,7 @@ from ekiben.api.fields import (
     keyed_by,
     rules,
 )
+from ekiben.api.freeze import Freeze
 from ekiben.api.judging import Analysis
 from ekiben.api.pod import Bento, EnvVar, LocalObject, PodTemplate, Resources, Runtime
 
@@ -207,6 +208,14 @@ class Rollout(ApiModel):
     resume: Annotated[RolloutStep | None, Field(description="ID/STEP: leave the pause at that step.")] = None
     abort: Annotated[RolloutId | None, Field(description="ID: back to stable now.")] = None
     retry: Annotated[RolloutId | None, Field(description="ID of a failed rollout: try again.")] = None
+    freeze: Annotated[
+        tuple[Freeze, ...],
+        Field(
+            max_length=10,
+            description="When no step is taken by itself, nor the promotion. Pods are prepared, what fails is"
+            " rolled back, commands work, and so does a way back within `rollbackWindow`.",
+        ),
+    ] = ()
     progress_deadline: Annotated[
         str,
         DURATION,

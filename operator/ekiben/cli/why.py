@@ -26,6 +26,7 @@ REMEDIES: Mapping[str, str] = {
     "Inconclusive": "kubectl ekiben resume {name}, or go back: kubectl ekiben abort {name}",
     "NoData": "kubectl ekiben resume {name}, or go back: kubectl ekiben abort {name}",
     "Paused": "kubectl ekiben resume {name}",
+    "Frozen": "wait, or go on all the same: kubectl ekiben promote {name}",
     "Held": "kubectl ekiben promote {name}",
     "RolledBack": "release another version, or kubectl ekiben retry {name}, or kubectl ekiben undo {name}",
     "Aborted": "release another version, or kubectl ekiben retry {name}, or kubectl ekiben undo {name}",

@@ -47,6 +47,7 @@ REASONS: tuple[Reason, ...] = (
         "A check was over its limit when maxWait was over, but not for certain: it waits for a hand.",
     ),
     Reason(RECONCILING, "Paused", "spec.rollout.paused is true."),
+    Reason(RECONCILING, "Frozen", "rollout.freeze wants no step now; the message says until when."),
     Reason(RECONCILING, "Held", "rollout.initial is Held: the first revision waits for rollout.promote."),
     Reason(RECONCILING, "Promoting", "Traffic goes over to the new revision."),
     Reason(RECONCILING, "Aborting", "Traffic goes back to stable."),

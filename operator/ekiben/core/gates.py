@@ -14,6 +14,7 @@ from datetime import datetime
 from ekiben.api.fields import delta
 from ekiben.api.status import Stage
 from ekiben.core import verdicts
+from ekiben.core.freezing import frozen_until
 from ekiben.core.scaling import canary_need, surge_limit
 from ekiben.core.snapshot import Pod
 from ekiben.core.traffic import is_observed, route_state, target_weight
@@ -114,6 +115,18 @@ def metrics_readable(view: View) -> Wait | None:
         if scrape.reason:
             return Wait(scrape.reason, scrape.message)
     return None
+
+
+def frozen(view: View) -> Wait | None:
+    """Wait while `rollout.freeze` wants no step; a way back takes none, and goes on."""
+    rollout = view.rollout
+    if rollout is None or rollout.plan is None or not rollout.plan.steps:
+        return None
+    until = frozen_until(view.spec.rollout.freeze, view.now)
+    if until is None:
+        return None
+    message = f"frozen by rollout.freeze until {until:%Y-%m-%dT%H:%MZ}; rollout.promote goes all the way now"
+    return Wait("Frozen", message, (until - view.now).total_seconds())
 
 
 def held(view: View) -> Wait | None:

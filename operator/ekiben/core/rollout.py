@@ -141,10 +141,10 @@ class Row:
 
 TABLE: Mapping[Stage, Row] = {
     Stage.PREPARING: Row(
-        (gates.paused, gates.pods_ready, gates.metrics_readable, gates.held), enter_next_step
+        (gates.paused, gates.pods_ready, gates.metrics_readable, gates.held, gates.frozen), enter_next_step
     ),
     Stage.SHIFTING: Row((gates.paused, gates.alone, gates.pods_ready, gates.weight_observed), begin_hold),
-    Stage.HOLDING: Row((gates.paused, gates.hold_over, gates.checks_pass), enter_next_step),
+    Stage.HOLDING: Row((gates.paused, gates.hold_over, gates.checks_pass, gates.frozen), enter_next_step),
     Stage.PAUSED: Row((gates.paused, resumed), go_on),
     Stage.ENLARGING: Row((gates.pods_ready,), take_all),
     Stage.TAKING_ALL: Row((gates.weight_observed,), repoint),

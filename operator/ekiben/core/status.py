@@ -15,8 +15,8 @@ from ekiben.core.view import FINISHING, Side, View
 
 # Figures that change with every request are written at most every 15 s, give or take how long a look takes.
 TICK = 14.5
-# Waits that only a hand ends.
-STOPPED = ("PauseStep", "NoData", "Inconclusive", "Paused", "Held")
+# Waits that a hand ends, or a clock on the wall.
+STOPPED = ("PauseStep", "NoData", "Inconclusive", "Paused", "Held", "Frozen")
 
 
 def report(view: View, wait: Wait | None) -> Status:
@@ -107,13 +107,7 @@ def phase_of(view: View, wait: Wait | None) -> Phase:
     """Return the one word for people."""
     stable = view.stable
     if view.trial:
-        stopped = wait is not None and wait.reason in (
-            "PauseStep",
-            "NoData",
-            "Inconclusive",
-            "Paused",
-            "Held",
-        )
+        stopped = wait is not None and wait.reason in STOPPED
         return Phase.PAUSED if stopped else Phase.PROGRESSING
     if stable is None or stable.ready == 0:
         served = view.status.stable and view.status.stable.served_at

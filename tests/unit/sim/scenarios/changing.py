@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from ekiben.api.status import Stage
 from ekiben.core.snapshot import Ref
@@ -193,6 +194,45 @@ def way_back_takes_no_steps(world: World) -> None:
     expect(world, stable="v1", outcome="Promoted", failed=[], weights="100/0", services=("v1", "v1"))
     world.release("v3")
     world.until_stage(Stage.HOLDING, 1)
+
+
+def _frozen(cron: str, duration: str) -> dict[str, Any]:
+    freeze = {"cron": cron, "duration": duration, "timeZone": "UTC"}
+    return canary_spec(rollout={"canary": {"steps": STEPS}, "rollbackWindow": 1, "freeze": [freeze]})
+
+
+@scenario(_frozen("2 0 1 1 *", "10m"))
+def freeze_stops_the_way_up(world: World) -> None:
+    """A freeze begins while v2 is at its first step: it goes no further until the freeze is over."""
+    serve(world)
+    world.run(100 - world.clock.now)
+    world.release("v2")
+    world.until_stage(Stage.HOLDING, 1)
+    world.run(60)
+    assert world.condition("Reconciling") == "True/Frozen"
+    assert world.status.phase == "Paused"
+    world.until_settled()
+    assert world.clock.now > 12 * 60
+    expect(world, stable="v2", outcome="Promoted", failed=[])
+
+
+@scenario(_frozen("0 0 1 1 *", "24h"))
+def freeze_holds_up_nothing_that_is_urgent(world: World) -> None:
+    """All day is frozen: v2 goes all the way by command, v1 comes back at once, and v3 crashes and goes."""
+    serve(world)
+    world.release("v2")
+    world.run(60)
+    assert world.condition("Reconciling") == "True/Frozen"
+    world.command("promote")
+    world.until_settled()
+    expect(world, stable="v2", outcome="Promoted", failed=[])
+    world.release("v1")
+    world.until_settled()
+    expect(world, stable="v1", outcome="Promoted", failed=[])
+    world.behave("v3", crash_loop=True)
+    world.release("v3")
+    world.until_settled()
+    expect(world, stable="v1", outcome="RolledBack", failed=[("v3", "CrashLoop")])
 
 
 @scenario(canary_spec(rollout={"canary": {"steps": STEPS}, "revisionHistoryLimit": 1}))
