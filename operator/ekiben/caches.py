@@ -27,6 +27,7 @@ from ekiben.kube.store import Key, parse_version
 from ekiben.observe import Seen, controller_of, fixed_refs
 from ekiben.observe_pods import trim_pod
 from ekiben.observe_routes import Place, places_of_model, places_of_route
+from ekiben.trims import trim_deployment, trim_gateway, trim_model, trim_status
 
 CHILDREN = (DEPLOYMENT, SERVICE, HPA, PDB, HTTPROUTE, CONTROLLERREVISION)
 _OURS = f"{names.MANAGED_BY}={names.MANAGER}"
@@ -62,9 +63,9 @@ class Caches:
         self._routes = PlaceIndex(places_of_route)
         self._wanted_places = PlaceIndex(places_of_model)
         self._informers: dict[tuple[str, str], Informer] = {}
-        for kind in (DEPLOYMENT, SERVICE, PDB, CONTROLLERREVISION):
-            self._inform(kind, self._namespaces, _OURS)
-        self._inform(HPA, self._namespaces, _OURS, trim=trim_autoscaler)
+        for kind in (SERVICE, PDB, HPA, CONTROLLERREVISION):
+            self._inform(kind, self._namespaces, _OURS, trim=trim_status)
+        self._inform(DEPLOYMENT, self._namespaces, _OURS, trim=trim_deployment)
         self._inform(POD, self._namespaces, _OURS, trim=trim_pod)
         # Routes of others too, wherever they are: they may answer where a model wants to.
         self._inform(HTTPROUTE, ("",), None, on_change=self._route_changed)
@@ -238,33 +239,6 @@ class PlaceIndex:
         """Return what takes or wants any of these places."""
         found = {key: raw for place in places for key, raw in self._at.get(place, {}).items()}
         return list(found.values())
-
-
-def trim_model(raw: Manifest) -> Manifest:
-    """Drop the annotations: kubectl keeps a second copy of the whole object in them."""
-    return {**raw, "metadata": {key: value for key, value in raw["metadata"].items() if key != "annotations"}}
-
-
-def trim_autoscaler(raw: Manifest) -> Manifest:
-    """Drop what changes every 15 s and decides nothing, so that a steady state is steady."""
-    status = raw.get("status") or {}
-    kept = ("currentReplicas", "desiredReplicas", "observedGeneration")
-    return {**raw, "status": {key: status[key] for key in kept if key in status}}
-
-
-def trim_gateway(raw: Manifest) -> Manifest:
-    """Keep the class and the conditions; the count of attached routes changes with every route."""
-    conditions = [
-        {key: item.get(key) for key in ("type", "status", "reason", "message")}
-        for item in (raw.get("status") or {}).get("conditions") or ()
-    ]
-    class_name = (raw.get("spec") or {}).get("gatewayClassName", "")
-    metadata = {key: raw["metadata"].get(key) for key in ("name", "namespace", "uid", "resourceVersion")}
-    return {
-        "metadata": metadata,
-        "spec": {"gatewayClassName": class_name},
-        "status": {"conditions": conditions},
-    }
 
 
 def _models_of(raw: Manifest) -> Iterator[Key]:

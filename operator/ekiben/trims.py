@@ -1,0 +1,47 @@
+"""What the caches keep of an object: what nothing reads costs memory, and its changes cost decisions.
+
+What is read as a whole is not trimmed; pods are in `observe_pods.py`, beside their reading.
+"""
+
+from __future__ import annotations
+
+from ekiben.core.snapshot import Manifest
+
+# The one thing that a Deployment's status says and its pods don't: that they may not be created.
+_TOLD = "ReplicaFailure"
+
+
+def trim_model(raw: Manifest) -> Manifest:
+    """Drop the annotations: kubectl keeps a second copy of the whole object in them."""
+    return {**raw, "metadata": {key: value for key, value in raw["metadata"].items() if key != "annotations"}}
+
+
+def trim_status(raw: Manifest) -> Manifest:
+    """Drop the status: counts that change with every pod, or every 15 s, and decide nothing."""
+    return {key: value for key, value in raw.items() if key != "status"}
+
+
+def trim_deployment(raw: Manifest) -> Manifest:
+    """Keep of the status why pods can't be created: how many there are the pods tell themselves."""
+    conditions = (raw.get("status") or {}).get("conditions") or ()
+    kept = [
+        {key: item[key] for key in ("type", "status", "message") if key in item}
+        for item in conditions
+        if item.get("type") == _TOLD
+    ]
+    return {**raw, "status": {"conditions": kept}}
+
+
+def trim_gateway(raw: Manifest) -> Manifest:
+    """Keep the class and the conditions; the count of attached routes changes with every route."""
+    conditions = [
+        {key: item.get(key) for key in ("type", "status", "reason", "message")}
+        for item in (raw.get("status") or {}).get("conditions") or ()
+    ]
+    class_name = (raw.get("spec") or {}).get("gatewayClassName", "")
+    metadata = {key: raw["metadata"].get(key) for key in ("name", "namespace", "uid", "resourceVersion")}
+    return {
+        "metadata": metadata,
+        "spec": {"gatewayClassName": class_name},
+        "status": {"conditions": conditions},
+    }

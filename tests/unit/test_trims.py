@@ -1,0 +1,72 @@
+"""What is kept of an object still says all that is read of it; what is dropped wakes nobody."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ekiben.caches import Caches
+from ekiben.core.view import Side
+from ekiben.kube.kinds import DEPLOYMENT, HPA, MODELDEPLOYMENT, PDB, Kind
+from ekiben.trims import trim_deployment, trim_model, trim_status
+from unit.fake_client import FakeClient
+
+QUOTA = {
+    "type": "ReplicaFailure",
+    "status": "True",
+    "reason": "FailedCreate",
+    "message": "exceeded quota: pods",
+}
+
+
+def deployment(version: int = 1, **status: Any) -> dict[str, Any]:
+    owner = {"kind": "ModelDeployment", "name": "iris", "uid": "uid-iris", "controller": True}
+    about = {"name": "iris-x", "namespace": "shop", "uid": "u", "ownerReferences": [owner]}
+    return {
+        "metadata": {**about, "resourceVersion": str(version)},
+        "spec": {"replicas": 2},
+        "status": status,
+    }
+
+
+def test_a_deployment_still_says_why_its_pods_cant_be_created() -> None:
+    progressing = {"type": "Progressing", "status": "True", "message": "has progressed"}
+    whole = deployment(replicas=2, conditions=[progressing, QUOTA])
+    trimmed = trim_deployment(whole)
+    sides = [Side("x", None, item, ()) for item in (whole, trimmed)]
+    assert sides[0].replica_failure == sides[1].replica_failure == "exceeded quota: pods"
+    assert sides[1].replicas == 2
+    assert trimmed["status"] == {"conditions": [{key: QUOTA[key] for key in ("type", "status", "message")}]}
+
+
+@pytest.mark.parametrize("status", [None, {}, {"conditions": None}])
+def test_a_deployment_without_a_word_is_trimmed_too(status: Any) -> None:
+    assert trim_deployment({**deployment(), "status": status})["status"] == {"conditions": []}
+
+
+def test_a_model_loses_its_annotations_and_a_policy_its_status() -> None:
+    assert trim_model({"metadata": {"name": "iris", "annotations": {"a": "b"}}}) == {
+        "metadata": {"name": "iris"}
+    }
+    assert trim_status({"spec": {"minReplicas": 1}, "status": {"currentMetrics": []}}) == {
+        "spec": {"minReplicas": 1}
+    }
+
+
+@pytest.mark.parametrize("kind", [DEPLOYMENT, PDB, HPA])
+async def test_counts_that_change_wake_nobody(kind: Kind) -> None:
+    woken: list[tuple[str, str]] = []
+    caches = Caches(FakeClient(), (), woken.append, woken.append)
+    caches.models.note_written({"metadata": {"name": "iris", "namespace": "shop", "uid": "uid-iris"}})
+    store = caches.store(kind, "shop")
+    store.note_written(deployment(1, replicas=1))
+    woken.clear()
+    store.note_written(deployment(2, replicas=2, readyReplicas=1))
+    assert woken == []
+    changed = store.get("shop", "iris-x")
+    assert changed is not None
+    assert changed["metadata"]["resourceVersion"] == "2", "the next write must not be late"
+    store.note_written({**deployment(3), "spec": {"replicas": 3}})
+    assert woken == [("shop", "iris")]
+    assert caches.models.get("shop", "iris") is not None, MODELDEPLOYMENT.plural
