@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import logging
 import signal
 import sys
@@ -37,7 +38,18 @@ def main(arguments: list[str] | None = None) -> int:
         return EXIT_MISUSED
     logs.configure(settings.log_level, settings.log_format)
     metrics.BUILD.info({"version": __version__})
+    _look_for_cycles_less_often()
     return asyncio.run(_run(settings))
+
+
+def _look_for_cycles_less_often() -> None:
+    """Spare the collector what was imported, and most of its looks at what is young.
+
+    Each decision makes thousands of objects that no cycle holds; with Python's own thresholds a fleet's
+    rollout spent 8 % of its CPU on looking for some. 10,000 objects are a few MiB.
+    """
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
 
 
 async def _run(settings: Settings) -> int:
