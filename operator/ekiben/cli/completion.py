@@ -111,6 +111,7 @@ def main() -> int:
 
 
 async def _look_up(asked: Wanted, words: Sequence[str]) -> list[str]:
+    # Most completions need no cluster, and a shell waits for each: the client is imported here alone.
     from ekiben.cli.cluster import Cluster  # noqa: PLC0415
     from ekiben.cli.history import records_of  # noqa: PLC0415
 

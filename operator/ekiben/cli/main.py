@@ -37,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    # Each verb imports what it needs when it is asked for: `--help` must not wait for a client.
     if options.verb == "completion":
         from ekiben.cli.completion import SCRIPTS  # noqa: PLC0415
 

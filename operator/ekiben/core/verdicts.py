@@ -8,7 +8,7 @@ from typing import Literal
 
 from ekiben.api.fields import delta, fraction, seconds
 from ekiben.api.judging import Check
-from ekiben.api.status import CheckResult, Stage, Totals
+from ekiben.api.status import CheckResult, Counters, Stage, Totals
 from ekiben.core import analysis
 from ekiben.core.view import View, once
 
@@ -78,7 +78,7 @@ def totals(view: View) -> Totals:
     if rollout is None or seen is None:
         known = rollout.totals if rollout else None
         return known if known and known.window == view.window else Totals(window=view.window)
-    empty = Totals().canary
+    empty = Counters()
     return Totals(
         window=view.window,
         measured_at=seen.at,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -10,7 +10,7 @@ from ekiben.cli.cluster import Cluster
 from ekiben.cli.exits import CommandError, Exit
 from ekiben.cli.steering import steer
 from ekiben.cli.why import Surroundings
-from ekiben.kube.client import ApiError
+from ekiben.kube.client import ApiError, Client
 from unit.cli import world
 from unit.cli.world import Json
 
@@ -48,7 +48,7 @@ class Server:
 
 def cluster(server: Server) -> Cluster:
     """Return a namespace of that server."""
-    return Cluster(server, "shop")  # type: ignore[arg-type]
+    return Cluster(cast(Client, server), "shop")
 
 
 async def test_a_status_written_meanwhile_is_no_reason_to_give_up() -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,15 @@ def write_kubeconfig(path: Path, url: str, **user: object) -> Path:
     }
     path.write_text(json.dumps(content))
     return path
+
+
+async def eventually(condition: Callable[[], bool], what: str) -> None:
+    """Wait until something is so."""
+    for _ in range(3000):
+        if condition():
+            return
+        await asyncio.sleep(0.005)
+    pytest.fail(f"never came true: {what}")
 
 
 @pytest.fixture

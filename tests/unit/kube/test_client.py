@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from aiohttp import web
 from ekiben.kube.client import API_REQUESTS, AT_ONCE, ApiError, Client
 from ekiben.kube.errors import error_from_response
 from ekiben.kube.kinds import DEPLOYMENT, SERVICE
-from unit.kube.conftest import write_kubeconfig
+from unit.kube.conftest import eventually, write_kubeconfig
 from unit.kube.list_watch_server import ListWatchServer, service
 
 BAD_MANIFEST = "failed to create typed patch object (/x; apps/v1): .spec.foo: field not declared in schema"
@@ -231,7 +231,7 @@ async def test_watches_leave_room_for_requests_however_many_there_are(
 ) -> None:
     watches = [client.watch(SERVICE, f"ns-{number}", "100") for number in range(2 * AT_ONCE)]
     opened = [asyncio.create_task(anext(watch)) for watch in watches]
-    await until(lambda: len(server.watches) == len(watches))
+    await eventually(lambda: len(server.watches) == len(watches), "every watch is open")
     assert await client.list(SERVICE) == ([], "100")
     for task in opened:
         task.cancel()
@@ -243,20 +243,12 @@ async def test_requests_wait_for_their_turn_but_for_those_of_a_client_apart(
 ) -> None:
     server.stalled = True
     waiting = [asyncio.create_task(client.list(SERVICE)) for _ in range(AT_ONCE + 5)]
-    await until(lambda: len(server.requests) == AT_ONCE)
+    await eventually(lambda: len(server.requests) == AT_ONCE, "as many are sent as may be")
     server.stalled = False
     assert await client.apart().list(SERVICE) == ([], "100")
     assert len(server.requests) == AT_ONCE + 1, "those that have no turn were not sent"
     waiting[0].cancel()
-    await until(lambda: len(server.requests) > AT_ONCE + 1)
+    await eventually(lambda: len(server.requests) > AT_ONCE + 1, "the next one has its turn")
     for task in waiting:
         task.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    for _ in range(2000):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    pytest.fail("never came true")

@@ -16,6 +16,7 @@ import pytest
 from ekiben.kube.client import ApiError, Client
 from ekiben.kube.informer import EVENTS, Informer, Timing
 from ekiben.kube.kinds import SERVICE
+from unit.kube.conftest import eventually
 from unit.kube.list_watch_server import ListWatchServer, Manifest, service
 
 QUICK = Timing(inactivity=0.5, absent=(0.01, 0.02), backoff_first=0.01, backoff_last=0.05)
@@ -31,15 +32,6 @@ class Told:
         about = (new or old or {})["metadata"]
         verb = "added" if old is None else "deleted" if new is None else "changed"
         self.words.append(f"{about['name']} {verb}")
-
-
-async def eventually(condition: Callable[[], bool], what: str) -> None:
-    """Wait until something is so."""
-    for _ in range(3000):
-        if condition():
-            return
-        await asyncio.sleep(0.005)
-    pytest.fail(f"never came true: {what}")
 
 
 @contextlib.asynccontextmanager
