@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from ekiben.api.v1alpha1 import ParentRef, Traffic
+from ekiben.api.traffic import ParentRef, Traffic
 from ekiben.core.snapshot import GatewayView, Manifest, Model, RouteClaim
 from ekiben.observe_pods import parse_time
 

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema
 
 from ekiben.api.fields import ApiModel, keyed_by
 from ekiben.api.judging import Check
-from ekiben.api.v1alpha1 import Step
+from ekiben.api.rollout import Step
 
 
 def _sane_time(value: datetime) -> datetime:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from ekiben.api.rollout import Step
 from ekiben.api.status import CheckResult, Phase, RevisionStatus, Stage
-from ekiben.api.v1alpha1 import Step
 from ekiben.cli.facts import Facts
 from ekiben.cli.pods import Manifest, PodFacts, pod_facts
 from ekiben.cli.text import PLAIN, Cell, Paint, ago, span, table

@@ -1,7 +1,7 @@
 """One decision about one model: what is seen -> what to do. Start reading here.
 
 invalid spec        -> say so, go no further, keep up what serves  refusing.py
-a transition is due -> write it, and come back at once       rollout.py (starting.py, ending.py, gates.py)
+a transition is due -> write it, and come back at once       rollout.py (starting, ending, gates, failures)
 otherwise           -> children as the status says           children.py (scaling.py, traffic.py, render/)
                        the status as things are              status.py (saying.py, commands.py)
                        read metrics while somebody is judged sampling.py (analysis.py)

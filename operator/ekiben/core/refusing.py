@@ -13,8 +13,9 @@ from pydantic import ValidationError
 
 from ekiben.api.judging import Analysis
 from ekiben.api.pod import Bento
+from ekiben.api.rollout import Canary, Rollout
 from ekiben.api.status import Phase, Stage, Status
-from ekiben.api.v1alpha1 import Canary, Rollout, Spec
+from ekiben.api.v1alpha1 import Spec
 from ekiben.core import conditions as c
 from ekiben.core import names
 from ekiben.core.children import serving

@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from ekiben.api.status import Outcome, RolloutStatus, Stage, Totals
-from ekiben.core import ending, gates, names, verdicts
+from ekiben.core import ending, failures, gates, names, verdicts
 from ekiben.core.commands import commands, pause_of
 from ekiben.core.gates import Gate, Wait
 from ekiben.core.moves import Move, event, in_stage, with_rollout
@@ -190,8 +190,8 @@ def _interrupt(view: View, rollout: RolloutStatus) -> Move | None:
         return None
     if view.spec.rollout.abort == rollout.id and view.stable is not None:
         return ending.abort(view, rollout, Outcome.ABORTED, "Aborted", "aborted by rollout.abort")
-    if view.stable is not None and (failure := gates.verdict(view)):
-        if not gates.forgiven(view, failure):
+    if view.stable is not None and (failure := failures.verdict(view)):
+        if not failures.forgiven(view, failure):
             return ending.abort(view, rollout, Outcome.ROLLED_BACK, failure.reason, failure.message)
         if move := _count_failed_look(view, rollout, failure.message):
             return move
@@ -216,7 +216,7 @@ def _spec_changed(view: View, rollout: RolloutStatus) -> Move:
 def _count_failed_look(view: View, rollout: RolloutStatus, message: str) -> Move | None:
     """Count a failed look that `failureLimit` forgives, once per observation."""
     seen = view.observation
-    if seen is None or not gates.is_new_look(view):
+    if seen is None or not failures.is_new_look(view):
         return None
     moved = rollout.model_copy(
         update={

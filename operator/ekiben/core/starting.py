@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 
+from ekiben.api.rollout import Step
 from ekiben.api.status import Outcome, RevisionStatus, RolloutPlan, RolloutStatus, Stage
-from ekiben.api.v1alpha1 import Step
 from ekiben.core import analysis
 from ekiben.core.commands import commands
 from ekiben.core.moves import Move, event

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ekiben.api.fields import seconds
-from ekiben.api.v1alpha1 import Autoscaling, PodDisruptionBudget, Traffic
+from ekiben.api.scaling import Autoscaling, PodDisruptionBudget
+from ekiben.api.traffic import Traffic
 from ekiben.core import names
 from ekiben.core.render import (
     build_autoscaler,

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from ekiben.api.v1alpha1 import RolloutId, parse_spec
+from ekiben.api.rollout import RolloutId
+from ekiben.api.v1alpha1 import parse_spec
 from ekiben.core.canonical import canonical_quantity
 from ekiben.core.defaults import DEFAULTS, Defaults, effective_resources
 from ekiben.core.revision import (

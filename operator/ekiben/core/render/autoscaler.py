@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ekiben.api.v1alpha1 import Autoscaling, ScalingMetric
+from ekiben.api.scaling import Autoscaling, ScalingMetric
 from ekiben.core import names
 from ekiben.core.canonical import canonical_quantity
 from ekiben.core.render.metadata import build_metadata

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ekiben.api.v1alpha1 import PodDisruptionBudget
+from ekiben.api.scaling import PodDisruptionBudget
 from ekiben.core import names
 from ekiben.core.render.metadata import build_metadata
 from ekiben.core.snapshot import Manifest, Model

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ekiben.api.v1alpha1 import ParentRef, RoutePath, Traffic
+from ekiben.api.traffic import ParentRef, RoutePath, Traffic
 from ekiben.core import names
 from ekiben.core.canonical import duration_text
 from ekiben.core.render.metadata import build_metadata

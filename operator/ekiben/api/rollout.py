@@ -1,0 +1,105 @@
+"""The fields of the API that say how a new revision takes over, and the hands on the wheel."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from ekiben.api import rules as say
+from ekiben.api.fields import DURATION, ApiModel, Duration, PositivePercent, Worded, at_least, checked, rules
+from ekiben.api.freeze import Freeze
+
+_ROLLOUT_ID = r"[a-z][a-z0-9]{9}\.[1-9][0-9]{0,8}"
+RolloutId = Annotated[
+    str,
+    StringConstraints(pattern=f"^{_ROLLOUT_ID}$", max_length=24),
+    Worded("must be a rollout's ID as status.rollout.id shows it, such as k7c4f9xw2p.1"),
+]
+RolloutStep = Annotated[
+    str,
+    StringConstraints(pattern=f"^{_ROLLOUT_ID}/[1-9][0-9]?$", max_length=28),
+    Worded("must be ID/STEP as status.rollout.id and .step show them, such as k7c4f9xw2p.1/2"),
+]
+
+
+class Pause(ApiModel):
+    """Wait for `rollout.resume`."""
+
+
+class Step(ApiModel):
+    """One step of a canary rollout: either `weight` with `hold`, or `pause`."""
+
+    model_config = rules(say.STEP_ONE_KIND, say.HOLD_NEEDS_WEIGHT)
+
+    weight: Annotated[int | None, Field(ge=1, le=100, description="Percent of the traffic.")] = None
+    hold: Annotated[
+        Duration | None, Field(description="Stay at least this long, analysing. Default: 1m.")
+    ] = None
+    pause: Annotated[Pause | None, Field(description="Wait for `rollout.resume: ID/STEP`.")] = None
+
+
+class Canary(ApiModel):
+    """A rollout that moves traffic step by step."""
+
+    steps: Annotated[
+        tuple[Step, ...],
+        Field(
+            max_length=20,
+            description="The way up, after which the canary takes all traffic."
+            " Default: 5% for 2m, 25% for 5m, 50% for 5m; without a Gateway 50% for 5m.",
+            json_schema_extra=checked(say.WEIGHTS_RISE),
+        ),
+    ] = ()
+
+
+class Rollout(ApiModel):
+    """How a new revision takes over; and the hands on the wheel, each naming `status.rollout.id`."""
+
+    canary: Canary = Canary()
+    initial: Annotated[
+        Literal["Stable", "Held"],
+        Field(description="What the very first revision is: stable at once, or held until `promote`."),
+    ] = "Stable"
+    paused: Annotated[bool, Field(description="True: no step is taken by itself; aborting still works.")] = (
+        False
+    )
+    promote: Annotated[RolloutId | None, Field(description="ID: all the way now.")] = None
+    resume: Annotated[RolloutStep | None, Field(description="ID/STEP: leave the pause at that step.")] = None
+    abort: Annotated[RolloutId | None, Field(description="ID: back to stable now.")] = None
+    retry: Annotated[RolloutId | None, Field(description="ID of a failed rollout: try again.")] = None
+    freeze: Annotated[
+        tuple[Freeze, ...],
+        Field(
+            max_length=10,
+            description="When no step is taken by itself, nor the promotion. Pods are prepared, what fails is"
+            " rolled back, commands work, and so does a way back within `rollbackWindow`.",
+        ),
+    ] = ()
+    progress_deadline: Annotated[
+        str,
+        DURATION,
+        at_least("10s", example="10m"),
+        Field(description="A started pod must be ready within this."),
+    ] = "10m"
+    revision_history_limit: Annotated[
+        int, Field(ge=0, le=50, description="Old revisions that are kept, without pods.")
+    ] = 5
+    rollback_window: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=10,
+            description="Going back to one of so many revisions that served last takes no steps: its pods are"
+            " made ready, and then get everything. 0: every change takes its steps.",
+        ),
+    ] = 0
+    scale_down_delay: Annotated[
+        Duration, Field(description="How long the old revision keeps its pods after a promotion.")
+    ] = "30s"
+    abort_scale_down_delay: Annotated[
+        Duration, Field(description="How long a failed canary keeps its pods for a look.")
+    ] = "30s"
+    max_surge: Annotated[
+        PositivePercent, Field(description="Most pods above stable's size while both revisions run.")
+    ] = "100%"
