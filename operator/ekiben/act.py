@@ -15,6 +15,7 @@ from typing import Protocol
 
 from ekiben import metrics
 from ekiben.api.status import Status
+from ekiben.asking.asker import Asker
 from ekiben.caches import CHILDREN, Caches
 from ekiben.core.children import ref_of
 from ekiben.core.diff import applied, digest
@@ -58,6 +59,7 @@ class Tools:
     caches: Caches
     recorder: Recorder
     sampler: Sampler
+    asker: Asker
 
 
 class NameTakenError(Exception):
@@ -89,7 +91,9 @@ class Act:
             for ref in self._plan.rests_on:
                 await self._confirm(ref)
             await self._write_status(self._plan.status)
-        self._tools.sampler.ensure((self._namespace, self._model.name), self._plan.sampling)
+        key = (self._namespace, self._model.name)
+        self._tools.sampler.ensure(key, self._plan.sampling)
+        self._tools.asker.ensure(key, self._plan.questions)
         try:
             await self._write_children()
         finally:

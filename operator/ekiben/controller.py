@@ -17,6 +17,8 @@ from datetime import UTC, datetime
 
 from ekiben import logs, metrics
 from ekiben.act import REFUSED_SECONDS, Act, NameTakenError, Sampler, Tools, look_up
+from ekiben.asking import FINDERS
+from ekiben.asking.asker import Asker, Means
 from ekiben.caches import Caches
 from ekiben.core.plan import Plan
 from ekiben.core.reconcile import decide
@@ -65,7 +67,8 @@ class Controller:
         )
         self._sampler = sampler or PodSampler(self._queue.add)
         self._recorder = Recorder(client, COMPONENT, settings.identity)
-        self._tools = Tools(client, self._caches, self._recorder, self._sampler)
+        self._asker = Asker(self._queue.add, FINDERS, Means(client))
+        self._tools = Tools(client, self._caches, self._recorder, self._sampler, self._asker)
         self._memories: dict[Key, Memory] = {}
         self._echoes = Echoes()
         self._upkeep = Upkeep(
@@ -97,6 +100,7 @@ class Controller:
         await _cancel(self._workers)
         await self._recorder.close(max(end - time.monotonic(), 0.0))
         await self._sampler.close()
+        await self._asker.close()
         await self._caches.stop()
 
     def observe_model(self, event: str | None, raw: Manifest) -> None:
@@ -205,6 +209,7 @@ class Controller:
             return None
         remembered = Remembered(
             observation=self._sampler.observation(key),
+            answers=self._asker.answers(key),
             ledger=memory.ledger,
             rejections=memory.rejections(seen.model["metadata"].get("generation", 0)),
             conflicts=frozenset(memory.taken),
@@ -259,6 +264,7 @@ class Controller:
         self._memories.pop(key, None)
         self._echoes.forget(key)
         self._sampler.ensure(key, None)
+        self._asker.ensure(key, ())
         self._queue.forget(key)
 
     def _note_error(self, key: Key, text: str) -> None:

@@ -17,6 +17,7 @@ from ekiben.api.policy import RESTRICTED, PodPolicy, refusal
 from ekiben.api.status import Status
 from ekiben.api.v1alpha1 import Spec, parse_spec
 from ekiben.core import names
+from ekiben.core.asking import Answer, Question
 from ekiben.core.revision import record_of, revision_of
 from ekiben.core.snapshot import (
     Applied,
@@ -97,6 +98,7 @@ class Remembered:
     """
 
     observation: Observation | None = None
+    answers: Mapping[Question, Answer] = field(default_factory=dict)
     ledger: Mapping[Ref, Applied] = field(default_factory=dict)
     rejections: Mapping[Ref, str] = field(default_factory=dict)
     conflicts: frozenset[Ref] = frozenset()
@@ -126,6 +128,7 @@ def build_snapshot(
         records=_with_pods(remembered.records, status) | _records(live, readings),
         pods=_pods(seen, model, readings),
         observation=remembered.observation,
+        answers=remembered.answers,
         cluster=_cluster(seen, model, spec, live),
         ledger=remembered.ledger,
         settled=remembered.settled,

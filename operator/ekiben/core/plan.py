@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ekiben.api.status import Status, Totals
+from ekiben.core.asking import Question
 from ekiben.core.snapshot import Manifest, Ref, Settled
 
 
@@ -60,9 +61,10 @@ class Plan:
     """What to do now, in this order: status, applies, scales, deletes, events; then when to look again.
 
     `status` None means: nothing new to say. `requeue_after` is in seconds; 0 means at once; None means only
-    when something changes. `settled` are the children that need no write, None where none was looked at.
-    `rests_on` are children that must still be as they were seen when the status is written, because something
-    is torn down on its strength. `notes` are the reasons, for the log and the golden traces.
+    when something changes. `questions` are asked until a plan no longer names them. `settled` are the
+    children that need no write, None where none was looked at. `rests_on` are children that must still be
+    as they were seen when the status is written, because something is torn down on its strength. `notes`
+    are the reasons, for the log and the golden traces.
     """
 
     status: Status | None = None
@@ -71,6 +73,7 @@ class Plan:
     deletes: tuple[Delete, ...] = ()
     events: tuple[Event, ...] = ()
     sampling: Sampling | None = None
+    questions: tuple[Question, ...] = ()
     requeue_after: float | None = None
     settled: Mapping[Ref, Settled] | None = None
     rests_on: tuple[Ref, ...] = ()

@@ -5,6 +5,7 @@ a transition is due -> write it, and come back at once       rollout.py (startin
 otherwise           -> children as the status says           children.py (scaling.py, traffic.py, render/)
                        the status as things are              status.py (saying.py, commands.py)
                        read metrics while somebody is judged sampling.py (analysis.py)
+                       ask what no watch tells               questions.py (asking.py)
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from ekiben.core.ending import next_retirement
 from ekiben.core.gates import Wait
 from ekiben.core.moves import Move
 from ekiben.core.plan import Plan
+from ekiben.core.questions import questions
 from ekiben.core.recovery import recovered
 from ekiben.core.refusing import held_view, refused
 from ekiben.core.revision import revision_of
@@ -52,6 +54,7 @@ def _transition(view: View, move: Move) -> Plan:
         status=report(after, waits_for(after)),
         events=(move.event,) if move.event else (),
         sampling=sampling(after),
+        questions=questions(after),
         requeue_after=0.0,
         rests_on=_torn_down(view),
         notes=(*_rebuilt(view), move.note),
@@ -84,6 +87,7 @@ def _steady(view: View) -> Plan:
         scales=scales,
         deletes=children.deletes(view),
         sampling=sampling(view),
+        questions=questions(view),
         requeue_after=_next_look(view, wait),
         settled=settled,
         notes=(*_rebuilt(view), *((wait.message,) if wait else ())),

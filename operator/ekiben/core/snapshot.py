@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from ekiben.api.status import Counters, Status
 from ekiben.api.v1alpha1 import Spec
+from ekiben.core.asking import Answer, Question
 
 Manifest = dict[str, Any]
 
@@ -184,6 +185,7 @@ class Snapshot:
     records: Mapping[str, Record] = field(default_factory=dict)
     pods: tuple[Pod, ...] = ()
     observation: Observation | None = None
+    answers: Mapping[Question, Answer] = field(default_factory=dict)
     cluster: Cluster = Cluster()
     ledger: Mapping[Ref, Applied] = field(default_factory=dict)
     settled: Mapping[Ref, Settled] = field(default_factory=dict)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
+from ekiben.core.asking import Answer, Question
 from ekiben.core.names import MANAGED_BY, MANAGER
 from ekiben.core.snapshot import Applied, Manifest, Observation, Ref, Settled, Snapshot
 from ekiben.observe import CHILD_KINDS, Readings, Remembered, Seen, build_snapshot, fixed_refs
@@ -75,7 +76,9 @@ class Cache:
         self.pods[uid] = raw
         return True
 
-    def snapshot(self, observation: Observation | None, now: datetime) -> Snapshot:
+    def snapshot(
+        self, observation: Observation | None, answers: Mapping[Question, Answer], now: datetime
+    ) -> Snapshot:
         """Make of all this what one decision may see, with the operator's own code."""
         fixed = fixed_refs(self.model["metadata"]["name"])
         children = [
@@ -95,6 +98,7 @@ class Cache:
         )
         remembered = Remembered(
             observation,
+            dict(answers),
             self.ledger,
             self.rejections,
             frozenset(self.taken),

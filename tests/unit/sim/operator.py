@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
+from ekiben.core.asking import Question
 from ekiben.core.diff import applied, digest
 from ekiben.core.plan import Delete, Plan, Scale
 from ekiben.core.snapshot import Manifest, Ref, Snapshot
 from ekiben.observe import is_ours
 from unit.sim.apiserver import ApiError, ApiServer, Write, ref_of
+from unit.sim.asker import Asker, Oracle
 from unit.sim.clock import Clock
 from unit.sim.nodes import Nodes, SimPod
 from unit.sim.observe import Cache, Cluster, version_of
@@ -63,6 +65,7 @@ class Operator:
     ) -> None:
         self.clock, self.server, self.nodes, self.cluster, self.decide = clock, server, nodes, cluster, decide
         self.skew = timedelta(0)
+        self.oracles: dict[type[Question], Oracle] = {}
         self.fault: Fault | None = None
         self.writes: list[Write] = []
         self.attempts = 0
@@ -94,6 +97,8 @@ class Operator:
         self.cache = Cache(self.server, self.nodes, self.cluster)
         self.sampler = Sampler(self.clock, self.nodes, lambda: self.wall)
         self.sampler.on_observation = self.wake
+        self.asker = Asker(self.clock, lambda: self.wall, self.oracles)
+        self.asker.on_answer = self.wake
         self._schedule()
 
     def _object_changed(self, ref: Ref) -> None:
@@ -130,7 +135,7 @@ class Operator:
         self._scheduled = self._dirty = False
         self._busy = True
         self.passes += 1
-        snapshot = self.cache.snapshot(self.sampler.observation, self.wall)
+        snapshot = self.cache.snapshot(self.sampler.observation, self.asker.answers, self.wall)
         done = Pass(self.clock.now, snapshot, self.decide(snapshot))
         if done.plan.settled is not None:
             self.cache.settled = done.plan.settled
@@ -155,6 +160,7 @@ class Operator:
             self._life = object()
             self._busy = True
             self.sampler.ensure(None)
+            self.asker.ensure(())
             self.clock.after(RESTART_TAKES, self._start)
         else:
             self.clock.after(WRITE_TAKES, lambda: self._continue(life, done, steps))
@@ -174,7 +180,7 @@ class Operator:
         self._schedule()
 
     def _act(self, done: Pass) -> Iterator[None]:
-        """Play a plan as `ekiben.act` does: status, sampling, applies, scales, deletes, events."""
+        """Play a plan as `ekiben.act` does: status, sampling, questions, applies, scales, deletes, events."""
         plan, snapshot = done.plan, done.snapshot
         if plan.status is not None and plan.status != snapshot.status:
             for ref in plan.rests_on:
@@ -183,6 +189,7 @@ class Operator:
             yield from self._write(done, "status", MODEL, lambda: self.server.write_status(wire, version))
             self._dirty |= self.cache.bring_model(self.server.model)
         self.sampler.ensure(plan.sampling)
+        self.asker.ensure(plan.questions)
         for manifest in plan.applies:
             yield from self._apply(done, manifest)
         for scale in plan.scales:

@@ -9,11 +9,13 @@ from typing import Any
 from ekiben.api.status import RolloutStatus, Stage, Status
 from ekiben.api.v1alpha1 import Spec, parse_spec
 from ekiben.core import names
+from ekiben.core.asking import Question
 from ekiben.core.plan import Plan
 from ekiben.core.reconcile import decide as core_decide
 from ekiben.core.revision import revision_of
 from ekiben.core.snapshot import Ref, Snapshot
 from unit.sim.apiserver import ApiServer
+from unit.sim.asker import Oracle
 from unit.sim.clock import Clock
 from unit.sim.controllers import Autoscalers, DeploymentController, GatewayController
 from unit.sim.nodes import Behaviour, Nodes
@@ -109,6 +111,10 @@ class World:
             words = ", ".join(f"{name} {value}" for name, value in changes.items())
             self.say(f"{tag} from now on: {words}")
         return behaviour
+
+    def answer(self, kind: type[Question], oracle: Oracle) -> None:
+        """Have the operator's questions of a kind answered so: by a value, or by raising UnansweredError."""
+        self.operator.oracles[kind] = oracle
 
     def command(self, name: str) -> None:
         """Give a command for the rollout in flight."""
