@@ -67,7 +67,7 @@ class Controller:
         )
         self._sampler = sampler or PodSampler(self._queue.add)
         self._recorder = Recorder(client, COMPONENT, settings.identity)
-        self._asker = Asker(self._queue.add, FINDERS, Means(client))
+        self._asker = Asker(self._queue.add, FINDERS, Means(client, settings.call_policy))
         self._tools = Tools(client, self._caches, self._recorder, self._sampler, self._asker)
         self._memories: dict[Key, Memory] = {}
         self._echoes = Echoes()

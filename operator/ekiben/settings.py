@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from ekiben.api.fields import DNS_LABEL_PATTERN, seconds
 from ekiben.api.policy import EVERY_ACCOUNT, NAMES, PodPolicy
 from ekiben.api.selector import parse_selector
+from ekiben.core.calling import CallPolicy
 
 PREFIX = "EKIBEN_"
 
@@ -53,6 +54,12 @@ class Settings:
     """ServiceAccounts that models may run under besides default, separated by commas; * means every one."""
     selector: str = ""
     """Label selector of the ModelDeployments to serve; the others are left to other operators. Empty: all."""
+
+    call_hosts: tuple[str, ...] = ()
+    """Hosts that checks and gates may call, with commas: name, name:port, *.suffix or *. Empty: none."""
+
+    secret_namespaces: tuple[str, ...] = ()
+    """Namespaces in which Secrets that checks and gates name may be read, with commas. Empty: none."""
 
     workers: int = 8
     """ModelDeployments that are worked on at the same time."""
@@ -94,6 +101,11 @@ class Settings:
     def pod_policy(self) -> PodPolicy:
         """What models may ask for."""
         return PodPolicy(frozenset(self.pod_allow), frozenset(self.pod_service_accounts))
+
+    @property
+    def call_policy(self) -> CallPolicy:
+        """Whom checks and gates may call, and with which Secrets."""
+        return CallPolicy(frozenset(self.call_hosts), frozenset(self.secret_namespaces))
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -185,6 +197,14 @@ def _account(text: str) -> str:
     return text if text == EVERY_ACCOUNT else _object_name(text)
 
 
+def _host(text: str) -> str:
+    if len(text) > 253 or not re.match(
+        r"^([*]|([*][.])?[a-z0-9]([-a-z0-9.]*[a-z0-9])?|\[?[0-9a-f:]+\]?)(:[0-9]{1,5})?$", text
+    ):
+        raise ValueError(f"{text!r} is no host; write a name, name:port, *.suffix or * in lower case")
+    return text
+
+
 def _label(text: str) -> str:
     if len(text) > 63 or not re.match(DNS_LABEL_PATTERN, text):
         raise ValueError(f"{text!r} is no namespace; write lower case letters, digits and dashes")
@@ -252,6 +272,8 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "pod_allow": _listed(_rule),
     "pod_service_accounts": _listed(_account),
     "selector": _selector,
+    "call_hosts": _listed(_host),
+    "secret_namespaces": _listed(_label),
     "workers": _count,
     "metrics_address": _address,
     "probes_address": _address,

@@ -89,6 +89,22 @@ def test_no_secret_no_wildcard_and_no_escalation_is_granted(helm: Path) -> None:
     assert not {verb for _, _, verb in everything} & {"escalate", "bind", "impersonate"}
 
 
+def test_secrets_are_read_by_name_in_the_listed_namespaces_only(helm: Path) -> None:
+    objects = template(
+        helm, "--set", "secrets.namespaces={shop}", "--set", "calls.hosts={a.svc:9090,*.team.svc}"
+    )
+    (role,) = [item for item in of_kind(objects, "Role") if item["metadata"]["name"].endswith("-secrets")]
+    assert role["metadata"]["namespace"] == "shop"
+    assert granted(role) == {("", "secrets", "get")}
+    (cluster_role,) = of_kind(objects, "ClusterRole")
+    assert "secrets" not in {resource for _, resource, _ in granted(cluster_role)}
+    (deployment,) = of_kind(objects, "Deployment")
+    environment = deployment["spec"]["template"]["spec"]["containers"][0]["env"]
+    told = {item["name"]: item.get("value") for item in environment}
+    assert told["EKIBEN_CALL_HOSTS"] == "a.svc:9090,*.team.svc"
+    assert told["EKIBEN_SECRET_NAMESPACES"] == "shop"
+
+
 @pytest.mark.parametrize(
     ("option", "named"),
     [
@@ -101,6 +117,8 @@ def test_no_secret_no_wildcard_and_no_escalation_is_granted(helm: Path) -> None:
         ("podPolicy.allow={hostNetwork}", "allow"),
         ("podPolicy.serviceAccounts={Not_A_Name}", "serviceAccounts"),
         ("networkPolicy.metricsFrom=monitoring", "metricsFrom"),
+        ("calls.hosts={http://a.svc}", "hosts"),
+        ("secrets.namespaces={Shop}", "namespaces"),
     ],
 )
 def test_a_bad_value_is_refused_by_name(helm: Path, option: str, named: str) -> None:

@@ -72,6 +72,8 @@ def test_every_field_can_be_set_and_is_in_the_help() -> None:
         ("EKIBEN_SELECTOR", "shard in (a", "shard in (a,b)"),
         ("EKIBEN_WORKERS", "0", "from 1 to 64"),
         ("EKIBEN_WORKERS", "many", "from 1 to 64"),
+        ("EKIBEN_CALL_HOSTS", "http://prometheus", "no host"),
+        ("EKIBEN_SECRET_NAMESPACES", "Shop", "no namespace"),
         ("EKIBEN_METRICS_ADDRESS", "9090", "host:port"),
         ("EKIBEN_METRICS_ADDRESS", "0.0.0.0:99999", "host:port"),
         ("EKIBEN_LOG_LEVEL", "loud", "debug, info, warning, error"),

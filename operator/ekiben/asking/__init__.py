@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ekiben.asking.asker import Finder
+from ekiben.asking.http import find_answer
 from ekiben.core.asking import Question
+from ekiben.core.calling import HttpCall
 
-FINDERS: Mapping[type[Question], Finder] = {}
+FINDERS: Mapping[type[Question], Finder] = {HttpCall: find_answer}

@@ -18,6 +18,7 @@ from typing import Any
 
 from ekiben import logs
 from ekiben.core.asking import Answer, Question
+from ekiben.core.calling import NO_CALLS, CallPolicy
 from ekiben.kube.client import ApiError, Client
 from ekiben.kube.store import Key
 
@@ -47,6 +48,7 @@ class Means:
     """What finders may use to find an answer."""
 
     client: Client
+    calls: CallPolicy = NO_CALLS
 
 
 Finder = Callable[[Means, Key, Any], Awaitable[Any]]

@@ -45,6 +45,7 @@ DEPLOYMENT = Kind("apps", "v1", "Deployment", "deployments")
 CONTROLLERREVISION = Kind("apps", "v1", "ControllerRevision", "controllerrevisions")
 SERVICE = Kind("", "v1", "Service", "services")
 POD = Kind("", "v1", "Pod", "pods")
+SECRET = Kind("", "v1", "Secret", "secrets")
 NAMESPACE = Kind("", "v1", "Namespace", "namespaces", namespaced=False)
 HPA = Kind("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
 PDB = Kind("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets")
@@ -63,6 +64,7 @@ KINDS = (
     CONTROLLERREVISION,
     SERVICE,
     POD,
+    SECRET,
     NAMESPACE,
     HPA,
     PDB,
