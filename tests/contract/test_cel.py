@@ -124,6 +124,7 @@ ACCEPTED: dict[str, Json] = {
         {"pause": {}}, {"weight": 5, "hold": "0s"}, {"pause": {}}, {"weight": 6}, {"weight": 100}
     ),
     "no steps": steps(),
+    "BlueGreen, with all the room that it needs": rollout(strategy="BlueGreen", maxSurge="100.0%"),
     "a rollout's ID in every command": rollout(
         promote="k7c4f9xw2p.1", resume="k7c4f9xw2p.12/3", abort="k7c4f9xw2p.1", retry="bcdf2456kk.999"
     ),
@@ -508,6 +509,18 @@ REFUSED = [
         steps({"pause": {}, "hold": "1m"}),
         f"{STEP}[0].hold",
         "hold belongs to a step with weight: remove it, a pause lasts until rollout.resume",
+    ),
+    Refused(
+        "steps with BlueGreen",
+        {"rollout": {"strategy": "BlueGreen", "canary": {"steps": [{"weight": 5}]}}},
+        "spec.rollout.canary.steps",
+        "rollout.canary.steps belong to strategy Canary: remove them, or write strategy: Canary",
+    ),
+    Refused(
+        "BlueGreen without room",
+        {"rollout": {"strategy": "BlueGreen", "maxSurge": "50%"}},
+        "spec.rollout.maxSurge",
+        "strategy BlueGreen runs two revisions of the same size: remove rollout.maxSurge, or write 100%",
     ),
     Refused("a hold in words", steps({"weight": 5, "hold": "1 min"}), f"{STEP}[0].hold", BAD_DURATION),
     Refused(

@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints
 from ekiben.api import rules as say
 from ekiben.api.fields import DURATION, ApiModel, Duration, PositivePercent, Worded, at_least, checked, rules
 from ekiben.api.freeze import Freeze
+from ekiben.api.strategy import Strategy
 
 _ROLLOUT_ID = r"[a-z][a-z0-9]{9}\.[1-9][0-9]{0,8}"
 RolloutId = Annotated[
@@ -56,6 +57,15 @@ class Canary(ApiModel):
 class Rollout(ApiModel):
     """How a new revision takes over; and the hands on the wheel, each naming `status.rollout.id`."""
 
+    model_config = rules(say.STEPS_FOR_CANARY, say.BLUE_GREEN_NEEDS_ROOM)
+
+    strategy: Annotated[
+        Strategy,
+        Field(
+            description="Canary: traffic moves step by step. BlueGreen: the new revision gets all its pods"
+            " beside stable's, and then takes everything at once."
+        ),
+    ] = "Canary"
     canary: Canary = Canary()
     initial: Annotated[
         Literal["Stable", "Held"],

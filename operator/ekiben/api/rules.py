@@ -141,6 +141,19 @@ WEIGHTS_RISE = cel(
     "the weights of rollout.canary.steps must rise from step to step: order them, each weight once",
 )
 
+STEPS_FOR_CANARY = cel(
+    "!has(self.strategy) || self.strategy == 'Canary' || !has(self.canary) || !has(self.canary.steps)"
+    " || self.canary.steps.size() == 0",
+    "rollout.canary.steps belong to strategy Canary: remove them, or write strategy: Canary",
+    ".canary.steps",
+)
+BLUE_GREEN_NEEDS_ROOM = cel(
+    "!has(self.strategy) || self.strategy != 'BlueGreen' || !has(self.maxSurge)"
+    f" || {matches('^100([.]0+)?%$', 'self.maxSurge')}",
+    "strategy BlueGreen runs two revisions of the same size: remove rollout.maxSurge, or write 100%",
+    ".maxSurge",
+)
+
 CHECK_HAS_LIMIT = cel(
     "has(self.max) || has(self.maxRatioToStable) || has(self.maxIncreaseOverStable) || has(self.min)",
     "a check needs a limit: set max, maxRatioToStable or maxIncreaseOverStable, for throughput min",

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema
 from ekiben.api.fields import ApiModel, keyed_by
 from ekiben.api.judging import Check
 from ekiben.api.rollout import Step
+from ekiben.api.strategy import Strategy
 
 
 def _sane_time(value: datetime) -> datetime:
@@ -133,9 +134,10 @@ class CheckResult(ApiModel):
 
 
 class RolloutPlan(ApiModel):
-    """The steps and checks as they were when the rollout started, or re-entered after an edit."""
+    """The way up and the checks as they were when the rollout started, or re-entered after an edit."""
 
-    hash: Annotated[str, Field(description="Hash of both, to notice an edit.")]
+    hash: Annotated[str, Field(description="Hash of all this, to notice an edit.")]
+    strategy: Annotated[Strategy, Field(description="Which way the new revision takes.")] = "Canary"
     steps: Annotated[tuple[Step, ...], Field(description="The steps.")] = ()
     checks: Annotated[tuple[Check, ...], Field(description="The checks.")] = ()
 

@@ -109,7 +109,9 @@ def metrics_readable(view: View) -> Wait | None:
 def frozen(view: View) -> Wait | None:
     """Wait while `rollout.freeze` wants no step; a way back takes none, and goes on."""
     rollout = view.rollout
-    if rollout is None or rollout.plan is None or not rollout.plan.steps:
+    if rollout is None or rollout.plan is None:
+        return None
+    if not rollout.plan.steps and rollout.plan.strategy == "Canary":
         return None
     until = frozen_until(view.spec.rollout.freeze, view.now)
     if until is None:

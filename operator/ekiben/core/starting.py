@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from typing import Any
 
 from ekiben.api.rollout import Step
 from ekiben.api.status import Outcome, RevisionStatus, RolloutPlan, RolloutStatus, Stage
@@ -24,12 +25,22 @@ DEFAULT_SERVICE_STEPS = (Step(weight=50, hold="5m"),)
 @once
 def plan_of(view: View) -> RolloutPlan:
     """Snapshot the steps and checks that the spec asks for; a way back has no steps."""
-    default = DEFAULT_STEPS if view.uses_gateway else DEFAULT_SERVICE_STEPS
-    steps = () if is_way_back(view) else view.spec.rollout.canary.steps or default
+    strategy = view.spec.rollout.strategy
+    steps = () if is_way_back(view) else steps_of(view)
     checks = analysis.effective_checks(view.spec.analysis.checks)
-    wire = [item.model_dump(mode="json", exclude_none=True) for item in (*steps, *checks)]
+    wire: list[Any] = [item.model_dump(mode="json", exclude_none=True) for item in (*steps, *checks)]
+    # The default is left out, so that a rollout in flight is not taken for edited by an operator's upgrade.
+    wire += [strategy] if strategy != "Canary" else []
     digest = hashlib.sha256(json.dumps(wire, sort_keys=True).encode()).hexdigest()[:8]
-    return RolloutPlan(hash=digest, steps=tuple(steps), checks=checks)
+    return RolloutPlan(hash=digest, strategy=strategy, steps=tuple(steps), checks=checks)
+
+
+def steps_of(view: View) -> tuple[Step, ...]:
+    """Return the steps that a strategy comes to: BlueGreen has none, everything goes over at once."""
+    if view.spec.rollout.strategy == "BlueGreen":
+        return ()
+    default = DEFAULT_STEPS if view.uses_gateway else DEFAULT_SERVICE_STEPS
+    return view.spec.rollout.canary.steps or default
 
 
 def is_way_back(view: View) -> bool:

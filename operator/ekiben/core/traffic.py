@@ -88,6 +88,11 @@ def target_weight(rollout: RolloutStatus | None) -> int:
             return 0
 
 
+def switches_at_once(rollout: RolloutStatus) -> bool:
+    """Tell whether both revisions never serve at the same time."""
+    return rollout.plan is not None and rollout.plan.strategy == "BlueGreen"
+
+
 def next_weight(view: View) -> int:
     """Return the percent to write now: the target as far as ready pods can carry it."""
     rollout, target = view.rollout, target_weight(view.rollout)
@@ -108,7 +113,7 @@ def next_weight(view: View) -> int:
 def is_widened(view: View) -> bool:
     """Tell, without a Gateway, whether the stable Service selects the canary's pods too."""
     rollout, canary = view.rollout, view.canary
-    if rollout is None or canary is None or view.uses_gateway:
+    if rollout is None or canary is None or view.uses_gateway or switches_at_once(rollout):
         return False
     if rollout.stage in ON_TRIAL:
         return step_weight(rollout, rollout.step) > 0 or rollout.stage is Stage.ENLARGING
