@@ -78,8 +78,12 @@ def checks(*items: Json) -> Json:
     return {"analysis": {"checks": [*items]}}
 
 
+def beside(metric: str, **fields: Any) -> Json:
+    return checks({"metric": metric, **fields}, {"metric": "error-rate", "max": "1%"})
+
+
 def throughput(**fields: Any) -> Json:
-    return checks({"metric": "throughput", **fields}, {"metric": "error-rate", "max": "1%"})
+    return beside("throughput", **fields)
 
 
 def mounted(path: str) -> Json:
@@ -140,6 +144,13 @@ ACCEPTED: dict[str, Json] = {
         "shed-rate", max="2%", maxRatioToStable="2", maxIncreaseOverStable="1%", confidence="99.9%"
     ),
     "a throughput": throughput(min="2.5"),
+    "a mean between two bounds, and like stable's": beside(
+        "mean-batch-size", min="2", max="16", maxRatioToStable="1.5"
+    ),
+    "a mean that is dry": beside("concurrency", max="0.5", dryRun=True),
+    "paths that don't count, and latency that is shown": analysis(
+        excludePaths=["/internal", "/v1/warm-up"], showLatency=True
+    ),
     "a dry run beside a check that decides": checks(
         {"metric": "error-rate", "max": "1%", "dryRun": False},
         {"metric": "shed-rate", "max": "1%", "dryRun": True, "onNoData": "pass"},
@@ -191,6 +202,7 @@ BAD_PATH = (
 BAD_STEP = "a step is either `weight`, with or without `hold`, or `pause: {}`: write one item for each"
 NOT_RISING = "the weights of rollout.canary.steps must rise from step to step: order them, each weight once"
 BAD_ID = "must be a rollout's ID as status.rollout.id shows it, such as k7c4f9xw2p.1"
+BAD_LIMIT = 'must be a percentage from 0% to 100%, such as 1%, or a number in quotes, such as "5"'
 BAD_PERCENT = "must be a percentage from 0% to 100%, such as 1% or 0.5%"
 BAD_RATIO = 'must be a ratio above zero in quotes, such as "1.5"'
 BAD_NAME = "must be a name of lower-case letters, digits and dashes, such as my-model"
@@ -203,7 +215,19 @@ CONFIG_ENV = (
     "env must not set BENTOML_CONFIG_OVERRIDES or BENTOML_CONFIG_OPTIONS: write it as runtime.overrides"
 )
 NEEDS_LIMIT = "a check needs a limit: set max, maxRatioToStable or maxIncreaseOverStable, for throughput min"
-MIN = "min belongs to throughput: set max, maxRatioToStable or maxIncreaseOverStable for a share"
+MIN = (
+    "min belongs to throughput, mean-batch-size and concurrency: set max, maxRatioToStable or"
+    " maxIncreaseOverStable for a share"
+)
+PLAIN = (
+    "mean-batch-size and concurrency are no shares: they take max, min and maxRatioToStable, without"
+    " maxIncreaseOverStable and confidence"
+)
+MAX_FITS = (
+    'max is a percentage such as 1% for a share, and a number in quotes such as "5" for mean-batch-size and'
+    " concurrency: write that"
+)
+EXCLUDES = "analysis.excludePaths must not have /, below which everything is: name the paths that don't count"
 NO_SHARE = (
     "throughput is no share: it takes min alone, without max, maxRatioToStable, maxIncreaseOverStable and"
     " confidence"
@@ -591,7 +615,7 @@ REFUSED = [
         check("p99", max="1%"),
         f"{CHECK}.metric",
         'Unsupported value: "p99": supported values: "error-rate", "shed-rate", "slow-requests",'
-        ' "throughput"',
+        ' "throughput", "mean-batch-size", "concurrency"',
     ),
     Refused("a check without limit", check("error-rate"), CHECK, NEEDS_LIMIT),
     Refused("slow by no bound", check("slow-requests", max="5%"), f"{CHECK}.over", OVER),
@@ -631,7 +655,24 @@ REFUSED = [
         "any throughput",
         throughput(min="0.0"),
         f"{CHECK}.min",
-        'must be a number a second, above zero, in quotes, such as "5"',
+        'must be a number above zero in quotes, such as "5"',
+    ),
+    Refused("a mean by evidence", beside("concurrency", max="5", confidence="95%"), CHECK, PLAIN),
+    Refused("points of a mean", beside("mean-batch-size", maxIncreaseOverStable="1%"), CHECK, PLAIN),
+    Refused("a share of a mean", beside("concurrency", max="5%"), f"{CHECK}.max", MAX_FITS),
+    Refused("a share that is a number", check("error-rate", max="1"), f"{CHECK}.max", MAX_FITS),
+    Refused(
+        "a mean without inputs",
+        beside("mean-batch-size", min="1", onNoData="pass"),
+        f"{CHECK}.onNoData",
+        NO_DATA,
+    ),
+    Refused("nothing but a mean", check("concurrency", max="5"), "spec.analysis.checks", DECIDES),
+    Refused(
+        "a path with a query", analysis(excludePaths=["/a?b=c"]), "spec.analysis.excludePaths[0]", BAD_PATH
+    ),
+    Refused(
+        "nothing that counts", analysis(excludePaths=["/a", "/"]), "spec.analysis.excludePaths", EXCLUDES
     ),
     Refused(
         "a check that is sure",
@@ -666,8 +707,8 @@ REFUSED = [
         "spec.analysis.consecutiveErrorLimit",
         "spec.analysis.consecutiveErrorLimit in body should be less than or equal to 1000",
     ),
-    Refused("a share without %", check("error-rate", max="0.01"), f"{CHECK}.max", BAD_PERCENT),
-    Refused("a share over all", check("error-rate", max="101%"), f"{CHECK}.max", BAD_PERCENT),
+    Refused("a share without %", check("error-rate", max="0.01"), f"{CHECK}.max", MAX_FITS),
+    Refused("a share over all", check("error-rate", max="101%"), f"{CHECK}.max", BAD_LIMIT),
     Refused(
         "a ratio of zero",
         check("error-rate", maxRatioToStable="0.0"),

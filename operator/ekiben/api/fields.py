@@ -153,12 +153,16 @@ Ratio = Annotated[
     Worded('must be a ratio above zero in quotes, such as "1.5"', also=f"!{matches('^0+([.]0+)?$')}"),
 ]
 
+LIMIT_PATTERN = f"({PERCENT_PATTERN}|{RATIO_PATTERN})"
+Limit = Annotated[
+    str,
+    StringConstraints(pattern=LIMIT_PATTERN, max_length=10),
+    Worded('must be a percentage from 0% to 100%, such as 1%, or a number in quotes, such as "5"'),
+]
 Rate = Annotated[
     str,
     StringConstraints(pattern=RATIO_PATTERN, max_length=10),
-    Worded(
-        'must be a number a second, above zero, in quotes, such as "5"', also=f"!{matches('^0+([.]0+)?$')}"
-    ),
+    Worded('must be a number above zero in quotes, such as "5"', also=f"!{matches('^0+([.]0+)?$')}"),
 ]
 
 Name = Annotated[

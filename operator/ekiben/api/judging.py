@@ -12,10 +12,12 @@ from ekiben.api.fields import (
     ApiModel,
     Confidence,
     Duration,
+    Limit,
     Percent,
     PositiveDuration,
     Rate,
     Ratio,
+    UrlPath,
     at_least,
     checked,
     rules,
@@ -31,31 +33,43 @@ class Check(ApiModel):
         say.CHECK_HAS_LIMIT,
         say.OVER_FOR_SLOW_REQUESTS,
         say.SHEDS_FOR_ERROR_RATE,
-        say.MIN_FOR_THROUGHPUT,
+        say.MIN_FOR_NUMBERS,
         say.THROUGHPUT_HAS_MIN,
+        say.NUMBERS_ARE_PLAIN,
+        say.MAX_FITS,
         say.NO_DATA_FOR_SHARES,
     )
 
     metric: Annotated[
-        Literal["error-rate", "shed-rate", "slow-requests", "throughput"],
+        Literal["error-rate", "shed-rate", "slow-requests", "throughput", "mean-batch-size", "concurrency"],
         Field(
             description="Share of requests answered 5xx, answered 429 or 503, or slower than `over`;"
-            " or requests a second."
+            " or requests a second, inputs in a batch, requests under way in a pod."
         ),
     ]
     over: Annotated[
         PositiveDuration | None, Field(description="slow-requests only: a request that took longer is slow.")
     ] = None
-    max: Annotated[Percent | None, Field(description="Largest share of the canary's requests.")] = None
+    max: Annotated[
+        Limit | None,
+        Field(
+            description="Largest share of the canary's requests; for mean-batch-size and concurrency the"
+            " largest mean."
+        ),
+    ] = None
     max_ratio_to_stable: Annotated[
-        Ratio | None, Field(description="Largest share relative to stable's over the same time.")
+        Ratio | None, Field(description="Largest share or mean relative to stable's over the same time.")
     ] = None
     max_increase_over_stable: Annotated[
         Percent | None,
         Field(description="Most that the share may be above stable's over the same time, in points."),
     ] = None
     min: Annotated[
-        Rate | None, Field(description="throughput only: fewest requests a second to the whole canary.")
+        Rate | None,
+        Field(
+            description="throughput: fewest requests a second to the whole canary; for mean-batch-size and"
+            " concurrency the smallest mean."
+        ),
     ] = None
     exclude_sheds: Annotated[
         bool | None, Field(description="error-rate only: don't count 503. Default: false.")
@@ -111,6 +125,22 @@ class Analysis(ApiModel):
             " 0: it waits for ever.",
         ),
     ] = 0
+    exclude_paths: Annotated[
+        tuple[UrlPath, ...],
+        Field(
+            max_length=20,
+            description="Requests to these paths, and to what is below them, count for nothing that is"
+            " judged.",
+            json_schema_extra=checked(say.PATHS_LEAVE_SOME),
+        ),
+    ] = ()
+    show_latency: Annotated[
+        bool,
+        Field(
+            description="True: p50, p95 and p99 of both sides are shown, as bounds of buckets; nothing is"
+            " judged by them."
+        ),
+    ] = False
     checks: Annotated[
         tuple[Check, ...],
         Field(

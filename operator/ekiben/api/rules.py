@@ -154,13 +154,17 @@ BLUE_GREEN_NEEDS_ROOM = cel(
     ".maxSurge",
 )
 
+SHARES = ("error-rate", "shed-rate", "slow-requests")
+MEANS = ("mean-batch-size", "concurrency")
+
 CHECK_HAS_LIMIT = cel(
     "has(self.max) || has(self.maxRatioToStable) || has(self.maxIncreaseOverStable) || has(self.min)",
     "a check needs a limit: set max, maxRatioToStable or maxIncreaseOverStable, for throughput min",
 )
-MIN_FOR_THROUGHPUT = cel(
-    "!has(self.min) || self.metric == 'throughput'",
-    "min belongs to throughput: set max, maxRatioToStable or maxIncreaseOverStable for a share",
+MIN_FOR_NUMBERS = cel(
+    f"!has(self.min) || {_one_of('self.metric', ('throughput', *MEANS))}",
+    f"min belongs to throughput, {' and '.join(MEANS)}: set max, maxRatioToStable or maxIncreaseOverStable"
+    " for a share",
     ".min",
 )
 THROUGHPUT_HAS_MIN = cel(
@@ -170,15 +174,30 @@ THROUGHPUT_HAS_MIN = cel(
     "throughput is no share: it takes min alone, without max, maxRatioToStable, maxIncreaseOverStable and"
     " confidence",
 )
+NUMBERS_ARE_PLAIN = cel(
+    f"!({_one_of('self.metric', MEANS)}) || !(has(self.maxIncreaseOverStable) || has(self.confidence))",
+    f"{' and '.join(MEANS)} are no shares: they take max, min and maxRatioToStable, without"
+    " maxIncreaseOverStable and confidence",
+)
+MAX_FITS = cel(
+    f"!has(self.max) || self.max.endsWith('%') != ({_one_of('self.metric', MEANS)})",
+    f'max is a percentage such as 1% for a share, and a number in quotes such as "5" for {MEANS[0]} and'
+    f" {MEANS[1]}: write that",
+    ".max",
+)
 NO_DATA_FOR_SHARES = cel(
-    "!has(self.onNoData) || self.metric != 'throughput'",
+    f"!has(self.onNoData) || {_one_of('self.metric', SHARES)}",
     "onNoData belongs to shares: without requests a throughput is simply 0, so remove it",
     ".onNoData",
 )
 ONE_CHECK_DECIDES = cel(
-    "self.size() == 0 || self.exists(c, c.metric != 'throughput' && (!has(c.dryRun) || !c.dryRun))",
+    f"self.size() == 0 || self.exists(c, {_one_of('c.metric', SHARES)} && (!has(c.dryRun) || !c.dryRun))",
     "one of analysis.checks must decide by a share: remove dryRun from one,"
     " or add {metric: error-rate, max: 1%}",
+)
+PATHS_LEAVE_SOME = cel(
+    "!self.exists(p, p == '/')",
+    "analysis.excludePaths must not have /, below which everything is: name the paths that don't count",
 )
 OVER_FOR_SLOW_REQUESTS = cel(
     "has(self.over) == (self.metric == 'slow-requests')",

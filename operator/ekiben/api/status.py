@@ -90,6 +90,25 @@ class RevisionStatus(ApiModel):
     unready_since: Annotated[Time | None, Field(description="Since when it has had no ready pod.")] = None
 
 
+class Load(ApiModel):
+    """What the pods of one revision had to do; counted only where a check asks."""
+
+    batches: Annotated[int, Field(description="Batches that adaptive batching made.")] = 0
+    batched: Annotated[int, Field(description="Inputs in these batches.")] = 0
+    busy_ms: Annotated[int, Field(description="How long all finished requests took together, in ms.")] = 0
+    watched_ms: Annotated[
+        int, Field(description="How long the pods were watched for that, all together, in ms.")
+    ] = 0
+
+
+class Latency(ApiModel):
+    """Bounds of the buckets that quantiles fall into, for people; counted since the operator started."""
+
+    p50: Annotated[str, Field(description="Half of the requests took no longer.")]
+    p95: Annotated[str, Field(description="95 of 100 requests took no longer.")]
+    p99: Annotated[str, Field(description="99 of 100 requests took no longer.")]
+
+
 class Counters(ApiModel):
     """Requests of one revision within the window of a step, probes excluded."""
 
@@ -102,6 +121,10 @@ class Counters(ApiModel):
         WithJsonSchema({"type": "object", "additionalProperties": {"type": "integer"}}),
         Field(default_factory=dict, description="Requests slower than each bound."),
     ]
+    load: Annotated[
+        Load | None, Field(description="For mean-batch-size and concurrency, where a check asks.")
+    ] = None
+    latency: Annotated[Latency | None, Field(description="With `analysis.showLatency`.")] = None
 
 
 class Totals(ApiModel):
@@ -140,6 +163,9 @@ class RolloutPlan(ApiModel):
     strategy: Annotated[Strategy, Field(description="Which way the new revision takes.")] = "Canary"
     steps: Annotated[tuple[Step, ...], Field(description="The steps.")] = ()
     checks: Annotated[tuple[Check, ...], Field(description="The checks.")] = ()
+    exclude_paths: Annotated[
+        tuple[str, ...] | None, Field(description="Paths whose requests don't count.")
+    ] = None
 
 
 class RolloutStatus(ApiModel):

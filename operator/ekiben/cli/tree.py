@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from ekiben.api.rollout import Step
-from ekiben.api.status import CheckResult, Phase, RevisionStatus, Stage
+from ekiben.api.status import CheckResult, Latency, Phase, RevisionStatus, RolloutStatus, Stage
 from ekiben.cli.facts import Facts
 from ekiben.cli.pods import Manifest, PodFacts, pod_facts
 from ekiben.cli.text import PLAIN, Cell, Paint, ago, span, table
@@ -82,6 +82,8 @@ def tree(
     if facts.canary and status.rollout and status.rollout.checks:
         minimum = facts.spec.analysis.min_samples if facts.spec else None
         lines += ["", *table(_check_rows(status.rollout.checks, minimum), paint)]
+    if facts.canary and (latencies := _latencies(status.rollout)):
+        lines += ["", *table(_latency_rows(latencies), paint)]
     return lines
 
 
@@ -144,6 +146,20 @@ def _check_rows(checks: Sequence[CheckResult], minimum: int | None) -> Iterator[
         said = f"{check.verdict} (dry run)" if check.dry_run else check.verdict
         verdict = Cell(said, _VERDICTS[check.verdict])
         yield [check.metric, verdict, check.value or "-", check.limit or "-", samples]
+
+
+def _latencies(rollout: RolloutStatus | None) -> list[tuple[str, Latency]]:
+    """Return what is known of both sides' latency."""
+    if rollout is None or rollout.totals is None:
+        return []
+    sides = (("stable", rollout.totals.stable), ("canary", rollout.totals.canary))
+    return [(name, counters.latency) for name, counters in sides if counters.latency]
+
+
+def _latency_rows(latencies: Sequence[tuple[str, Latency]]) -> Iterator[list[Cell | str]]:
+    yield [Cell(head, "dim") for head in ("LATENCY", "P50", "P95", "P99")]
+    for name, latency in latencies:
+        yield [name, latency.p50, latency.p95, latency.p99]
 
 
 def as_data(facts: Facts, pods: Sequence[Manifest], now: datetime) -> dict[str, Any]:

@@ -5,7 +5,7 @@ for any number of requests: the canary can't plausibly be that good. It passes o
 served and the share is within its limit. In between it waits; when nobody waits any more, it is
 inconclusive.
 
-The throughput is compared as it is: it is no share, so there is no evidence to weigh, and it never fails.
+What is no share is compared as it is: see plain.py.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from ekiben.api.fields import fraction, seconds
 from ekiben.api.judging import Check
 from ekiben.api.status import CheckResult, Counters, Totals, Verdict
 from ekiben.core.evidence import CONFIDENCE, Sample, excludes, excludes_over_stable
+from ekiben.core.plain import PLAIN, judge_plain
 
 DEFAULT_CHECKS: tuple[Check, ...] = (Check(metric="error-rate", max="1%"),)
 
@@ -122,8 +123,9 @@ def dated(
 def _judge(check: Check, totals: Totals, terms: Terms) -> CheckResult:
     if problem := _problem(check):
         return _error(check, f"{check.metric} {problem}")
-    if check.metric == "throughput":
-        return _judge_throughput(check, totals, terms)
+    if check.metric in PLAIN:
+        elapsed, late = _elapsed(totals, terms.since), terms.waited_out
+        return judge_plain(check, totals.canary, totals.stable, elapsed=elapsed, waited_out=late)
     count = METRICS[check.metric]
     canary, stable = count(check, totals.canary), count(check, totals.stable)
     if canary is None:
@@ -159,10 +161,15 @@ def _findings(check: Check, sides: _Sides, terms: Terms) -> list[_Finding]:
 
 
 def _problem(check: Check) -> str:
-    if check.metric == "throughput":
-        return "" if check.min is not None else "has no limit: set min"
+    if check.metric in PLAIN:
+        limits = (check.min, check.max, check.max_ratio_to_stable)
+        if not any(limits):
+            return "has no limit: set min, max or maxRatioToStable"
+        return f"is no share: max can't be {check.max}" if check.max and check.max.endswith("%") else ""
     if check.max is None and not _compares(check):
         return "has no limit: set max, maxRatioToStable or maxIncreaseOverStable"
+    if check.max is not None and not check.max.endswith("%"):
+        return f"is a share: max must be a percentage such as 1%, not {check.max}"
     if check.metric == "slow-requests" and not check.over:
         return "has no bound: set over, for example 300ms"
     return ""
@@ -208,26 +215,9 @@ def _compare(rate: float, limit: float, terms: Terms) -> _Finding:
     return _Finding("Waiting", "over the limit, but not yet for certain")
 
 
-def _judge_throughput(check: Check, totals: Totals, terms: Terms) -> CheckResult:
-    """Compare the canary's requests a second with `min`, over all the time that they were counted."""
-    least, requests = float(check.min or 0), totals.canary.requests
-    began, measured = terms.since, totals.measured_at
-    elapsed = (measured - began).total_seconds() if began and measured else 0.0
-    rate = requests / elapsed if elapsed > 0 else 0.0
-    found = _Finding("Waiting", "below the limit so far")
-    if elapsed > 0 and rate >= least:
-        found = _Finding("Pass")
-    elif terms.waited_out:
-        found = _Finding("Inconclusive", "still below the limit when maxWait was over")
-    said = f"throughput {rate:.3g}/s over {elapsed:.0f}s, limit at least {check.min}/s"
-    return CheckResult(
-        metric=check.metric,
-        verdict=found.verdict,
-        value=f"{rate:.3g}/s" if elapsed > 0 else None,
-        limit=f"at least {check.min}/s",
-        samples=requests,
-        message=said + (f": {found.why}" if found.why else ""),
-    )
+def _elapsed(totals: Totals, since: datetime | None) -> float:
+    """Return the seconds over which both sides were counted."""
+    return (totals.measured_at - since).total_seconds() if since and totals.measured_at else 0.0
 
 
 def _confidence(check: Check, terms: Terms) -> float:

@@ -38,12 +38,27 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class Extras:
+    """What of a page is read only where somebody asks for it.
+
+    `batches` and `busy` are for mean-batch-size and concurrency; `buckets` are the bounds in seconds between
+    which quantiles are shown; requests to `exclude` and below don't count.
+    """
+
+    batches: bool = False
+    busy: bool = False
+    buckets: tuple[float, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Sampling:
     """Read the metrics of these pods every `interval` seconds, until a plan no longer asks for it.
 
     `base` is what the status already counts for `window` (rollout id and step): the sampler adds to it what
     it counts itself. `targets` maps each revision to its pods' (uid, IP); `service` is the runner_name to
-    look for, None to count every service; `bounds` maps the name of a latency bound to its seconds.
+    look for, None to count every service; `bounds` maps the name of a latency bound to its seconds; `extras`
+    are what costs more to read, and is not always wanted.
     """
 
     window: str
@@ -54,6 +69,7 @@ class Sampling:
     stable: str
     canary: str
     base: Totals
+    extras: Extras = Extras()
 
 
 @dataclass(frozen=True, slots=True)

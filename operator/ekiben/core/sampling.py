@@ -5,7 +5,8 @@ from __future__ import annotations
 from ekiben.api.fields import seconds
 from ekiben.api.status import Stage, Totals
 from ekiben.core import analysis
-from ekiben.core.plan import Sampling
+from ekiben.core.plan import Extras, Sampling
+from ekiben.core.revision import DEFAULT_BUCKETS
 from ekiben.core.view import View
 
 # A canary whose metrics can't be read yet is looked at often, so that nobody waits for an interval.
@@ -36,6 +37,23 @@ def sampling(view: View) -> Sampling | None:
         stable=view.stable_revision or "",
         canary=rollout.revision,
         base=known if known and known.window == view.window else Totals(window=view.window),
+        extras=_extras(view),
+    )
+
+
+def _extras(view: View) -> Extras:
+    plan = view.trial.plan if view.trial else None
+    if plan is None:
+        return Extras()
+    metrics = {check.metric for check in plan.checks}
+    sides = (view.stable, view.canary) if view.spec.analysis.show_latency else ()
+    records = [side.record for side in sides if side and side.record]
+    buckets = {bound for record in records for bound in record.buckets or DEFAULT_BUCKETS}
+    return Extras(
+        batches="mean-batch-size" in metrics,
+        busy="concurrency" in metrics,
+        buckets=tuple(sorted(buckets)),
+        exclude=plan.exclude_paths or (),
     )
 
 

@@ -31,8 +31,12 @@ def plan_of(view: View) -> RolloutPlan:
     wire: list[Any] = [item.model_dump(mode="json", exclude_none=True) for item in (*steps, *checks)]
     # The default is left out, so that a rollout in flight is not taken for edited by an operator's upgrade.
     wire += [strategy] if strategy != "Canary" else []
+    paths = view.spec.analysis.exclude_paths
+    wire += [{"excludePaths": [*paths]}] if paths else []
     digest = hashlib.sha256(json.dumps(wire, sort_keys=True).encode()).hexdigest()[:8]
-    return RolloutPlan(hash=digest, strategy=strategy, steps=tuple(steps), checks=checks)
+    return RolloutPlan(
+        hash=digest, strategy=strategy, steps=tuple(steps), checks=checks, exclude_paths=paths or None
+    )
 
 
 def steps_of(view: View) -> tuple[Step, ...]:

@@ -1,6 +1,6 @@
 """Read one page of BentoML metrics into cumulative counters of the requests that clients sent.
 
-Only two of BentoML's families are looked at, the second one only where a check asks for durations, and their
+Only some of BentoML's families are looked at, all but the first only where somebody asks for them, and their
 lines are parsed by expressions of our own: prometheus-client's parser takes 617 ms for a page of 4 MB, this
 one 4 ms, or 60 ms with durations. A scanner that asks for a thousand unknown paths makes such a page, because
 every path becomes a series.
@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, NamedTuple
@@ -21,6 +21,9 @@ from typing import Literal, NamedTuple
 PAGE_LIMIT = 4 * 1024 * 1024
 REQUESTS = "bentoml_service_request_total"
 DURATIONS = "bentoml_service_request_duration_seconds_bucket"
+BUSY = "bentoml_service_request_duration_seconds_sum"
+BATCHES = "bentoml_service_adaptive_batch_size_count"
+BATCHED = "bentoml_service_adaptive_batch_size_sum"
 # BentoML counts its probes and its own pages like requests. An API that is itself routed at "/" shares its
 # label with the index page and can't be told from it.
 NOT_COUNTED = re.compile(
@@ -33,7 +36,9 @@ _LABEL = re.compile(rb'([a-zA-Z_]\w*)="([^"\\]*+(?:\\.[^"\\]*+)*+)",?+')
 # Labels are read strictly in order: a client may put `,runner_name=` into a path, and so into a value.
 _LABELS = re.compile(rb'(?:[a-zA-Z_]\w*="[^"\\]*+(?:\\.[^"\\]*+)*+",?+)*+')
 _VALUE = re.compile(rb"[ \t]+(\S+)(?:[ \t]+-?\d+)?[ \t]*")
-_REQUESTS, _DURATIONS = (f"{name}{{".encode() for name in (REQUESTS, DURATIONS))
+_REQUESTS, _DURATIONS, _BUSY, _BATCHES, _BATCHED = (
+    f"{name}{{".encode() for name in (REQUESTS, DURATIONS, BUSY, BATCHES, BATCHED)
+)
 # All pods of a model export the same series, look after look: what their labels say is worth keeping.
 _SERIES_KEPT = 8192
 # But not where they are long, in bytes: a pod could fill our memory with a new one in every look.
@@ -61,14 +66,21 @@ class Reading:
     """A pod's counters since its process started, or the difference of two such.
 
     `codes` counts requests by HTTP status (0: not a status); `within` counts those that took no longer than
-    each bucket's bound, keyed as `bound` makes it, infinity included.
+    each bucket's bound, keyed as `bound` makes it, infinity included. `busy_ms` is how long they took all
+    together; `batched` inputs went through the model in `batches`.
     """
 
     codes: Mapping[int, int]
     within: Mapping[float, int]
+    busy_ms: int = 0
+    batches: int = 0
+    batched: int = 0
 
     def since(self, before: Reading) -> Reading | None:
-        """Return what came after `before`, None where a counter fell back."""
+        """Return what came after `before`, None where a counter of requests fell back.
+
+        The others are for means, and a sum of floats may seem to fall: what falls of them counts as nothing.
+        """
         fell = any(self.codes.get(code, 0) < count for code, count in before.codes.items()) or any(
             self.within.get(bucket, 0) < count for bucket, count in before.within.items()
         )
@@ -77,6 +89,9 @@ class Reading:
         return Reading(
             {code: count - before.codes.get(code, 0) for code, count in self.codes.items()},
             {bucket: count - before.within.get(bucket, 0) for bucket, count in self.within.items()},
+            max(self.busy_ms - before.busy_ms, 0),
+            max(self.batches - before.batches, 0),
+            max(self.batched - before.batched, 0),
         )
 
 
@@ -85,30 +100,67 @@ def bound(seconds: float) -> float:
     return round(seconds, 6)
 
 
-def parse(page: bytes, service: str | None, bounds: Collection[float] | None = None) -> Reading:
-    """Count the requests to one service, or with None to every service on the page; raises MetricsError.
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be read of a page.
 
-    Of the duration buckets only those of `bounds` are read, in seconds, and infinity; with None all of them,
-    with an empty collection none.
+    `service` is whose requests, None for every service's. Of the duration buckets those of `bounds` are read,
+    in seconds, and infinity; with None all of them, with an empty collection none. Requests to a path of
+    `exclude`, or to one below it, don't count.
     """
+
+    service: str | None
+    bounds: frozenset[float] | None = None
+    busy: bool = False
+    batches: bool = False
+    exclude: tuple[str, ...] = ()
+
+
+def parse(page: bytes, service: str | None, bounds: Collection[float] | None = None) -> Reading:
+    """Read the requests and their durations, as `Wanted` says; raises MetricsError."""
+    return read_page(page, Wanted(service, None if bounds is None else frozenset(bounds)))
+
+
+def read_page(page: bytes, wanted: Wanted) -> Reading:
+    """Count what is wanted of a page; raises MetricsError."""
     if len(page) > PAGE_LIMIT:
         raise too_large()
     codes: Counter[int] = Counter()
-    within: Counter[float] = Counter()
     services: set[str] = set()
     for line in _lines_of(page, _REQUESTS):
         series, count = _series(line, len(_REQUESTS))
         services.add(series.service)
-        if series.counts and service in (None, series.service):
+        if _counts(series, wanted):
             codes[series.code] += count
-    _check_service(services, service)
-    wanted = None if bounds is None else {*map(bound, bounds), math.inf}
-    for line in _lines_of(page, _DURATIONS) if bounds is None or bounds else ():
+    _check_service(services, wanted.service)
+    return Reading(
+        dict(codes),
+        _within(page, wanted) if wanted.bounds is None or wanted.bounds else {},
+        _sum(page, _BUSY, wanted, _milliseconds) if wanted.busy else 0,
+        _sum(page, _BATCHES, wanted) if wanted.batches else 0,
+        _sum(page, _BATCHED, wanted) if wanted.batches else 0,
+    )
+
+
+def _counts(series: _Series, wanted: Wanted) -> bool:
+    """Tell whether a series counts requests that are wanted."""
+    if not series.counts or wanted.service not in (None, series.service):
+        return False
+    return not wanted.exclude or not any(
+        series.endpoint == path or series.endpoint.startswith(f"{path.rstrip('/')}/")
+        for path in wanted.exclude
+    )
+
+
+def _within(page: bytes, wanted: Wanted) -> dict[float, int]:
+    within: Counter[float] = Counter()
+    bounds = None if wanted.bounds is None else {*map(bound, wanted.bounds), math.inf}
+    for line in _lines_of(page, _DURATIONS):
         series, count = _series(line, len(_DURATIONS))
         bucket = _bucket(series.bucket)
-        if service in (None, series.service) and (wanted is None or bucket in wanted):
-            within[bucket] += count if series.counts else 0
-    return Reading(dict(codes), dict(within))
+        if wanted.service in (None, series.service) and (bounds is None or bucket in bounds):
+            within[bucket] += count if _counts(series, wanted) else 0
+    return dict(within)
 
 
 def too_large() -> MetricsError:
@@ -124,9 +176,18 @@ class _Series(NamedTuple):
     """What the labels of one line say; `counts` is False for BentoML's own pages."""
 
     service: str
+    endpoint: str
     counts: bool
     code: int
     bucket: bytes
+
+
+def _whole(value: float) -> int | None:
+    return int(value) if 0 <= value <= _MOST_REQUESTS and value.is_integer() else None
+
+
+def _milliseconds(value: float) -> int | None:
+    return int(value * 1000) if 0 <= value <= _MOST_REQUESTS else None
 
 
 def _lines_of(page: bytes, family: bytes) -> Iterator[bytes]:
@@ -139,8 +200,14 @@ def _lines_of(page: bytes, family: bytes) -> Iterator[bytes]:
         start = page.find(b"\n" + family, end) if end >= 0 else -1
 
 
-def _series(line: bytes, start: int) -> tuple[_Series, int]:
-    """Read one line whose labels begin at `start`."""
+def _sum(page: bytes, family: bytes, wanted: Wanted, number: Callable[[float], int | None] = _whole) -> int:
+    """Add up a family's series of wanted requests."""
+    found = (_series(line, len(family), number) for line in _lines_of(page, family))
+    return sum(count for series, count in found if _counts(series, wanted))
+
+
+def _series(line: bytes, start: int, number: Callable[[float], int | None] = _whole) -> tuple[_Series, int]:
+    """Read one line whose labels begin at `start`; `number` takes its value over, None where it can't be."""
     end = line.rfind(b"}")
     labels = line[start:end]
     read = _series_of if len(labels) <= _LONGEST_KEPT else _series_of.__wrapped__
@@ -149,12 +216,12 @@ def _series(line: bytes, start: int) -> tuple[_Series, int]:
     if series is None or not match:
         raise _invalid(line, "is not a line of the Prometheus text format")
     try:
-        value = float(match[1])
+        value = number(float(match[1]))
     except ValueError:
-        value = math.nan
-    if not (0 <= value <= _MOST_REQUESTS and value.is_integer()):
-        raise _invalid(match[1], "is not a number of requests")
-    return series, int(value)
+        value = None
+    if value is None:
+        raise _invalid(match[1], "is not a number of requests" if number is _whole else "is not a time")
+    return series, value
 
 
 @lru_cache(_SERIES_KEPT)
@@ -166,6 +233,7 @@ def _series_of(text: bytes) -> _Series | None:
     endpoint = labels.get(b"endpoint", b"").decode(errors="replace")
     return _Series(
         service=labels.get(b"runner_name", b"").decode(errors="replace"),
+        endpoint=endpoint,
         counts=not NOT_COUNTED.match(endpoint),
         code=_code(labels.get(b"http_response_code", b"")),
         bucket=labels.get(b"le", b""),

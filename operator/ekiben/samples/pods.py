@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from datetime import UTC, datetime
 from time import perf_counter
 from typing import NamedTuple
@@ -23,7 +23,7 @@ from ekiben.core.names import PORT
 from ekiben.core.plan import Sampling
 from ekiben.core.snapshot import Observation, Scrape
 from ekiben.samples.fetch import Fetcher, new_session
-from ekiben.samples.metrics import MetricsError, Reading, parse
+from ekiben.samples.metrics import MetricsError, Reading, Wanted, read_page
 from ekiben.samples.window import Window
 
 logger = logging.getLogger(__name__)
@@ -112,9 +112,11 @@ def _pods(sampling: Sampling) -> set[str]:
     return {uid for pods in sampling.targets.values() for uid, _ in pods}
 
 
-def _counted(sampling: Sampling) -> tuple[str | None, frozenset[float]]:
-    """Return what is counted on each page: whose requests, and which durations of them."""
-    return sampling.service, frozenset(sampling.bounds.values())
+def _wanted(sampling: Sampling) -> Wanted:
+    """Return what is read of each page: whose requests, and what of them."""
+    extras = sampling.extras
+    bounds = frozenset(sampling.bounds.values()).union(extras.buckets)
+    return Wanted(sampling.service, bounds, extras.busy, extras.batches, extras.exclude)
 
 
 class _Answer(NamedTuple):
@@ -137,7 +139,7 @@ class _Sampled:
         self._clock = clock
         self._slots = asyncio.Semaphore(share)
         self._window = Window(sampling)
-        self._last: dict[str, Reading] = {}
+        self._last: dict[str, tuple[datetime, Reading]] = {}
         self._still_since: dict[str, datetime] = {}
         self._wake = asyncio.Event()
         self._next = 0.0
@@ -152,7 +154,7 @@ class _Sampled:
         if sampling.interval != before.interval or _pods(sampling) - _pods(before):
             # A rollout may be waiting for the first reading of a pod that is just ready.
             self._wake.set()
-        if _counted(sampling) != _counted(before):
+        if _wanted(sampling) != _wanted(before):
             # The counters of another service are no baseline, nor are those without a bucket.
             self._last.clear()
             self._wake.set()
@@ -177,7 +179,7 @@ class _Sampled:
             *(self._read_all(pods, sampling, timeout) for pods in sampling.targets.values())
         )
         self._next = max(self._next, asyncio.get_running_loop().time() + REST * self._spent)
-        if window is not self._window or _counted(sampling) != _counted(self._sampling):
+        if window is not self._window or _wanted(sampling) != _wanted(self._sampling):
             return False
         self._forget_all_but(sampling)
         at = self._clock()
@@ -185,29 +187,29 @@ class _Sampled:
             revision: self._count(revision, given, at)
             for revision, given in zip(sampling.targets, answers, strict=True)
         }
-        counters, resets = window.counters(sampling.bounds), window.resets()
+        counters, resets = window.counters(sampling.bounds, sampling.extras), window.resets()
         self.observation = Observation(window.name, at, counters, resets, scrapes)
         return True
 
     async def _read_all(
         self, pods: tuple[tuple[str, str], ...], sampling: Sampling, timeout: float
     ) -> list[_Answer]:
-        service, bounds = _counted(sampling)
+        wanted = _wanted(sampling)
 
         async def read(uid: str, ip: str) -> _Answer:
             async with self._slots:
                 try:
                     page = await self._fetcher.read(ip, timeout)
-                    return _Answer(uid, ip, self._parsed(page, service, bounds))
+                    return _Answer(uid, ip, self._parsed(page, wanted))
                 except MetricsError as problem:
                     return _Answer(uid, ip, problem)
 
         return await asyncio.gather(*(read(uid, ip) for uid, ip in pods))
 
-    def _parsed(self, page: bytes, service: str | None, bounds: Collection[float] | None) -> Reading:
+    def _parsed(self, page: bytes, wanted: Wanted) -> Reading:
         began = perf_counter()
         try:
-            return parse(page, service, bounds)
+            return read_page(page, wanted)
         finally:
             self._spent += perf_counter() - began
 
@@ -222,7 +224,7 @@ class _Sampled:
         """Add what each pod of a revision served since it was last read."""
         problems = [answer for answer in answers if isinstance(answer.got, MetricsError)]
         moved = [
-            self._add(revision, answer.uid, answer.got)
+            self._add(revision, answer.uid, answer.got, at)
             for answer in answers
             if isinstance(answer.got, Reading)
         ]
@@ -234,18 +236,19 @@ class _Sampled:
             still_since = self._still_since.get(revision) if moved and not problems else None
         return Scrape(len(moved), len(problems), *_explain(problems), still_since)
 
-    def _add(self, revision: str, uid: str, reading: Reading) -> bool:
+    def _add(self, revision: str, uid: str, reading: Reading, at: datetime) -> bool:
         """Count one pod's requests since its last reading; tell whether its counters moved."""
         tally, before = self._window.tally(revision), self._last.get(uid)
-        self._last[uid] = reading
+        self._last[uid] = at, reading
         tally.see(reading)
         if before is None:
             return False
-        delta = reading.since(before)
+        read_at, known = before
+        delta = reading.since(known)
         if delta is None:
             self._window.reset(revision)
             return True
-        tally.add(delta)
+        tally.add(delta, (at - read_at).total_seconds())
         return any(delta.codes.values())
 
 

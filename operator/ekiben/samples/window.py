@@ -6,11 +6,13 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 
-from ekiben.api.status import Counters
-from ekiben.core.plan import Sampling
+from ekiben.api.status import Counters, Load
+from ekiben.core.plan import Extras, Sampling
 from ekiben.samples.metrics import Reading, bound
+from ekiben.samples.quantiles import latency_of
 
 _SHED_CODES = (429, 503)
+NO_EXTRAS = Extras()
 
 
 class Tally:
@@ -21,6 +23,8 @@ class Tally:
         self._codes: Counter[int] = Counter()
         self._slower: Counter[float] = Counter()
         self._buckets: frozenset[float] | None = None
+        self._load = base.load or Load()
+        self._timed = 0
 
     def see(self, reading: Reading) -> None:
         """Learn which buckets a pod exports; what one pod of the revision lacks, the revision lacks."""
@@ -28,14 +32,22 @@ class Tally:
             buckets = frozenset(reading.within)
             self._buckets = buckets if self._buckets is None else self._buckets & buckets
 
-    def add(self, delta: Reading) -> None:
-        """Count what one pod served between two of its readings."""
+    def add(self, delta: Reading, seconds: float = 0.0) -> None:
+        """Count what one pod served between two of its readings, which were so many seconds apart."""
         self._codes.update(delta.codes)
         everything = delta.within.get(math.inf, 0)
+        self._timed += everything
+        known = self._load
+        self._load = Load(
+            batches=known.batches + delta.batches,
+            batched=known.batched + delta.batched,
+            busy_ms=known.busy_ms + delta.busy_ms,
+            watched_ms=known.watched_ms + max(round(seconds * 1000), 0),
+        )
         self._slower.update({bucket: everything - count for bucket, count in delta.within.items()})
 
-    def counters(self, bounds: Mapping[str, float]) -> Counters:
-        """Return the sums; a bound that is not a bucket of every pod is left out of `slow`."""
+    def counters(self, bounds: Mapping[str, float], extras: Extras = NO_EXTRAS) -> Counters:
+        """Return the sums; a bound that is not a bucket of every pod is left out."""
         base, codes = self._base, self._codes
         errors = sum(count for code, count in codes.items() if 500 <= code <= 599)
         return Counters(
@@ -48,6 +60,15 @@ class Tally:
                 for name, seconds in bounds.items()
                 if self._knows(name, seconds)
             },
+            load=self._load if extras.batches or extras.busy else None,
+            latency=latency_of(
+                {
+                    bucket: max(self._slower[bucket], 0)
+                    for bucket in map(bound, extras.buckets)
+                    if bucket in (self._buckets or ())
+                },
+                self._timed,
+            ),
         )
 
     def _slow(self, name: str, seconds: float) -> int:
@@ -85,9 +106,9 @@ class Window:
         """Remember that a counter of the revision fell back."""
         self._resets[revision] += 1
 
-    def counters(self, bounds: Mapping[str, float]) -> dict[str, Counters]:
+    def counters(self, bounds: Mapping[str, float], extras: Extras = NO_EXTRAS) -> dict[str, Counters]:
         """Return every revision's counters."""
-        return {revision: tally.counters(bounds) for revision, tally in self._tallies.items()}
+        return {revision: tally.counters(bounds, extras) for revision, tally in self._tallies.items()}
 
     def resets(self) -> dict[str, int]:
         """Return how often counters fell back, per revision."""

@@ -63,6 +63,13 @@ def test_a_rollout_in_flight_is_drawn_with_its_pods_steps_and_checks() -> None:
     golden("tree-wide", tree(in_flight(), pods(), NOW, wide=True))
 
 
+def test_latency_is_drawn_as_bounds_where_it_is_shown() -> None:
+    latency = {"p50": "<= 50ms", "p95": "<= 250ms", "p99": "> 180s"}
+    shown = {"rollout": world.rollout("v2", "Holding", 1, totals={"canary": {"latency": latency}})}
+    lines = tree(in_flight(**shown), pods(), NOW)
+    assert lines[-2:] == ["LATENCY  P50      P95       P99", "canary   <= 50ms  <= 250ms  > 180s"]
+
+
 def test_a_model_at_rest_is_drawn_without_steps_and_its_old_revision_with_the_time_it_has_left() -> None:
     retiring = [{"revision": V1, "since": world.ago(10), "until": world.ago(-20)}]
     facts = serving(retiring=retiring)

@@ -337,6 +337,71 @@ def test_a_throughput_never_fails_a_canary() -> None:
     assert throughput(0, 3600.0).verdict == throughput(10, None).verdict == "Waiting"
 
 
+BATCH = Check(metric="mean-batch-size", min="2", max="8", max_ratio_to_stable="1.5")
+UNDER_WAY = Check(metric="concurrency", max="4")
+
+
+def load(**parts: int) -> Counters:
+    """Counters of one side with a load."""
+    return counted(100, load=parts)
+
+
+MEANS = {
+    "batches within every limit": (BATCH, load(batches=10, batched=40), load(batches=9, batched=36), "Pass"),
+    "batches that are too small": (
+        BATCH, load(batches=10, batched=19), load(batches=9, batched=36), "below the limit"
+    ),
+    "batches that are too large": (
+        BATCH, load(batches=10, batched=81), load(batches=9, batched=81), "above the limit"
+    ),
+    "batches larger than stable's": (
+        BATCH, load(batches=10, batched=70), load(batches=9, batched=36), "above the limit"
+    ),
+    "no batch at all": (BATCH, counted(100), load(batches=9, batched=36), "no batch seen"),
+    "no batch on stable": (BATCH, load(batches=10, batched=40), counted(5), "no batch seen on stable"),
+    "requests under way, per pod": (UNDER_WAY, load(busy_ms=39_000, watched_ms=10_000), None, "Pass"),
+    "too many under way": (
+        UNDER_WAY, load(busy_ms=41_000, watched_ms=10_000), None, "above the limit"
+    ),
+    "nobody has watched yet": (UNDER_WAY, load(batches=1), None, "nothing measured"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("check", "canary", "stable", "said"), MEANS.values(), ids=MEANS)
+def test_a_mean_is_compared_as_it_is_and_never_fails(
+    check: Check, canary: Counters, stable: Counters | None, said: str
+) -> None:
+    early, late = look(check, canary, stable), look(check, canary, stable, waited_out=True)
+    if said == "Pass":
+        assert (early.verdict, late.verdict) == ("Pass", "Pass")
+    else:
+        assert (early.verdict, late.verdict) == ("Waiting", "Inconclusive")
+        assert early.message.endswith(f": {said} so far")
+        assert late.message.endswith(f": still {said} when maxWait was over")
+
+
+def test_a_mean_says_what_it_rests_on() -> None:
+    found = look(BATCH, load(batches=10, batched=45), load(batches=8, batched=36))
+    assert (found.value, found.samples) == ("4.5", 10)
+    assert found.message == (
+        "mean-batch-size 4.5 over 10 batches, stable 4.5 over 8 batches,"
+        " limit at least 2, at most 8, at most 1.5 x stable"
+    )
+
+
+@pytest.mark.parametrize(
+    ("check", "words"),
+    [
+        (Check(metric="concurrency"), "has no limit: set min, max or maxRatioToStable"),
+        (Check(metric="concurrency", max="5%"), "is no share: max can't be 5%"),
+        (Check(metric="error-rate", max="5"), "is a share: max must be a percentage such as 1%, not 5"),
+    ],
+)
+def test_a_limit_that_does_not_fit_is_an_error_and_no_crash(check: Check, words: str) -> None:
+    found = look(check, counted(100))
+    assert (found.verdict, found.message) == ("Error", f"{check.metric} {words}")
+
+
 def test_a_confidence_of_the_analysis_is_for_every_check_without_its_own() -> None:
     own = Check(metric="error-rate", max="1%", confidence="95%")
     results = judge((ERRORS, own), Totals(canary=counted(82, 5)), Terms(50, False, confidence=0.999))

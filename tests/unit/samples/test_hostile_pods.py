@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from ekiben.api.status import Load
+from ekiben.core.plan import Extras
 from ekiben.core.snapshot import Scrape
 from ekiben.samples.metrics import PAGE_LIMIT
 from unit.samples.bento import Bento
@@ -134,6 +136,52 @@ async def test_what_a_pod_served_while_it_could_not_be_read_is_counted_once_it_c
     seen = await world.look()
     assert (seen.counters[CANARY].requests, seen.resets[CANARY]) == (5, 0)
     assert seen.scrapes[CANARY].reason == ""
+
+
+LOAD = Extras(batches=True, busy=True, buckets=(0.1, 0.25))
+SPOILT = {
+    f"{family} of {value}": (family, value)
+    for family in ("adaptive_batch_size_count", "adaptive_batch_size_sum", "request_duration_seconds_sum")
+    for value in ("NaN", "-3", "1e300", "x")
+}
+
+
+@pytest.mark.parametrize(("family", "value"), SPOILT.values(), ids=SPOILT)
+async def test_a_spoilt_mean_makes_a_pod_unreadable_and_the_others_count(
+    world: World, family: str, value: str
+) -> None:
+    line = f'bentoml_service_{family}{{runner_name="Iris",endpoint="/\xff"}} {value}\n'
+    spoilt = await world.pod(answer=fixed(200, Bento().page() + line.encode("latin-1")))
+    good = await world.pod()
+    await scrape(world, spoilt, good, extras=LOAD)
+    good.bento.serve(2, took=0.2)
+    good.bento.batch(2)
+    seen = await world.look()
+    assert (seen.scrapes[CANARY].pods_failed, seen.scrapes[CANARY].reason) == (1, "MetricsInvalid")
+    assert seen.counters[CANARY].load == Load(batches=1, batched=2, busy_ms=400, watched_ms=10_000)
+    latency = seen.counters[CANARY].latency
+    assert latency is not None
+    assert latency.p99 == "<= 250ms"
+
+
+async def test_means_that_fall_count_as_nothing_and_reset_nothing(world: World) -> None:
+    pages = [Bento(), Bento()]
+    for bento, took in zip(pages, (5.0, 1.0), strict=True):
+        bento.serve(3, took=took)
+    pod = await world.pod(answer=fixed(200, pages[0].page()))
+    await scrape(world, pod, extras=LOAD)
+    pod.answer = fixed(200, pages[1].page())
+    seen = await world.look()
+    assert seen.resets[CANARY] == 0
+    assert seen.counters[CANARY].load == Load(watched_ms=10_000)
+
+
+async def test_a_page_of_ten_megabytes_of_batches_is_too_large(world: World) -> None:
+    line = b'bentoml_service_adaptive_batch_size_count{runner_name="Iris"} 1\n'
+    found = await scrape(
+        world, await world.pod(answer=fixed(200, line * (10 * 2**20 // len(line)))), extras=LOAD
+    )
+    assert found.reason == "MetricsTooLarge"
 
 
 @pytest.fixture

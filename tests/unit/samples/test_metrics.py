@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from ekiben.samples.metrics import PAGE_LIMIT, MetricsError, Reading, bound, parse
+from ekiben.samples.metrics import PAGE_LIMIT, MetricsError, Reading, Wanted, bound, parse, read_page
 from unit.samples.bento import REAL_PAGE, Bento
 
 TOTAL = b"bentoml_service_request_total"
@@ -138,6 +138,62 @@ def test_pages_with_ever_new_long_paths_leave_nothing_in_memory() -> None:
         assert tracemalloc.get_traced_memory()[0] < 4 * 2**20
     finally:
         tracemalloc.stop()
+
+
+EVERYTHING = Wanted("Iris", frozenset({0.3}), busy=True, batches=True)
+
+
+def test_batches_and_the_time_that_requests_took_are_read_only_where_somebody_asks() -> None:
+    bento = Bento()
+    bento.serve(4, took=0.25)
+    bento.serve(9, endpoint="/livez", took=7)
+    bento.batch(1, 8, 3)
+    found = read_page(bento.page(), EVERYTHING)
+    assert (found.busy_ms, found.batches, found.batched) == (1000, 3, 12)
+    plain = parse(bento.page(), "Iris", ())
+    assert (plain.busy_ms, plain.batches, plain.batched) == (0, 0, 0)
+
+
+def test_a_page_without_batches_has_none() -> None:
+    assert read_page(REAL_PAGE, EVERYTHING).batches == 0
+    assert read_page(REAL_PAGE, EVERYTHING).busy_ms > 0
+
+
+def test_the_requests_to_excluded_paths_and_below_count_for_nothing() -> None:
+    bento = Bento()
+    for endpoint in ("/internal", "/internal/deep", "/internals", "/predict"):
+        bento.serve(2, endpoint=endpoint, took=1.0)
+    for exclude in ("/internal", "/internal/"):
+        wanted = Wanted("Iris", None, busy=True, exclude=(exclude,))
+        found = read_page(bento.page(), wanted)
+        left = 4 if exclude == "/internal" else 6
+        assert (found.codes, found.within[math.inf], found.busy_ms) == ({200: left}, left, left * 1000)
+
+
+def test_what_falls_of_the_means_counts_as_nothing_and_is_no_reset() -> None:
+    before = Reading({200: 5}, {}, busy_ms=900, batches=5, batched=50)
+    delta = Reading({200: 7}, {}, busy_ms=800, batches=1, batched=60).since(before)
+    assert delta == Reading({200: 2}, {}, busy_ms=0, batches=0, batched=10)
+
+
+BUSY = b"bentoml_service_request_duration_seconds_sum"
+BATCHES = b"bentoml_service_adaptive_batch_size_count"
+
+
+@pytest.mark.parametrize("family", [BUSY, BATCHES])
+@pytest.mark.parametrize("value", [b"NaN", b"-1", b"+Inf", b"1e300", b"many", b""])
+def test_a_hostile_mean_spoils_the_page_only_for_who_asks_for_it(family: bytes, value: bytes) -> None:
+    page = TOTAL + b"{" + LABELS + b"} 3\n" + family + b"{" + LABELS + b"} " + value + b"\n"
+    assert parse(page, "Iris").codes == {200: 3}
+    with pytest.raises(MetricsError) as caught:
+        read_page(page, EVERYTHING)
+    assert caught.value.reason == "MetricsInvalid"
+
+
+def test_means_of_bad_utf8_and_of_others_are_nobodys() -> None:
+    page = TOTAL + b"{" + LABELS + b"} 3\n"
+    page += BATCHES + b'{runner_name="\xff"} 5\n' + BATCHES + b'{runner_name="Other"} 5\n'
+    assert read_page(page, EVERYTHING).batches == 0
 
 
 HOSTILE = {

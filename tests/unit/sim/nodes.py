@@ -34,6 +34,8 @@ class Behaviour:
     sheds: float = 0.0
     slow: float = 0.0
     slow_takes: float = 1.0
+    takes: float = 0.05
+    batch: float = 4.0
     service: str = "Iris"
     scrapable: bool = True
     buckets: bool = True

@@ -25,7 +25,7 @@ class Sampler:
         self.observation: Observation | None = None
         self._asked: Sampling | None = None
         self._window: Window | None = None
-        self._last: dict[str, Reading] = {}
+        self._last: dict[str, tuple[datetime, Reading]] = {}
         self._still_since: dict[str, datetime] = {}
         self._loop = 0
 
@@ -56,7 +56,7 @@ class Sampler:
         self._last = {uid: reading for uid, reading in self._last.items() if uid in uids}
         scrapes = {revision: self._read(window, asked, revision, at) for revision in asked.targets}
         self.observation = Observation(
-            window.name, at, window.counters(asked.bounds), window.resets(), scrapes
+            window.name, at, window.counters(asked.bounds, asked.extras), window.resets(), scrapes
         )
         self.on_observation()
         self.clock.after(asked.interval, lambda: self._look(loop))
@@ -72,27 +72,29 @@ class Sampler:
                 problems.append("ServiceNameMismatch")
             else:
                 read += 1
-                reading = reading_of(pod.served, behaviour, asked.bounds.values())
-                moved |= self._add(window, revision, uid, reading)
+                bounds = {*asked.bounds.values(), *asked.extras.buckets}
+                reading = reading_of(pod.served, behaviour, bounds)
+                moved |= self._add(window, revision, uid, reading, at)
         if moved or (read and revision not in self._still_since):
             self._still_since[revision] = at
         still = self._still_since.get(revision) if read and not problems and not moved else None
         reason = problems[0] if problems else ""
         return Scrape(read, len(problems), reason, f"{len(problems)} pods: {reason}" if reason else "", still)
 
-    def _add(self, window: Window, revision: str, uid: str, reading: Reading) -> bool:
+    def _add(self, window: Window, revision: str, uid: str, reading: Reading, at: datetime) -> bool:
         """Count one pod's requests since its last reading; the first one is only a baseline."""
         before = self._last.get(uid)
-        self._last[uid] = reading
+        self._last[uid] = at, reading
         tally = window.tally(revision)
         tally.see(reading)
         if before is None:
             return False
-        delta = reading.since(before)
+        read_at, known = before
+        delta = reading.since(known)
         if delta is None:
             window.reset(revision)
             return True
-        tally.add(delta)
+        tally.add(delta, (at - read_at).total_seconds())
         return any(delta.codes.values())
 
 
@@ -109,5 +111,9 @@ def reading_of(served: Served, behaviour: Behaviour, bounds: object) -> Reading:
     known = bounds if behaviour.buckets else ()
     within = {bound: total - slow if behaviour.slow_takes > bound else total for bound in known}
     return Reading(
-        {200: max(total - errors - sheds, 0), 429: sheds, 500: errors}, {**within, math.inf: total}
+        {200: max(total - errors - sheds, 0), 429: sheds, 500: errors},
+        {**within, math.inf: total},
+        busy_ms=int(1000 * total * behaviour.takes),
+        batches=int(total / behaviour.batch),
+        batched=total,
     )

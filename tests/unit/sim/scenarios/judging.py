@@ -315,3 +315,35 @@ def errors_in_a_row_fail(world: World) -> None:
     world.until_settled()
     expect_rolled_back(world, "CheckError")
     world.until(lambda: world.replicas("v2") == 0, within=60)
+
+
+@scenario(
+    canary_spec(
+        analysis={
+            "maxWait": "1m",
+            "showLatency": True,
+            "checks": [
+                {"metric": "error-rate", "max": "1%"},
+                {"metric": "mean-batch-size", "min": "3", "maxRatioToStable": "1.5"},
+                {"metric": "concurrency", "max": "2"},
+            ],
+        }
+    )
+)
+def small_batches_pause(world: World) -> None:
+    """A mean that is not within its limits never fails a canary: it waits, and then for a hand."""
+    serve(world)
+    world.behave("v2", batch=1.0)
+    world.release("v2")
+    world.until_stage(Stage.PAUSED, 1)
+    assert world.condition("Reconciling") == "True/Inconclusive"
+    assert world.rollout is not None
+    assert [check.verdict for check in world.rollout.checks] == ["Pass", "Waiting", "Pass"]
+    assert world.rollout.totals is not None
+    latency = world.rollout.totals.canary.latency
+    assert latency is not None
+    assert latency.p99 == "<= 5ms"
+    world.behave("v2", batch=4.0)
+    world.resume()
+    world.until_settled()
+    expect(world, stable="v2", outcome="Promoted")

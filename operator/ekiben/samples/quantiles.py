@@ -1,0 +1,31 @@
+"""Quantiles of latency, for people: the bound of the bucket that each falls into, never a number between."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from ekiben.api.status import Latency
+
+_SHARES = (0.5, 0.95, 0.99)
+
+
+def latency_of(slower: Mapping[float, int], requests: int) -> Latency | None:
+    """Say between which bounds the quantiles are; None where nothing was served or no bound is known.
+
+    `slower` counts the requests that took longer than each bound, in seconds, of all `requests`.
+    """
+    if not requests or not slower:
+        return None
+    p50, p95, p99 = (_quantile(slower, requests, share) for share in _SHARES)
+    return Latency(p50=p50, p95=p95, p99=p99)
+
+
+def _quantile(slower: Mapping[float, int], requests: int, share: float) -> str:
+    allowed = requests - math.ceil(requests * share)
+    bound = next((bound for bound in sorted(slower) if slower[bound] <= allowed), None)
+    return f"<= {_written(bound)}" if bound is not None else f"> {_written(max(slower))}"
+
+
+def _written(seconds: float) -> str:
+    return f"{seconds * 1000:g}ms" if seconds < 1 else f"{seconds:g}s"
