@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Collection
 
 import click
 
-from bench import canary, footprint, lost, page, report, rollback, serve, steady
+from bench import abort, canary, footprint, lost, page, report, rollback, serve, steady, strategies
 from bench.figures import FIGURES, BenchError, Result
 from bench.setting import HAND, OURS, Bench, namespaces
 from ekiben.kube.client import ApiError, Client
@@ -19,7 +19,9 @@ ROWS: dict[str, Callable[[Bench], Awaitable[list[Result]]]] = {
     "serve": serve.measure,
     "canary": canary.measure,
     "rollback": rollback.measure,
+    "abort": abort.measure,
     "lost": lost.measure,
+    "strategies": strategies.measure,
     "steady": steady.measure,
     "footprint": footprint.measure,
 }

@@ -79,7 +79,17 @@ LOST = Figure("lost", "requests lost over rollouts, promotions, aborts, rollback
 SENT = Figure("lost", "requests sent meanwhile", "requests", 100_000, at_least=True)
 NEAR = Figure("lost", "share of them within 10 s of a change", "%", 90, at_least=True)
 CONTROL = Figure("lost", "negative control: lost without a preStop", "requests", 1, at_least=True)
+ABORT = Figure("abort", "rollout.abort -> weight 0 on the route, p95", "ms", 500)
+ABORT_LOST = Figure("abort", "requests lost while rollouts are aborted at half of the traffic", "requests", 0)
 STEADY = Figure("steady", "API writes and non-watch reads in 60 s of steady state", "requests", 0)
 MEMORY = Figure("footprint", "operator memory, one object", "MiB", 130)
 CHILDREN = Figure("footprint", "apply -> children created, p95", "ms", 150)
-FIGURES = (SERVE, CANARY, ROUTE, GATEWAY, LOST, SENT, NEAR, CONTROL, STEADY, MEMORY, CHILDREN)
+STRATEGIES = Figure("strategies", "requests lost over 20 disturbed rollouts of each strategy", "requests", 0)
+STRATEGIES_SENT = Figure(
+    "strategies", "requests sent meanwhile, all strategies", "requests", 200_000, at_least=True
+)
+STRATEGIES_RULES = Figure("strategies", "breaches of the design's rules in what was stored", "breaches", 0)
+FIGURES = (
+    *(SERVE, CANARY, ROUTE, GATEWAY, ABORT, ABORT_LOST, LOST, SENT, NEAR, CONTROL),
+    *(STRATEGIES, STRATEGIES_SENT, STRATEGIES_RULES, STEADY, MEMORY, CHILDREN),
+)
