@@ -18,7 +18,7 @@ from bench.figures import BenchError, Result
 from ekiben.kube.client import ApiError, Client
 from ekiben.kube.kinds import MODELDEPLOYMENT
 from localcluster.errors import LocalClusterError
-from localcluster.tools import HELM, KUBERNETES, KWOK, ensure
+from localcluster.tools import HELM, KUBERNETES, KWOK, ensure, gateway_api_crds, kwok_stages
 from rig.site import ROOT
 from scale import figures, phases
 from scale import gate as gates
@@ -95,6 +95,9 @@ def _enter() -> None:
         return
     for tool in (KUBERNETES, HELM, KWOK):
         ensure(tool)
+    # Inside there is no network: a module whose tool another process has built may not be unpacked yet.
+    kwok_stages()
+    gateway_api_crds()
     mapped = () if os.geteuid() == 0 else ("--map-root-user",)
     command = ["unshare", "--net", *mapped, "--", sys.executable, "-m", "scale", *sys.argv[1:]]
     os.execvpe(command[0], command, {**os.environ, INSIDE: "1"})
