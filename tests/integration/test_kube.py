@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
-from kubernetes.aio.config import incluster_config
 
 from ekiben.kube import client as client_module
+from ekiben.kube import credentials
 from ekiben.kube.client import ApiError, Client
 from ekiben.kube.kinds import DEPLOYMENT, KINDS, LEASE, NAMESPACE, SERVICE, Kind
 from integration.kube_objects import (
@@ -288,8 +288,8 @@ async def test_a_service_account_may_do_what_its_role_says_and_no_more(
     monkeypatch.delenv("KUBECONFIG", raising=False)
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", str(address.hostname))
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(address.port))
-    monkeypatch.setattr(incluster_config, "SERVICE_TOKEN_FILENAME", str(tmp_path / "token"))
-    monkeypatch.setattr(incluster_config, "SERVICE_CERT_FILENAME", str(control_plane.pki.crt("ca")))
+    (tmp_path / "ca.crt").write_bytes(control_plane.pki.crt("ca").read_bytes())
+    monkeypatch.setattr(credentials, "POD_FOLDER", tmp_path)
     in_pod = await Client.connect()
 
     async def may_read() -> bool:

@@ -1,8 +1,7 @@
 """Find the API server and the credentials for it, keep the credentials fresh, and send requests with them.
 
-kubernetes.aio reads the configuration, wherever it is. Its ApiClient is left out on purpose: it asks two
-threads about .netrc and proxies before every request and copies every body, at six times the CPU of the
-request itself (docs/adr/0007).
+kubernetes.aio's ApiClient is left out on purpose: it asks two threads about .netrc and proxies before every
+request and copies every body, at six times the CPU of the request itself (docs/adr/0007).
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import os
 import ssl
 import urllib.request
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -18,10 +16,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
-import yaml
-from kubernetes.aio.client import Configuration
-from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
 
+from ekiben.kube.credentials import UNREADABLE, Configuration, Hook, of_kubeconfig, of_pod
 from ekiben.kube.errors import ApiError
 
 # A line of a watch is a whole object.
@@ -29,9 +25,6 @@ _READ_BUFFER = 2**21
 # A rollout that comes after a quiet minute should not wait for TLS first; the API server keeps them for 90 s.
 _KEPT_SECONDS = 60.0
 _REFRESH_SECONDS = 60.0
-_UNREADABLE = (ConfigException, OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError)
-
-Load = Callable[[Any], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +42,7 @@ class Access:
 class Connection:
     """A session with one API server, as one user; safe to share between tasks of one event loop."""
 
-    def __init__(self, configuration: Any, user_agent: str) -> None:
+    def __init__(self, configuration: Configuration, user_agent: str) -> None:
         self._configuration = configuration
         self._options: dict[str, Any] = {
             "proxy": configuration.proxy or _proxy_of_environment(configuration.host),
@@ -102,11 +95,10 @@ class Connection:
         await self._session.close()
 
     async def _authorization(self) -> str | None:
-        found: str | None = await self._configuration.get_api_key_with_prefix("BearerToken")
-        return found
+        return await self._configuration.get_api_key_with_prefix("BearerToken")
 
 
-def _trust(configuration: Any) -> ssl.SSLContext:
+def _trust(configuration: Configuration) -> ssl.SSLContext:
     """Say whom to trust, and who we are to the server."""
     context = ssl.create_default_context(
         cafile=configuration.ssl_ca_cert, cadata=getattr(configuration, "ca_cert_data", None)
@@ -137,16 +129,10 @@ async def connect(kubeconfig: str | Path | None, context: str | None, user_agent
     chosen = str(kubeconfig or os.environ.get("KUBECONFIG") or "")
     in_pod = not chosen and context is None and "KUBERNETES_SERVICE_HOST" in os.environ
     source = "the pod's service account" if in_pod else chosen or "~/.kube/config"
-    configuration = Configuration()
     try:
-        if in_pod:
-            load: Load = _load_from_pod
-            await load(configuration)
-        else:
-            loader = await load_kube_config(source, context, configuration, persist_config=False)
-            load = loader.load_and_set
+        configuration, load = await (of_pod() if in_pod else of_kubeconfig(source, context))
         connection = Connection(configuration, user_agent)
-    except _UNREADABLE as problem:
+    except UNREADABLE as problem:
         why = f"can't be used: {_one_line(problem)}" if in_pod or _exists(source) else "does not exist"
         what = f"no API server to talk to: {source} {why}"
         raise ApiError(0, "Config", f"{what}. Name a kubeconfig (KUBECONFIG), or run in a pod") from problem
@@ -159,11 +145,7 @@ def _exists(kubeconfig: str) -> bool:
     return any(Path(part).expanduser().exists() for part in kubeconfig.split(os.pathsep))
 
 
-async def _load_from_pod(configuration: Any) -> None:
-    load_incluster_config(configuration, try_refresh_token=False)
-
-
-def _refresher(load: Load) -> Load:
+def _refresher(load: Hook) -> Hook:
     """Load at most once a minute: token files rotate, and what exec plugins gave expires.
 
     The library would do this in a pod only. What can't be loaded is an ApiError("Config") for the request
@@ -171,7 +153,7 @@ def _refresher(load: Load) -> Load:
     """
     due = monotonic() + _REFRESH_SECONDS
 
-    async def refresh(configuration: Any) -> None:
+    async def refresh(configuration: Configuration) -> None:
         nonlocal due
         now = monotonic()
         if now < due:
@@ -179,7 +161,7 @@ def _refresher(load: Load) -> Load:
         due = now + _REFRESH_SECONDS
         try:
             await load(configuration)
-        except _UNREADABLE as problem:
+        except UNREADABLE as problem:
             due = now
             raise ApiError(0, "Config", f"no fresh credentials: {_one_line(problem)}") from problem
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from ekiben.kube.client import ApiError, Client
+from ekiben.kube.credentials import of_pod
 from ekiben.kube.kinds import SERVICE
 from unit.kube.conftest import write_kubeconfig
 from unit.kube.list_watch_server import ListWatchServer
@@ -77,3 +80,26 @@ async def test_a_token_that_rotates_is_read_again(
     assert tokens == ["Bearer first", "Bearer first", "Bearer second", "Bearer third"]
     assert caught.value.reason == "Config"
     assert caught.value.is_retryable
+
+
+async def test_a_pod_needs_its_two_files_and_reads_the_token_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ekiben.kube.credentials.POD_FOLDER", tmp_path)
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "fd00::1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
+    (tmp_path / "token").write_text("first\n")
+    configuration, load = await of_pod()
+    assert configuration.host == "https://[fd00::1]:443"
+    assert configuration.ssl_ca_cert == str(tmp_path / "ca.crt")
+    configuration.refresh_api_key_hook = load
+    (tmp_path / "token").write_text("second\n")
+    assert await configuration.get_api_key_with_prefix("BearerToken") == "Bearer second"
+    (tmp_path / "token").write_text("")
+    with pytest.raises(ValueError, match="is empty"):
+        await load(configuration)
+
+
+def test_a_pod_starts_without_the_library_that_reads_kubeconfigs() -> None:
+    code = "import sys, ekiben.__main__; sys.exit('kubernetes' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
