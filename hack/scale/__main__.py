@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,15 @@ from scale.world import POD_NET, World, world
 INSIDE = "EKIBEN_SCALE_INSIDE"
 QUICK, DEFAULT = 100, 1000
 FOLDER = report.FOLDER.with_name("scale")
+PHASES = ("roll", "idle", "single", "restart")
+
+
+def _phases(text: str) -> tuple[str, ...]:
+    """Read the names of phases; BadParameter where one is none."""
+    chosen = tuple(name.strip() for name in text.split(",") if name.strip())
+    if unknown := set(chosen) - set(PHASES):
+        raise click.BadParameter(f"{min(unknown)} is none of {', '.join(PHASES)}")
+    return chosen
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -36,7 +46,18 @@ FOLDER = report.FOLDER.with_name("scale")
 @click.option("--quick", is_flag=True, help=f"{QUICK} models, and 20 idle seconds instead of 60.")
 @click.option("--no-floors", is_flag=True, help="Only the operator: costs, without ratios.")
 @click.option(
-    "--profile", type=click.Path(dir_okay=False), default="", help="Profile the operator to a file."
+    "--only",
+    metavar="PHASES",
+    default=",".join(PHASES),
+    show_default=True,
+    callback=lambda *given: _phases(given[2]),
+    help="What to do after creating the fleet; nothing else has a figure then.",
+)
+@click.option(
+    "--profile",
+    type=click.Path(dir_okay=False),
+    default="",
+    help="Profile the operator to a file, and its second process to FILE.restart.",
 )
 @click.option(
     "--gate", is_flag=True, help="Compare requests and CPU with hack/scale/gate.json, nothing else."
@@ -44,7 +65,14 @@ FOLDER = report.FOLDER.with_name("scale")
 @click.option("--accept", is_flag=True, help="With --gate: keep this run's figures instead.")
 @click.option("--json", "to", type=click.Path(dir_okay=False, path_type=Path), help="Write the run there.")
 def main(
-    models: int, quick: bool, no_floors: bool, profile: str, gate: bool, accept: bool, to: Path | None
+    models: int,
+    quick: bool,
+    no_floors: bool,
+    only: tuple[str, ...],
+    profile: str,
+    gate: bool,
+    accept: bool,
+    to: Path | None,
 ) -> None:
     """Measure the operator with a fleet of models; exit 1 when a figure misses its limit."""
     _enter()
@@ -54,7 +82,7 @@ def main(
         with world(folder, size) as made:
             idle, floors = 20.0 if quick or gate else 60.0, not (no_floors or gate)
             work = gates.yardstick()
-            results, costs = asyncio.run(_measure(made, size, idle, floors, profile))
+            results, costs = asyncio.run(_measure(made, size, idle, floors, only, profile))
             work = (work + gates.yardstick()) / 2
     except (LocalClusterError, BenchError, ApiError, OSError, TimeoutError) as problem:
         click.secho(f"The bench ended early: {problem} (logs: {folder})", fg="red", err=True)
@@ -104,7 +132,7 @@ def _enter() -> None:
 
 
 async def _measure(
-    made: World, size: int, idle: float, floors: bool, profile: str
+    made: World, size: int, idle: float, floors: bool, only: Collection[str], profile: str
 ) -> tuple[list[Result], dict[str, Any]]:
     client = await Client.connect(made.plane.kubeconfig, user_agent="ekiben-bench")
     operator = Operator(made, profile)
@@ -117,25 +145,28 @@ async def _measure(
         children = await phases.sample(run)
         if floors:
             await phases.measure_floors(run, children)
-        await _operate(run)
+        await _operate(run, only)
     finally:
         operator.stop()
         await client.close()
     return _in_order(run), run.costs
 
 
-async def _operate(run: phases.Run) -> None:
+async def _operate(run: phases.Run, only: Collection[str]) -> None:
     models = Watched(run.client, MODELDEPLOYMENT, phases.OURS, run.operator.check)
     await phases.create(run, models)
-    await phases.roll(run, models, 2)
-    await phases.idle(run)
-    if run.floors:
+    if "roll" in only:
+        await phases.roll(run, models, 2)
+    if "idle" in only:
+        await phases.idle(run)
+    if "single" in only and run.floors:
         await phases.single(run, models)
     await models.close()
     cost = run.operator.cost()
     limit = next((bound for size, bound in figures.MEMORY_LIMITS.items() if run.size >= size), None)
     run.found(figures.MEMORY, cost.peak_mib, limit=limit)
-    await phases.restart(run)
+    if "restart" in only:
+        await phases.restart(run)
 
 
 def _in_order(run: phases.Run) -> list[Result]:

@@ -7,12 +7,14 @@ import os
 import signal
 import sys
 import time
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 
 from aiohttp import ClientError, ClientSession
 
 from bench.figures import BenchError
 from localcluster.child import Child, free_ports
+from scale import inside
 from scale.audit import Requests
 from scale.process import cpu_seconds, peak_mib, resident_mib
 from scale.world import World
@@ -31,12 +33,15 @@ class Cost:
     cpu: float
     requests: Requests
     peak_mib: float
+    work: Counter[str] = field(default_factory=Counter)
 
     def told(self, objects: int) -> tuple[str, ...]:
         """Say what it cost per object."""
+        work = ", ".join(f"{self.work[what] / objects:.1f} {what}" for what in inside.WORK.values())
         return (
             f"operator CPU {self.cpu:.2f} s, peak memory {self.peak_mib:.0f} MiB",
             f"requests per object: {self.requests.told(objects)}",
+            f"work per object: {work}",
         )
 
 
@@ -48,8 +53,10 @@ class Operator:
         self._profile = profile
         self._child: Child | None = None
         self._probes = ""
+        self._metrics = ""
         self._mark = 0
         self._cpu = 0.0
+        self._work: Counter[str] = Counter()
 
     @property
     def pid(self) -> int:
@@ -72,13 +79,14 @@ class Operator:
         module = [sys.executable, "-m", "ekiben"]
         if self._profile:
             module = [sys.executable, "-m", "scale.profiled", self._profile]
-            # The first process is the one that creates and rolls.
-            self._profile = ""
+            # The first process is the one that creates and rolls, the second the one that begins anew.
+            self._profile += ".restart"
         variables = [f"{name}={value}" for name, value in environment.items()]
         command = ["env", "--ignore-environment", *variables, *module]
-        self._mark, self._cpu = self._world.audit.mark(), 0.0
+        self._mark, self._cpu, self._work = self._world.audit.mark(), 0.0, Counter()
         self._child = Child("operator", command, self._world.folder / "log" / "operator.log")
         self._probes = f"http://127.0.0.1:{probes_port}"
+        self._metrics = f"http://127.0.0.1:{metrics_port}/metrics"
 
     async def until_ready(self) -> float:
         """Wait until it says that it works; return for how many seconds."""
@@ -102,14 +110,15 @@ class Operator:
 
     def begin(self) -> None:
         """Measure from here."""
+        self._work = inside.read(self._metrics)
         self._mark, self._cpu = self._world.audit.mark(), cpu_seconds(self.pid)
 
     def cost(self) -> Cost:
         """Return what was spent since `begin` or `start`."""
         self.check()
-        return Cost(
-            cpu_seconds(self.pid) - self._cpu, self._world.audit.since(self._mark), peak_mib(self.pid)
-        )
+        cpu = cpu_seconds(self.pid) - self._cpu
+        work = inside.read(self._metrics) - self._work
+        return Cost(cpu, self._world.audit.since(self._mark), peak_mib(self.pid), work)
 
     def resident(self) -> float:
         """Return the memory that it has resident now, in MiB."""

@@ -18,6 +18,7 @@ from time import perf_counter
 from typing import NamedTuple
 
 import aiohttp
+from prometheus_client import Counter
 
 from ekiben.core.names import PORT
 from ekiben.core.plan import Sampling
@@ -27,6 +28,8 @@ from ekiben.samples.metrics import MetricsError, Reading, Wanted, read_page
 from ekiben.samples.window import Window
 
 logger = logging.getLogger(__name__)
+
+PAGES_READ = Counter("ekiben_pages_read_total", "Pages of pods' metrics asked for.")
 
 Key = tuple[str, str]
 
@@ -198,6 +201,7 @@ class _Sampled:
 
         async def read(uid: str, ip: str) -> _Answer:
             async with self._slots:
+                PAGES_READ.inc()
                 try:
                     page = await self._fetcher.read(ip, timeout)
                     return _Answer(uid, ip, self._parsed(page, wanted))

@@ -12,6 +12,7 @@ from ekiben.core import names
 from ekiben.samples.metrics import parse
 from scale.audit import AuditLog
 from scale.fleet import is_at_rest, is_rolled, is_served, model, renamed
+from scale.inside import count
 from scale.page import draw, render
 from scale.pages import LARGE, SMALL, Pages, build_page
 from scale.process import cpu_seconds, peak_mib, resident_mib
@@ -132,3 +133,15 @@ def test_the_page_shows_every_run_and_the_plot_is_the_same_for_the_same_runs(tmp
     draw(second, runs)
     assert first.read_text() == second.read_text()
     assert "operator CPU per object created" in first.read_text()
+
+
+def test_the_work_of_the_operator_is_read_from_its_own_metrics() -> None:
+    page = (
+        "# TYPE ekiben_reconciles counter\n"
+        'ekiben_reconciles_total{result="done"} 7.0\nekiben_reconciles_total{result="gone"} 1.0\n'
+        "# TYPE ekiben_informer_events counter\n"
+        'ekiben_informer_events_total{kind="pods",type="ADDED"} 5.0\n'
+        'ekiben_informer_events_total{kind="pods",type="BOOKMARK"} 9.0\n'
+        "# TYPE ekiben_pages_read counter\nekiben_pages_read_total 3.0\n"
+    )
+    assert count(page) == {"passes": 8, "watch events": 5, "pages read": 3}
