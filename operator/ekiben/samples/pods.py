@@ -1,6 +1,8 @@
 """Count requests by reading each pod's /metrics: the source that needs nothing but BentoML.
 
-Theory of operation. Each key has one task that looks at all pods that its Sampling names, then sleeps.
+Theory of operation. Each key has one task that looks at all pods that its Sampling names, then sleeps, for
+longer than the interval where nobody has taken in the last look yet: while a fleet's rollouts keep the
+workers busy, more looks would only be thrown away, and keep them busier.
 A pod's first reading is its baseline; from then on the difference to its last reading is added to the
 window. So a request is counted at most once, whatever is missed: a restart, an unreadable pod, a
 counter that fell back, all cost requests and never add any. A new window keeps the pods' last readings,
@@ -81,9 +83,9 @@ class PodSampler:
             known.update(sampling)
 
     def observation(self, key: Key) -> Observation | None:
-        """Return what the last look showed, None before the first; its window may be an earlier one."""
+        """Take in what the last look showed, None before the first; its window may be an earlier one."""
         known = self._samples.get(key)
-        return known.observation if known else None
+        return known.take() if known else None
 
     async def close(self) -> None:
         """Stop all reading and let go of every connection."""
@@ -108,6 +110,7 @@ class PodSampler:
                     self._on_observation(key)
             except Exception:
                 logger.exception("a look at the pods of %s/%s failed", *key)
+                sampled.take()
             await sampled.rest()
 
 
@@ -136,7 +139,7 @@ class _Sampled:
     def __init__(
         self, sampling: Sampling, fetcher: Fetcher, clock: Callable[[], datetime], share: int
     ) -> None:
-        self.observation: Observation | None = None
+        self._observation: Observation | None = None
         self._sampling = sampling
         self._fetcher = fetcher
         self._clock = clock
@@ -145,6 +148,7 @@ class _Sampled:
         self._last: dict[str, tuple[datetime, Reading]] = {}
         self._still_since: dict[str, datetime] = {}
         self._wake = asyncio.Event()
+        self._taken = asyncio.Event()
         self._next = 0.0
         self._spent = 0.0
 
@@ -153,23 +157,33 @@ class _Sampled:
         before, self._sampling = self._sampling, sampling
         if sampling.window != before.window:
             self._window = Window(sampling)
-            self._wake.set()
+            self._look_now()
         if sampling.interval != before.interval or _pods(sampling) - _pods(before):
             # A rollout may be waiting for the first reading of a pod that is just ready.
-            self._wake.set()
+            self._look_now()
         if _wanted(sampling) != _wanted(before):
             # The counters of another service are no baseline, nor are those without a bucket.
             self._last.clear()
-            self._wake.set()
+            self._look_now()
+
+    def _look_now(self) -> None:
+        self._wake.set()
+        # Whoever changes what is read has done with the last look.
+        self._taken.set()
+
+    def take(self) -> Observation | None:
+        """Return what the last look showed: the next one may come."""
+        self._taken.set()
+        return self._observation
 
     async def rest(self) -> None:
-        """Sleep until the next look is due."""
+        """Sleep until the next look is due, and the last one was taken."""
         left = self._next - asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(max(left, 0)):
                 await self._wake.wait()
         except TimeoutError:
-            pass
+            await self._taken.wait()
 
     async def look(self) -> bool:
         """Read all pods once and renew the observation; False when the look came to nothing."""
@@ -191,7 +205,8 @@ class _Sampled:
             for revision, given in zip(sampling.targets, answers, strict=True)
         }
         counters, resets = window.counters(sampling.bounds, sampling.extras), window.resets()
-        self.observation = Observation(window.name, at, counters, resets, scrapes)
+        self._observation = Observation(window.name, at, counters, resets, scrapes)
+        self._taken.clear()
         return True
 
     async def _read_all(

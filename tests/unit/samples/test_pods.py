@@ -298,9 +298,26 @@ async def test_it_looks_again_by_itself_every_interval(world: World) -> None:
         return web.Response(body=pod.bento.page())
 
     pod.answer = counted
+    await world.restart(on_observation=lambda key: world.sampler.observation(key))
     world.ensure(targets={CANARY: (pod.target,)}, interval=0.02)
     async with asyncio.timeout(10):
         await enough.wait()
+
+
+async def test_what_nobody_takes_in_is_not_looked_at_again_until_what_is_read_changes(world: World) -> None:
+    pod = await world.pod()
+    await world.restart(on_observation=lambda key: None)
+    world.ensure(targets={CANARY: (pod.target,)}, interval=0.02)
+
+    async def hits() -> int:
+        await asyncio.sleep(0.3)
+        return pod.hits
+
+    assert await hits() == 1
+    assert world.sampler.observation(IRIS) is not None
+    assert await hits() == 2
+    world.ensure(interval=0.02, window="iris.1/2")
+    assert await hits() == 3
 
 
 async def test_closing_leaves_no_task_and_no_connection(world: World) -> None:
