@@ -9,6 +9,7 @@ from typing import Any
 from bench.figures import FIGURES, Figure, Result
 from bench.report import COLUMNS, FOLDER, Row, cells, last_line, number
 from rig.site import ROOT
+from scale import summary
 
 PAGE = ROOT / "docs" / "benchmarks.md"
 README = ROOT / "README.md"
@@ -41,6 +42,7 @@ def render(runs: Sequence[Run]) -> str:
         machine=_machine(runs),
         table=_table(lines),
         verdict=last_line([row["ok"] for _, row in chosen]),
+        fleet=summary.table(summary.kept()),
         seen="".join(_section(row, _missed_before(runs, run, row)) for run, row in chosen),
     )
 
@@ -103,7 +105,6 @@ _PAGE = """<!-- Written by `python -m bench --page` from stored runs: measure ag
 `make bench` measures this on the local cluster and fails when a row misses its limit; `--only ROW` of
 `python -m bench` measures one. Each row is the newest full measurement of it on {machine}. The load average
 includes the bench's own load: the further it is above the number of CPUs, the more else was going on.
-What a fleet of models costs is in [scale.md](scale.md).
 
 {table}
 {verdict}.
@@ -114,5 +115,11 @@ sides start their clock when `kubectl apply` is started. A request is *lost* whe
 its connection fails, or when it takes over 10 s; there are no retries. The clock of a rollback starts with
 the answer that excludes the limit at the client, which is before the operator can know it.
 
+## A fleet of models
+
+`make bench-scale` measures what a fleet costs, each figure beside its floor in the same run; how, and what was
+seen, is in [scale.md](scale.md).
+
+{fleet}
 ## What was seen
 {seen}"""

@@ -1,13 +1,14 @@
-"""`python -m scale.page RUN.json ...`: keep runs in docs/scale and write docs/scale.md with its plot."""
+"""`python -m scale.page RUN.json ...`: keep runs in docs/scale, and show them.
+
+It writes docs/scale.md with its plot, and the fleet's table in docs/benchmarks.md.
+"""
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -16,10 +17,10 @@ from matplotlib.figure import Figure
 from bench.report import COLUMNS, cells, last_line
 from rig.site import ROOT
 from scale.figures import CREATE_CPU, CREATE_WRITES, ROLL_CPU, ROLL_WRITES
+from scale.summary import KEPT, Run, kept, newest, with_table
 
-Run = dict[str, Any]
-
-PAGE, PLOT, KEPT = ROOT / "docs" / "scale.md", ROOT / "docs" / "scale.svg", ROOT / "docs" / "scale"
+PAGE, PLOT = ROOT / "docs" / "scale.md", ROOT / "docs" / "scale.svg"
+BENCHMARKS = ROOT / "docs" / "benchmarks.md"
 # Argo Rollouts 1.9.0 without its own rate limits, 2026-11-22: models, CPU ms and writes per object created,
 # then per rollout. Its writes at 1,000 lack Events that it dropped.
 ARGO = ((100, 27.8, 13.0, 87.5, 27.0), (1000, 33.2, 8.8, 95.5, 23.28))
@@ -32,9 +33,10 @@ def write(paths: Sequence[Path]) -> None:
     KEPT.mkdir(exist_ok=True)
     for path in paths:
         shutil.copy(path, KEPT)
-    runs = [json.loads(path.read_text()) for path in sorted(KEPT.glob("*.json"))]
+    runs = kept()
     draw(PLOT, runs)
     PAGE.write_text(render(runs))
+    BENCHMARKS.write_text(with_table(BENCHMARKS.read_text(), runs))
 
 
 def render(runs: Sequence[Run]) -> str:
@@ -91,8 +93,7 @@ def _section(run: Run) -> str:
 
 def _growth(runs: Sequence[Run]) -> str:
     """Return a row for each larger run: its CPU per object as a multiple of the smallest run's."""
-    newest = {run["models"]: run for run in sorted(runs, key=lambda run: str(run["at"]))}
-    smallest, *larger = (newest[models] for models in sorted(newest))
+    smallest, *larger = newest(sorted(runs, key=lambda run: str(run["at"])))
     return "".join(
         _row(
             (

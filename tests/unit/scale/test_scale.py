@@ -16,6 +16,7 @@ from scale.inside import count
 from scale.page import draw, render
 from scale.pages import LARGE, SMALL, Pages, build_page
 from scale.process import cpu_seconds, peak_mib, resident_mib
+from scale.summary import BEGIN, END, with_table
 
 
 def entry(verb: str, resource: str, code: int = 200, subresource: str = "") -> dict[str, Any]:
@@ -132,6 +133,14 @@ def test_the_page_shows_every_run_and_the_plot_is_the_same_for_the_same_runs(tmp
     draw(first, runs)
     draw(second, runs)
     assert first.read_text() == second.read_text()
+    older = {**runs[0], "at": "2025-01-01T00:00:00Z", "commit": "old"}
+    shown = with_table(f"before\n{BEGIN}{END}after\n", [older, *runs])
+    assert "| figure | limit | 100 models | 1,000 models |\n" in shown
+    assert "| operator CPU per object created | <= 14 ms | 20.50 ms (missed) | 20.50 ms (missed) |\n" in shown
+    assert "old" not in shown
+    assert with_table(shown, runs) == shown
+    assert shown.startswith("before\n")
+    assert shown.endswith("after\n")
     assert "operator CPU per object created" in first.read_text()
 
 
