@@ -63,10 +63,10 @@ class Readings:
     def of(self, what: str, source: T, read: Callable[[T], R]) -> R:
         """Return `read(source)`; `read` must be pure, and nobody may change `source`."""
         held = self._last.get(what)
-        if held is None or not (held[0] is source or held[0] == source):
-            held = (source, read(source))
-        self._now[what] = held
-        result: R = held[1]
+        known = held is not None and (held[0] is source or held[0] == source)
+        result: R = held[1] if held is not None and known else read(source)
+        # Not the old source: it would be kept beside its equal in the caches, and compared again next time.
+        self._now[what] = (source, result)
         return result
 
 
