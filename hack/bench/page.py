@@ -117,8 +117,8 @@ the answer that excludes the limit at the client, which is before the operator c
 
 ## A fleet of models
 
-`make bench-scale` measures what a fleet costs, each figure beside its floor in the same run; how, and what was
-seen, is in [scale.md](scale.md).
+`make bench-scale` measures what a fleet costs, each figure beside its floor in the same run; how, and what
+was seen, is in [scale.md](scale.md).
 
 {fleet}
 ## What was seen

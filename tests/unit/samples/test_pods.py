@@ -297,8 +297,11 @@ async def test_it_looks_again_by_itself_every_interval(world: World) -> None:
             enough.set()
         return web.Response(body=pod.bento.page())
 
+    def take_in(key: Key) -> None:
+        world.sampler.observation(key)
+
     pod.answer = counted
-    await world.restart(on_observation=lambda key: world.sampler.observation(key))
+    await world.restart(on_observation=take_in)
     world.ensure(targets={CANARY: (pod.target,)}, interval=0.02)
     async with asyncio.timeout(10):
         await enough.wait()
