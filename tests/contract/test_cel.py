@@ -62,6 +62,10 @@ def steps(*items: Json) -> Json:
     return {"rollout": {"canary": {"steps": [*items]}}}
 
 
+def by_header(*items: tuple[str, str]) -> Json:
+    return {"headers": [{"name": name, "value": value} for name, value in items]}
+
+
 def rollout(**fields: Any) -> Json:
     return {"rollout": fields}
 
@@ -129,6 +133,15 @@ ACCEPTED: dict[str, Json] = {
     ),
     "no steps": steps(),
     "BlueGreen, with all the room that it needs": rollout(strategy="BlueGreen", maxSurge="100.0%"),
+    "steps by headers, then by weight": traffic()
+    | steps(
+        by_header(("X-Canary", "always")),
+        {"pause": {}},
+        by_header(("x-canary", "always"), ("x-team", "ml; q=1")),
+        {"weight": 5},
+    ),
+    "pods apart from the weight": traffic() | steps({"replicas": 3}, {"weight": 5}, {"replicas": "50%"}),
+    "eight steps by headers": traffic() | steps(*(by_header(("x-canary", f"v{n}")) for n in range(8))),
     "a rollout's ID in every command": rollout(
         promote="k7c4f9xw2p.1", resume="k7c4f9xw2p.12/3", abort="k7c4f9xw2p.1", retry="bcdf2456kk.999"
     ),
@@ -199,7 +212,19 @@ BAD_HOST = (
 BAD_PATH = (
     "must be a path such as /iris: it starts with / and has no //, no . or .. segment, no query, no %2F"
 )
-BAD_STEP = "a step is either `weight`, with or without `hold`, or `pause: {}`: write one item for each"
+BAD_STEP = (
+    "a step is exactly one of `weight`, with or without `hold`, `pause: {}`, `replicas` and `headers`:"
+    " write one item for each"
+)
+NEEDS_TRAFFIC = (
+    "steps with headers or replicas need traffic: without a Gateway nothing reads headers, and the pods are"
+    " the weight; add traffic.parentRefs, or write steps with weight"
+)
+BAD_HEADER_VALUE = (
+    "must be a header's value such as always: printable ASCII without quotes, backticks and backslashes, and"
+    " no space at either end"
+)
+BAD_COUNT = "must be a number of pods from 1 to 10000, or a percentage of stable's size such as 50%"
 NOT_RISING = "the weights of rollout.canary.steps must rise from step to step: order them, each weight once"
 BAD_ID = "must be a rollout's ID as status.rollout.id shows it, such as k7c4f9xw2p.1"
 BAD_LIMIT = 'must be a percentage from 0% to 100%, such as 1%, or a number in quotes, such as "5"'
@@ -546,6 +571,51 @@ REFUSED = [
         "spec.rollout.maxSurge",
         "strategy BlueGreen runs two revisions of the same size: remove rollout.maxSurge, or write 100%",
     ),
+    Refused(
+        "a step by headers that holds",
+        traffic() | steps(by_header(("x-canary", "always")) | {"hold": "1m"}),
+        f"{STEP}[0].hold",
+        "hold belongs to a step with weight: remove it, a pause lasts until rollout.resume",
+    ),
+    Refused(
+        "a step by headers without a Gateway", steps(by_header(("x-canary", "always"))), STEP, NEEDS_TRAFFIC
+    ),
+    Refused("pods apart from the weight without a Gateway", steps({"replicas": 2}), STEP, NEEDS_TRAFFIC),
+    Refused(
+        "a header twice in one step",
+        traffic() | steps(by_header(("X-Canary", "a"), ("x-canary", "b"))),
+        f"{STEP}[0].headers",
+        "headers of one step must differ in their names, in which case does not matter: remove one,"
+        " or write a step for each value",
+    ),
+    Refused(
+        "more steps by headers than rules fit",
+        traffic() | steps(*(by_header(("x-canary", f"v{n}")) for n in range(9))),
+        STEP,
+        "rollout.canary.steps may have at most 8 steps with headers, each of which is a rule of the"
+        " HTTPRoute: remove some",
+    ),
+    Refused(
+        "a header's name with a colon",
+        traffic() | steps(by_header(("x-canary:", "always"))),
+        f"{STEP}[0].headers[0].name",
+        "must be a header's name such as x-canary",
+    ),
+    Refused(
+        "a header's value with a backtick",
+        traffic() | steps(by_header(("x-canary", "a`b"))),
+        f"{STEP}[0].headers[0].value",
+        BAD_HEADER_VALUE,
+    ),
+    Refused(
+        "a header's value with a space behind",
+        traffic() | steps(by_header(("x-canary", "a "))),
+        f"{STEP}[0].headers[0].value",
+        BAD_HEADER_VALUE,
+    ),
+    Refused("no pods", traffic() | steps({"replicas": 0}), f"{STEP}[0].replicas", BAD_COUNT),
+    Refused("a share of no pods", traffic() | steps({"replicas": "0%"}), f"{STEP}[0].replicas", BAD_COUNT),
+    Refused("pods in words", traffic() | steps({"replicas": "two"}), f"{STEP}[0].replicas", BAD_COUNT),
     Refused("a hold in words", steps({"weight": 5, "hold": "1 min"}), f"{STEP}[0].hold", BAD_DURATION),
     Refused(
         "a weight over 100",

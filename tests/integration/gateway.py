@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from ekiben.core import names
+from ekiben.core.splitting import percent_to, rules_of
+from ekiben.core.steps import header_text
 from ekiben.kube.client import ApiError, Client
 from ekiben.kube.kinds import GATEWAY, GATEWAYCLASS, HTTPROUTE, SERVICE
 from integration.follow import Followed, Manifest
@@ -69,6 +71,12 @@ class Gateway:
     def weight(self, model: str) -> int | None:
         """Return the percent that the canary's backend really gets; None without a route."""
         return canary_weight(model, self.carried[model]) if model in self.carried else None
+
+    def by_header(self, model: str) -> dict[str, int]:
+        """Return the percent that the canary's backend really gets of requests with certain headers."""
+        canary = names.canary_service(model)
+        rules = rules_of({"spec": self.carried[model]})
+        return {header_text(headers): percent_to(rule, canary) for headers, rule in rules if headers}
 
     def _look_again(self) -> None:
         self._changes.set()
@@ -206,9 +214,8 @@ class Traffic:
 
 def canary_weight(model: str, spec: Manifest) -> int:
     """Return the percent that a route's spec gives to the canary's backend."""
-    backends = [backend for rule in spec["rules"] for backend in rule["backendRefs"]]
-    canary = names.canary_service(model)
-    return sum(backend["weight"] for backend in backends if backend["name"] == canary)
+    (main,) = (rule for headers, rule in rules_of({"spec": spec}) if not headers)
+    return percent_to(main, names.canary_service(model))
 
 
 def _generations(route: Manifest) -> set[int]:

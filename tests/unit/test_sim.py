@@ -288,6 +288,32 @@ def settled_for_ever(snapshot: Snapshot, plan: Plan) -> Plan:
     return replace(plan, applies=tuple(item for item in plan.applies if ref_of(item) not in snapshot.settled))
 
 
+def _as_applied(route: Manifest, rules: list[Manifest]) -> Manifest:
+    meta = {key: route["metadata"][key] for key in ("name", "namespace", "labels", "ownerReferences")}
+    spec = {**route["spec"], "rules": rules}
+    return {"apiVersion": route["apiVersion"], "kind": "HTTPRoute", "metadata": meta, "spec": spec}
+
+
+def headers_before_the_pods(snapshot: Snapshot, plan: Plan) -> Plan:
+    """Send requests with headers to the canary as soon as the rollout starts."""
+    rollout, route = snapshot.status.rollout, snapshot.live.get(ROUTE)
+    if rollout is None or rollout.stage is not Stage.PREPARING or route is None:
+        return plan
+    main, *others = route["spec"]["rules"]
+    turned = [{**rule, "backendRefs": [*reversed(rule["backendRefs"])]} for rule in others]
+    for rule in turned:
+        rule["backendRefs"] = [{**item, "weight": 100 - item["weight"]} for item in rule["backendRefs"]]
+    return replace(plan, applies=(*plan.applies, _as_applied(route, [main, *turned])))
+
+
+def rules_come_and_go(snapshot: Snapshot, plan: Plan) -> Plan:
+    """Take the rules by header away while the canary is judged."""
+    rollout, route = snapshot.status.rollout, snapshot.live.get(ROUTE)
+    if rollout is None or rollout.stage is not Stage.HOLDING or route is None:
+        return plan
+    return replace(plan, applies=(*plan.applies, _as_applied(route, route["spec"]["rules"][:1])))
+
+
 MUTANTS: tuple[tuple[Mutant, str, str], ...] = (
     (replicas_in_the_intent, "canary-promoted-through-the-gateway", "I8"),
     (weight_before_the_pods, "canary-promoted-through-the-gateway", "I1"),
@@ -305,6 +331,9 @@ MUTANTS: tuple[tuple[Mutant, str, str], ...] = (
     (canary_shrinks_under_its_weight, "canary-promoted-through-the-gateway", "I12"),
     (time_runs_ahead, "canary-promoted-through-the-gateway", "I13"),
     (requests_count_twice, "canary-promoted-through-the-gateway", "I14"),
+    (headers_before_the_pods, "testers-go-first-by-header", "I9"),
+    (headers_before_the_pods, "testers-go-first-by-header", "I16"),
+    (rules_come_and_go, "testers-go-first-by-header", "I17"),
 )
 
 

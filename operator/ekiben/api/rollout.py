@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints
 from ekiben.api import rules as say
 from ekiben.api.fields import DURATION, ApiModel, Duration, PositivePercent, Worded, at_least, checked, rules
 from ekiben.api.freeze import Freeze
+from ekiben.api.steps import HeaderMatch, PodCount
 from ekiben.api.strategy import Strategy
 
 _ROLLOUT_ID = r"[a-z][a-z0-9]{9}\.[1-9][0-9]{0,8}"
@@ -29,7 +30,7 @@ class Pause(ApiModel):
 
 
 class Step(ApiModel):
-    """One step of a canary rollout: either `weight` with `hold`, or `pause`."""
+    """One step of a canary rollout: exactly one kind, where `weight` may have a `hold`."""
 
     model_config = rules(say.STEP_ONE_KIND, say.HOLD_NEEDS_WEIGHT)
 
@@ -38,6 +39,24 @@ class Step(ApiModel):
         Duration | None, Field(description="Stay at least this long, analysing. Default: 1m.")
     ] = None
     pause: Annotated[Pause | None, Field(description="Wait for `rollout.resume: ID/STEP`.")] = None
+    replicas: Annotated[
+        PodCount | None,
+        Field(
+            description="From here on the canary has at least so many pods: a number, or a percentage of"
+            " stable's size; as far as `maxSurge` and `autoscaling.maxReplicas` allow. The weight stays, and"
+            " no weight gets fewer pods than it needs. Needs `traffic`."
+        ),
+    ] = None
+    headers: Annotated[
+        tuple[HeaderMatch, ...] | None,
+        Field(
+            min_length=1,
+            max_length=4,
+            description="From here on requests with all of these headers go to the canary, whatever the"
+            " weight. Needs `traffic`.",
+            json_schema_extra=checked(say.HEADERS_DIFFER),
+        ),
+    ] = None
 
 
 class Canary(ApiModel):
@@ -49,7 +68,7 @@ class Canary(ApiModel):
             max_length=20,
             description="The way up, after which the canary takes all traffic."
             " Default: 5% for 2m, 25% for 5m, 50% for 5m; without a Gateway 50% for 5m.",
-            json_schema_extra=checked(say.WEIGHTS_RISE),
+            json_schema_extra=checked(say.WEIGHTS_RISE, say.FEW_HEADER_STEPS),
         ),
     ] = ()
 

@@ -126,14 +126,35 @@ PARENTS_DIFFER = cel(
     "traffic.parentRefs must not name a Gateway twice, unless each time with another sectionName: remove one",
 )
 
+# A new kind of step is one word more here, and its words in the sentence.
+STEP_KINDS = ("weight", "pause", "replicas", "headers")
 STEP_ONE_KIND = cel(
-    "has(self.weight) != has(self.pause)",
-    "a step is either `weight`, with or without `hold`, or `pause: {}`: write one item for each",
+    f"[{', '.join(f'has(self.{kind})' for kind in STEP_KINDS)}].exists_one(given, given)",
+    "a step is exactly one of `weight`, with or without `hold`, `pause: {}`, `replicas` and `headers`:"
+    " write one item for each",
 )
+_HAS_ANOTHER_KIND = " || ".join(f"has(self.{kind})" for kind in STEP_KINDS[1:])
 HOLD_NEEDS_WEIGHT = cel(
-    "!has(self.hold) || !has(self.pause) || has(self.weight)",
+    f"!has(self.hold) || has(self.weight) || !({_HAS_ANOTHER_KIND})",
     "hold belongs to a step with weight: remove it, a pause lasts until rollout.resume",
     ".hold",
+)
+HEADERS_DIFFER = cel(
+    "self.all(a, self.exists_one(b, a.name.lowerAscii() == b.name.lowerAscii()))",
+    "headers of one step must differ in their names, in which case does not matter: remove one,"
+    " or write a step for each value",
+)
+FEW_HEADER_STEPS = cel(
+    "self.filter(s, has(s.headers)).size() <= 8",
+    "rollout.canary.steps may have at most 8 steps with headers, each of which is a rule of the HTTPRoute:"
+    " remove some",
+)
+STEPS_NEED_TRAFFIC = cel(
+    "has(self.traffic) || !has(self.rollout) || !has(self.rollout.canary) || !has(self.rollout.canary.steps)"
+    " || !self.rollout.canary.steps.exists(s, has(s.headers) || has(s.replicas))",
+    "steps with headers or replicas need traffic: without a Gateway nothing reads headers, and the pods are"
+    " the weight; add traffic.parentRefs, or write steps with weight",
+    ".rollout.canary.steps",
 )
 _WEIGHTS = "self.filter(s, has(s.weight)).map(s, s.weight)"
 WEIGHTS_RISE = cel(

@@ -187,6 +187,10 @@ class RolloutStatus(ApiModel):
     step: Annotated[int, Field(description="Current step, from 1; 0 before the first.")] = 0
     step_started_at: Annotated[Time | None, Field(description="When its weight was observed.")] = None
     weight: Annotated[int, Field(description="Percent that the traffic really carries, as observed.")] = 0
+    headers: Annotated[
+        tuple[str, ...] | None,
+        Field(description="Headers of the requests that go to the canary whatever the weight, as observed."),
+    ] = None
     observed_share: Annotated[
         str | None, Field(description="The canary's share of the step's requests, as counted.")
     ] = None

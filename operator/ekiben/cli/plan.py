@@ -17,9 +17,10 @@ from ekiben.core import names
 from ekiben.core.canonical import quantity_value
 from ekiben.core.render import build_deployment
 from ekiben.core.revision import revision_of
-from ekiben.core.scaling import need, surge_limit
+from ekiben.core.scaling import need, pods_granted, surge_limit
 from ekiben.core.snapshot import Model, Record, Ref, Snapshot
 from ekiben.core.starting import plan_of
+from ekiben.core.steps import kind_of, pods_asked, told
 from ekiben.core.verdicts import DEFAULT_HOLD
 from ekiben.core.view import View
 
@@ -30,11 +31,13 @@ Resources = dict[str, float]
 
 @dataclass(frozen=True, slots=True)
 class StepPlan:
-    """One step: the canary's share in percent (None: a pause), its pods, and the shortest hold."""
+    """One step: the canary's percent (None: it stays), its pods, the shortest hold; its kind, and words."""
 
     weight: int | None
     pods: int
     hold: str
+    kind: str
+    says: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,16 +139,17 @@ def _going_on(view: View, rollout: RolloutStatus) -> tuple[str, str, bool]:
 def _steps(view: View) -> list[StepPlan]:
     found = []
     pods = 0
-    for step in plan_of(view).steps:
+    steps = plan_of(view).steps
+    for number, step in enumerate(steps, start=1):
         if step.weight is not None:
-            pods = max(pods, need(step.weight, view.full_size, gateway=_gateway(view)))
-        found.append(StepPlan(step.weight, pods, (step.hold or DEFAULT_HOLD) if step.weight else NO_HOLD))
+            pods = max(pods, need(step.weight, view.full_size, gateway=view.spec.traffic is not None))
+        if step.headers:
+            pods = max(pods, 1)
+        pods = max(pods, pods_granted(view, steps[:number]))
+        hold = (step.hold or DEFAULT_HOLD) if step.weight else NO_HOLD
+        found.append(StepPlan(step.weight, pods, hold, kind_of(step), told(step)))
     # Before everything goes over the canary gets stable's size.
-    return [*found, StepPlan(100, max(pods, view.full_size), NO_HOLD)]
-
-
-def _gateway(view: View) -> bool:
-    return view.spec.traffic is not None
+    return [*found, StepPlan(100, max(pods, view.full_size), NO_HOLD, "weight", "100%")]
 
 
 def _limits(view: View, steps: Sequence[StepPlan]) -> list[str]:
@@ -157,7 +161,14 @@ def _limits(view: View, steps: Sequence[StepPlan]) -> list[str]:
             f"rollout.maxSurge {view.spec.rollout.max_surge} allows {limit} of the {most} canary pods that"
             " are needed: it would wait there with SurgeLimit; raise it"
         )
-    if pauses := sum(step.weight is None for step in steps):
+    planned = plan_of(view).steps
+    for number, step in enumerate(planned, start=1):
+        asked, granted = pods_asked(planned[:number], view.full_size), pods_granted(view, planned[:number])
+        if step.replicas is not None and granted < asked:
+            said.append(
+                f"step {number}: {granted} of {asked} pods: rollout.maxSurge or maxReplicas allows no more"
+            )
+    if pauses := sum(step.kind == "pause" for step in steps):
         said.append(f"steps that wait for kubectl ekiben resume: {pauses}")
     rules = view.spec.analysis
     said.append(
@@ -223,9 +234,8 @@ def plan_lines(plan: Plan, paint: Paint = PLAIN) -> list[str]:
         ]
         for number, step in enumerate(plan.steps, start=1):
             last = number == len(plan.steps)
-            weight = "pause" if step.weight is None else f"{step.weight}%"
             total = str(plan.stable_pods + step.pods)
-            rows.append(["promote" if last else str(number), weight, step.hold, str(step.pods), total])
+            rows.append(["promote" if last else str(number), step.says, step.hold, str(step.pods), total])
         lines += ["", *table(rows, paint, indent="  "), ""]
     if plan.peak_pods and plan.peak_requests is not None:
         asked = ", ".join(f"{name} {amount(name, value)}" for name, value in plan.peak_requests.items())
@@ -244,7 +254,10 @@ def as_data(plan: Plan) -> dict[str, Any]:
         "message": plan.says,
         "revision": plan.revision,
         "changes": list(plan.changed),
-        "steps": [{"weight": step.weight, "hold": step.hold, "canaryPods": step.pods} for step in plan.steps],
+        "steps": [
+            {"kind": step.kind, "weight": step.weight, "hold": step.hold, "canaryPods": step.pods}
+            for step in plan.steps
+        ],
         "peak": {
             "pods": plan.peak_pods,
             "requests": {name: amount(name, value) for name, value in asked.items()},

@@ -12,6 +12,7 @@ from ekiben.api.status import CheckResult, Latency, Phase, RevisionStatus, Rollo
 from ekiben.cli.facts import Facts
 from ekiben.cli.pods import Manifest, PodFacts, pod_facts
 from ekiben.cli.text import PLAIN, Cell, Paint, ago, span, table
+from ekiben.core import steps
 from ekiben.core.verdicts import DEFAULT_HOLD
 
 _PHASES = {
@@ -93,10 +94,11 @@ def _rollout(facts: Facts, now: datetime) -> str:
         return "-"
     if rollout.stage is Stage.OVER:
         return f"{rollout.id}  {rollout.outcome or 'over'} {ago(rollout.stage_started_at, now)} ago"
-    steps = len(rollout.plan.steps) if rollout.plan else 0
-    where = f", step {rollout.step} of {steps}" if steps else ""
+    count = len(rollout.plan.steps) if rollout.plan else 0
+    where = f", step {rollout.step} of {count}" if count else ""
     share = f", {rollout.observed_share} of the requests counted" if rollout.observed_share else ""
-    return f"{rollout.id}  {rollout.stage} for {ago(rollout.stage_started_at, now)}{where}{share}"
+    headers = "".join(f", requests with {text} to the canary" for text in rollout.headers or ())
+    return f"{rollout.id}  {rollout.stage} for {ago(rollout.stage_started_at, now)}{where}{share}{headers}"
 
 
 def _pod_rows(found: Sequence[Branch], now: datetime, *, wide: bool) -> Iterator[list[Cell | str]]:
@@ -128,14 +130,12 @@ def _pod_rows(found: Sequence[Branch], now: datetime, *, wide: bool) -> Iterator
             yield [f"{twig}{pod.name}", said, restarts, ago(pod.created, now), "", *place, reason]
 
 
-def _step_rows(steps: Sequence[Step], at: int) -> Iterator[list[Cell | str]]:
+def _step_rows(plan: Sequence[Step], at: int) -> Iterator[list[Cell | str]]:
     yield [Cell(head, "dim") for head in ("STEP", "WEIGHT", "HOLD", "")]
-    for number, step in enumerate(steps, start=1):
+    for number, step in enumerate(plan, start=1):
         state = Cell("done", "good") if number < at else Cell("now", "warn") if number == at else Cell("")
-        if step.weight is None:
-            yield [str(number), "pause", "-", state]
-        else:
-            yield [str(number), f"{step.weight}%", step.hold or DEFAULT_HOLD, state]
+        hold = "-" if step.weight is None else step.hold or DEFAULT_HOLD
+        yield [str(number), steps.told(step), hold, state]
 
 
 def _check_rows(checks: Sequence[CheckResult], minimum: int | None) -> Iterator[list[Cell | str]]:

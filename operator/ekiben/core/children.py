@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial
@@ -24,7 +24,9 @@ from ekiben.core.render import (
 from ekiben.core.revision import timeout_of
 from ekiben.core.scaling import Size, canary_size, stable_size
 from ekiben.core.snapshot import Manifest, Record, Ref, Settled
-from ekiben.core.traffic import live_route, next_weight, stable_selector
+from ekiben.core.splitting import rules_of
+from ekiben.core.steps import Headers, header_rules
+from ekiben.core.traffic import header_weight, live_route, may_reshape, next_weight, stable_selector
 from ekiben.core.view import View, once
 
 # Any of them may be all that is left of a revision that was given up before it had all of them.
@@ -205,12 +207,15 @@ def _services(view: View) -> Iterator[Child]:
 
 
 def _routes(view: View) -> Iterator[Child]:
-    """Yield the HTTPRoute: its shape is the spec's, but never changes while a rollout is in flight."""
+    """Yield the HTTPRoute: its shape is the spec's, but never changes while a rollout has traffic."""
     live, traffic = live_route(view), view.spec.traffic
     ref, weight = Ref("HTTPRoute", names.route(view.model.name)), next_weight(view)
-    if live is not None and view.trial and view.uses_gateway:
+    if live is not None and (not may_reshape(view) or (view.trial and view.uses_gateway and traffic is None)):
         canary = names.canary_service(view.model.name)
-        yield Child(ref, ("weights alone", weight), partial(_reweighted, live, canary, weight))
+        shares: dict[Headers, int] = {frozenset(): weight}
+        shares |= {headers: header_weight(view, headers) for headers, _ in rules_of(live) if headers}
+        made_of = ("weights alone", tuple(shares.items()))
+        yield Child(ref, made_of, partial(_reweighted, live, canary, shares))
         return
     if traffic is None or not view.snapshot.cluster.gateway_api:
         return
@@ -219,6 +224,8 @@ def _routes(view: View) -> Iterator[Child]:
     record = view.record(view.stable_revision or view.wanted.revision) or view.wanted
     timeout = timeout_of(record)
     version = live["metadata"].get("resourceVersion") if live else None
+    steps = view.spec.rollout.canary.steps
+    by_header = {headers: header_weight(view, headers) for headers in header_rules(steps)}
     render = partial(
         build_route,
         view.model,
@@ -226,15 +233,17 @@ def _routes(view: View) -> Iterator[Child]:
         canary_weight=weight,
         timeout_seconds=timeout,
         resource_version=version,
+        by_header=by_header,
     )
-    yield Child(ref, (traffic, weight, timeout), render)
+    yield Child(ref, (traffic, weight, timeout, tuple(by_header.items())), render)
 
 
-def _reweighted(live: Manifest, canary: str, weight: int) -> Manifest:
+def _reweighted(live: Manifest, canary: str, shares: Mapping[Headers, int]) -> Manifest:
     """Return the live route with other weights; on the version it was decided on, so a stale leader fails."""
     meta = live["metadata"]
     spec = deepcopy(live["spec"])
-    for rule in spec.get("rules", ()):
+    for headers, rule in rules_of({"spec": spec}):
+        weight = shares[headers]
         for backend in rule.get("backendRefs", ()):
             backend["weight"] = weight if backend.get("name") == canary else 100 - weight
     kept = {

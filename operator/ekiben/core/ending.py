@@ -130,6 +130,7 @@ def _over(view: View, rollout: RolloutStatus, outcome: Outcome, message: str) ->
         reason=rollout.reason or str(outcome),
         message=message,
         weight=0,
+        headers=None,
     )
     entry = HistoryEntry(
         rollout=rollout.id, revision=rollout.revision, outcome=outcome, message=message, at=view.now

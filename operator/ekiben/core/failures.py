@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ekiben.api.fields import delta
-from ekiben.api.status import Stage
+from ekiben.api.status import RolloutStatus, Stage
 from ekiben.core import verdicts
 from ekiben.core.snapshot import Pod
+from ekiben.core.steps import steps_of
 from ekiben.core.view import Side, View, step_weight
 
 _CRASH_LOOP_RESTARTS = 3
@@ -84,7 +85,7 @@ def _bad_signs(view: View, canary: Side) -> Failure | None:
 
 def _bad_checks(view: View, canary: Side) -> Failure | None:
     rollout = view.rollout
-    if rollout is None or not step_weight(rollout, rollout.step) or not view.is_past_initial_delay:
+    if rollout is None or not _has_traffic(rollout) or not view.is_past_initial_delay:
         return None
     bad = next((result for result, deed in verdicts.deeds(view) if deed == "fail"), None)
     if bad is None:
@@ -97,6 +98,12 @@ def _bad_checks(view: View, canary: Side) -> Failure | None:
         if verdicts.lacks(view, bad)
         else Failure("AnalysisFailed", bad.message)
     )
+
+
+def _has_traffic(rollout: RolloutStatus) -> bool:
+    """Tell whether a step before has sent requests to the canary: by a weight, or by their headers."""
+    by_header = any(step.headers for step in steps_of(rollout)[: rollout.step])
+    return by_header or step_weight(rollout, rollout.step) > 0
 
 
 def forgiven(view: View, failure: Failure) -> bool:

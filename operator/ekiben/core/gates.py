@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ekiben.api.status import Stage
+from ekiben.api.status import RolloutStatus, Stage
 from ekiben.core import verdicts
 from ekiben.core.failures import seconds_to_deadline
 from ekiben.core.freezing import frozen_until
 from ekiben.core.scaling import canary_need, surge_limit
-from ekiben.core.traffic import is_observed, route_state, target_weight
+from ekiben.core.steps import header_text, steps_of
+from ekiben.core.traffic import is_observed, missing_rules, route_state, target_weight
 from ekiben.core.view import Side, View
 
 
@@ -106,6 +107,25 @@ def metrics_readable(view: View) -> Wait | None:
     return None
 
 
+def routed(view: View) -> Wait | None:
+    """Wait until the route has the rules that the steps need: they come while no rollout has traffic."""
+    lacks = missing_rules(view)
+    if not lacks:
+        return None
+    return Wait("Traffic", f"waiting for the route's rule for requests with {header_text(lacks[0])}")
+
+
+def holds(rollout: RolloutStatus) -> bool:
+    """Tell whether the rollout is at a step that is held, as one with a weight is."""
+    steps = steps_of(rollout)[: rollout.step]
+    return bool(steps) and steps[-1].weight is not None
+
+
+def stepping(view: View) -> Wait | None:
+    """Wait, behind a step that is not held, while `rollout.freeze` wants no next one."""
+    return frozen(view) if view.rollout and not holds(view.rollout) else None
+
+
 def frozen(view: View) -> Wait | None:
     """Wait while `rollout.freeze` wants no step; a way back takes none, and goes on."""
     rollout = view.rollout
@@ -135,6 +155,8 @@ def weight_observed(view: View) -> Wait | None:
         return None
     state = route_state(view) if view.uses_gateway else None
     detail = f": {state.problem}" if state and state.problem else ""
+    if view.rollout and view.rollout.stage is Stage.SHIFTING and not holds(view.rollout):
+        return Wait("Traffic", f"waiting for the route's rules to be taken over{detail}")
     return Wait("Traffic", f"waiting for weight {target}% to be taken over{detail}")
 
 

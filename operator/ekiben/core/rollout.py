@@ -21,12 +21,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from ekiben.api.rollout import Step
 from ekiben.api.status import Outcome, RolloutStatus, Stage, Totals
 from ekiben.core import ending, failures, gates, names, verdicts
+from ekiben.core import steps as steps_
 from ekiben.core.commands import commands, pause_of
 from ekiben.core.gates import Gate, Wait
 from ekiben.core.moves import Move, event, in_stage, with_rollout
+from ekiben.core.scaling import pods_granted
 from ekiben.core.starting import plan_of, start
+from ekiben.core.steps import header_rules
 from ekiben.core.traffic import live_selector
 from ekiben.core.view import FINISHING, View, once, step_weight
 
@@ -72,13 +76,27 @@ def enter_next_step(view: View, rollout: RolloutStatus) -> Move:
     if number > len(steps):
         return enlarge(view, rollout, "every step has passed" if steps else "no step to take")
     passed = verdicts.told(verdicts.judged(view)) if rollout.stage is Stage.HOLDING else ""
-    if steps[number - 1].weight is None:
+    step, where = steps[number - 1], f"step {number} of {len(steps)}: "
+    if steps_.kind_of(step) == "pause":
         moved = in_stage(view, rollout, Stage.PAUSED, step=number)
-        note = f"step {number} of {len(steps)}: pause"
+        note = f"{where}pause"
         return with_rollout(view, moved, note, event("Normal", "Paused", "Pause", note + passed))
     moved = in_stage(view, rollout, Stage.SHIFTING, step=number, failed_looks=0, failed_look_at=None)
-    note = f"step {number} of {len(steps)}: {steps[number - 1].weight}% to {rollout.revision}"
+    note = where + sets(view, rollout, steps[:number])
     return with_rollout(view, moved, note, event("Normal", "StepStarted", "Shift", note + passed))
+
+
+def sets(view: View, rollout: RolloutStatus, steps: tuple[Step, ...]) -> str:
+    """Say what the last of these steps sets, and how far it can."""
+    step = steps[-1]
+    if step.headers:
+        header = steps_.header_text(steps_.headers_of(step.headers))
+        return f"requests with {header} to {rollout.revision}"
+    if step.replicas:
+        asked, granted = steps_.pods_asked(steps, view.full_size), pods_granted(view, steps)
+        bounded = f", of {asked} asked for: rollout.maxSurge or maxReplicas allows no more"
+        return f"{granted} pods for {rollout.revision}{bounded if granted < asked else ''}"
+    return f"{step.weight}% to {rollout.revision}"
 
 
 def go_on(view: View, rollout: RolloutStatus) -> Move:
@@ -88,7 +106,9 @@ def go_on(view: View, rollout: RolloutStatus) -> Move:
 
 
 def begin_hold(view: View, rollout: RolloutStatus) -> Move:
-    """The weight is observed: start the step's window."""
+    """The weight is observed: start the step's window. A step that sets no weight is over with that."""
+    if not gates.holds(rollout):
+        return enter_next_step(view, rollout)
     moved = in_stage(
         view,
         rollout,
@@ -141,9 +161,13 @@ class Row:
 
 TABLE: Mapping[Stage, Row] = {
     Stage.PREPARING: Row(
-        (gates.paused, gates.pods_ready, gates.metrics_readable, gates.held, gates.frozen), enter_next_step
+        (gates.paused, gates.pods_ready, gates.routed, gates.metrics_readable, gates.held, gates.frozen),
+        enter_next_step,
     ),
-    Stage.SHIFTING: Row((gates.paused, gates.alone, gates.pods_ready, gates.weight_observed), begin_hold),
+    Stage.SHIFTING: Row(
+        (gates.paused, gates.alone, gates.pods_ready, gates.routed, gates.weight_observed, gates.stepping),
+        begin_hold,
+    ),
     Stage.HOLDING: Row((gates.paused, gates.hold_over, gates.checks_pass, gates.frozen), enter_next_step),
     Stage.PAUSED: Row((gates.paused, resumed), go_on),
     Stage.ENLARGING: Row((gates.pods_ready,), take_all),
@@ -241,6 +265,9 @@ def _edited(view: View, rollout: RolloutStatus) -> Move | None:
     entry = max(
         (n for n, step in enumerate(plan.steps, start=1) if step.weight and step.weight <= carried), default=0
     )
+    if set(header_rules(plan.steps)) - set(header_rules(rollout.plan.steps)):
+        # The route gets its rules while no rollout has traffic.
+        entry = 0
     stage = Stage.SHIFTING if entry else Stage.PREPARING
     moved = in_stage(view, rollout, stage, plan=plan, step=entry, totals=None, checks=(), failed_looks=0)
     where = f"goes on at step {entry}" if entry else "starts again below the first step"

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from math import ceil, floor
 
 from ekiben.api.fields import fraction
-from ekiben.api.status import Stage
+from ekiben.api.rollout import Step
+from ekiben.api.status import RolloutStatus, Stage
+from ekiben.core.steps import pods_asked, steps_of
 from ekiben.core.view import FINISHING, View, step_weight
 
 CARRYING_ALL = frozenset({Stage.ENLARGING, Stage.TAKING_ALL})
@@ -51,12 +53,31 @@ def canary_need(view: View) -> int:
         return view.canary.replicas if view.canary else 0
     if rollout.stage in CARRYING_ALL or view.stable is None or view.stable_is_down:
         return view.full_size
-    if rollout.stage is Stage.PREPARING:
-        first = [step.weight for step in (rollout.plan.steps if rollout.plan else ()) if step.weight]
-        weight = first[0] if first else 100
-    else:
-        weight = step_weight(rollout, rollout.step)
-    return need(weight, view.full_size, gateway=view.uses_gateway)
+    if rollout.stage is not Stage.PREPARING:
+        return pods_at(view, rollout, rollout.step)
+    first = next((n for n, step in enumerate(steps_of(rollout), start=1) if _sizes(step)), None)
+    return pods_at(view, rollout, first) if first else view.full_size
+
+
+def _sizes(step: Step) -> bool:
+    """Tell whether a step needs pods."""
+    return bool(step.weight or step.headers or step.replicas)
+
+
+def pods_at(view: View, rollout: RolloutStatus, step: int) -> int:
+    """Return the pods that a step of a rollout needs: for its weight, and what a step before asked for."""
+    weight = need(step_weight(rollout, step), view.full_size, gateway=view.uses_gateway)
+    return max(weight, pods_granted(view, steps_of(rollout)[:step]))
+
+
+def pods_granted(view: View, steps: tuple[Step, ...]) -> int:
+    """Return the pods of the last `replicas` among these steps, as far as the spec's bounds allow."""
+    if not view.uses_gateway:
+        return 0
+    bounds = [pods_asked(steps, view.full_size), surge_limit(view)]
+    if view.spec.autoscaling:
+        bounds.append(view.spec.autoscaling.max_replicas)
+    return min(bounds)
 
 
 def canary_size(view: View) -> Size:

@@ -10,7 +10,7 @@ from ekiben.core.commands import commands
 from ekiben.core.gates import Wait
 from ekiben.core.revision import image_of
 from ekiben.core.saying import conditions_of, failed_outcome, obstacle
-from ekiben.core.traffic import observed_weight
+from ekiben.core.traffic import observed_headers, observed_weight
 from ekiben.core.view import FINISHING, Side, View
 
 # Figures that change with every request are written at most every 15 s, give or take how long a look takes.
@@ -47,18 +47,19 @@ def _measured(view: View) -> RolloutStatus | None:
     rollout = view.trial
     if rollout is None:
         return view.status.rollout
+    split = {"weight": observed_weight(view), "headers": observed_headers(view) or None}
     if rollout.stage is Stage.PREPARING:
         # Nothing is judged yet, and a rollout may wait here for days without a word.
-        return rollout.model_copy(update={"weight": observed_weight(view)})
+        return rollout.model_copy(update=split)
     if rollout.stage in FINISHING or rollout.stage is Stage.ABORTING:
         # The judgement is over: what it rested on stays to be read.
-        return rollout.model_copy(update={"weight": observed_weight(view)})
+        return rollout.model_copy(update=split)
     totals = verdicts.totals(view)
     together = totals.canary.requests + totals.stable.requests
     share = f"{100 * totals.canary.requests / together:.1f}%" if together else None
     return rollout.model_copy(
-        update={
-            "weight": observed_weight(view),
+        update=split
+        | {
             "observed_share": share,
             "totals": totals,
             "checks": verdicts.judged(view),
@@ -125,7 +126,9 @@ def message_of(view: View, wait: Wait | None) -> str:
         return stuck[1]
     if rollout := view.trial:
         step, steps = gates.current_step(view)
-        where = f"step {step} of {steps}: {observed_weight(view)}% to {rollout.revision}, " if step else ""
+        headers = "".join(f" and requests with {text}" for text in observed_headers(view))
+        share = f"{observed_weight(view)}%{headers}"
+        where = f"step {step} of {steps}: {share} to {rollout.revision}, " if step else ""
         what = wait.message if wait else str(rollout.stage)
         down = view.stable is not None and view.stable.ready == 0
         return f"{where}{what}" + (f"; no pod of {view.stable_revision} is ready" if down else "")

@@ -6,27 +6,33 @@ an empty backend. Lowering is always allowed; raising needs the capacity first.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from ekiben.api.status import RolloutStatus, Stage
 from ekiben.core import names
 from ekiben.core.scaling import need
 from ekiben.core.snapshot import Manifest, Ref
+from ekiben.core.splitting import percent_to, rules_of
+from ekiben.core.steps import Headers, header_rules, header_text, is_reached, steps_of
 from ekiben.core.view import FINISHING, View, once, step_weight
 
 ON_TRIAL = frozenset({Stage.HOLDING, Stage.PAUSED, Stage.ENLARGING, Stage.TAKING_ALL})
+_BY_HEADER = ON_TRIAL | {Stage.SHIFTING}
 
 
 @dataclass(frozen=True, slots=True)
 class RouteState:
     """What the live HTTPRoute does: the canary backend's percent, and whether every Gateway took it over.
 
-    `problem` says why a Gateway refuses it; that a change takes a moment is none.
+    `by_header` is the percent of the requests that a rule of their own takes, by their headers. `problem`
+    says why a Gateway refuses it; that a change takes a moment is none.
     """
 
     weight: int
     settled: bool
+    by_header: Mapping[Headers, int] = field(default_factory=dict)
     serving: bool = True
     problem: str = ""
 
@@ -43,19 +49,15 @@ def route_state(view: View) -> RouteState | None:
     if route is None:
         return None
     canary = names.canary_service(view.model.name)
-    backends = [
-        backend for rule in route.get("spec", {}).get("rules", ()) for backend in rule.get("backendRefs", ())
-    ]
-    total = sum(backend.get("weight", 1) for backend in backends)
-    share = sum(backend.get("weight", 1) for backend in backends if backend.get("name") == canary)
-    weight = round(100 * share / total) if total else 0
+    shares = {headers: percent_to(rule, canary) for headers, rule in rules_of(route)}
+    weight = shares.pop(frozenset(), 0)
     settled, problem = not route_problem(route), route_problem(route, any_generation=True)
     serving = any(
         condition.get("type") == "Accepted" and condition.get("status") == "True"
         for parent in route.get("status", {}).get("parents", ())
         for condition in parent.get("conditions", ())
     )
-    return RouteState(weight=weight, settled=settled, serving=serving, problem=problem)
+    return RouteState(weight, settled, shares, serving=serving, problem=problem)
 
 
 def route_problem(route: Manifest, *, any_generation: bool = False) -> str:
@@ -110,6 +112,44 @@ def next_weight(view: View) -> int:
     return min(current, target, capacity)
 
 
+def header_weight(view: View, headers: Headers) -> int:
+    """Return the percent to write now for requests with these headers: all of them or none.
+
+    One ready pod is enough: how many such requests there are nobody knows before.
+    """
+    if next_weight(view) == 100:
+        return 100
+    canary = view.canary
+    return target_by_header(view, headers) if canary is not None and canary.ready else 0
+
+
+def target_by_header(view: View, headers: Headers) -> int:
+    """Return the percent that requests with these headers should send to the canary at this stage."""
+    rollout = view.rollout
+    if target_weight(rollout) == 100:
+        return 100
+    if rollout is None or rollout.stage not in _BY_HEADER:
+        return 0
+    return 100 if is_reached(headers, steps_of(rollout)[: rollout.step]) else 0
+
+
+def missing_rules(view: View) -> tuple[Headers, ...]:
+    """Return what the rollout's steps match by header, and the live route has no rule for."""
+    state = route_state(view)
+    known = state.by_header if state else {}
+    wanted = header_rules(steps_of(view.rollout)) if view.uses_gateway else ()
+    return tuple(headers for headers in wanted if headers not in known)
+
+
+def may_reshape(view: View) -> bool:
+    """Tell whether the route may get another shape: no rollout has any traffic yet, or none is in flight."""
+    if view.trial is None or not view.uses_gateway:
+        return True
+    state = route_state(view)
+    unused = state is None or not (state.weight or any(state.by_header.values()))
+    return view.trial.stage is Stage.PREPARING and unused
+
+
 def is_widened(view: View) -> bool:
     """Tell, without a Gateway, whether the stable Service selects the canary's pods too."""
     rollout, canary = view.rollout, view.canary
@@ -150,13 +190,28 @@ def observed_weight(view: View) -> int:
     return round(100 * canary.ready / together) if together else 0
 
 
+def observed_headers(view: View) -> tuple[str, ...]:
+    """Return which requests really go to the revision under trial by their headers, as the route says."""
+    state = route_state(view) if view.uses_gateway else None
+    if state is None or view.rollout is None:
+        return ()
+    if not state.settled:
+        return view.rollout.headers or ()
+    if state.weight == 100:
+        return ()
+    return tuple(header_text(headers) for headers, percent in state.by_header.items() if percent)
+
+
 def is_observed(view: View, target: int) -> bool:
     """Tell whether the live objects carry the target weight and the Gateways took it over."""
     if view.uses_gateway:
         state = route_state(view)
         if state is None:
             return target == 0
+        wanted = {headers: target_by_header(view, headers) for headers in state.by_header}
+        carried = bool(target or any(wanted.values()))
         # A route that no Gateway serves carries nothing to the canary: taking its weight away is done.
-        return state.weight == target and (state.settled or (target == 0 and not state.serving))
+        taken_over = state.settled or (not carried and not state.serving)
+        return state.weight == target and state.by_header == wanted and taken_over
     wide = live_selector(view) == names.pod_selector(view.model.name, None)
     return wide if target else not wide

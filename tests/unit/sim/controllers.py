@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from ekiben.core.snapshot import Manifest, Ref
+from ekiben.core.splitting import rules_of
 from unit.sim.apiserver import ApiServer
 from unit.sim.clock import Clock
 from unit.sim.nodes import Nodes, SimPod
@@ -128,6 +129,10 @@ class Autoscalers:
         return max(n for _, n in wishes)
 
 
+def _weights(rule: dict[str, Any]) -> dict[str, int]:
+    return {item["name"]: item["weight"] for item in rule["backendRefs"]}
+
+
 class GatewayController:
     """Takes routes into the data plane a moment after they were written, then says so in their status."""
 
@@ -155,7 +160,10 @@ class GatewayController:
         if live is None:
             self.traffic.weights = None
             return
-        weights = {item["name"]: item["weight"] for item in live["spec"]["rules"][0]["backendRefs"]}
+        split = {headers: _weights(rule) for headers, rule in rules_of(live)}
+        weights = split.pop(frozenset())
+        if self.accepts:
+            self.traffic.by_header = split
         if self.accepts and weights != self.traffic.weights:
             self.traffic.set_weights(weights)
         generation = live["metadata"]["generation"]

@@ -11,6 +11,8 @@ from dataclasses import replace
 from ekiben.api.status import RolloutStatus, Stage, Status
 from ekiben.core import names
 from ekiben.core.snapshot import Manifest, Ref, Snapshot
+from ekiben.core.splitting import percent_to, rules_of
+from ekiben.core.steps import Headers
 from unit.sim.apiserver import Write, ref_of
 from unit.sim.budget import Budget
 from unit.sim.evidence import Evidence
@@ -25,7 +27,9 @@ EVERYTHING = frozenset({Stage.TAKING_ALL, Stage.REPOINTING})
 EDGES: Mapping[Stage | None, frozenset[Stage | None]] = {
     None: frozenset({Stage.PREPARING}),
     Stage.PREPARING: frozenset({Stage.SHIFTING, Stage.PAUSED, Stage.ENLARGING, Stage.ABORTING, None}),
-    Stage.SHIFTING: frozenset({Stage.PREPARING, Stage.HOLDING, Stage.ENLARGING, Stage.ABORTING}),
+    Stage.SHIFTING: frozenset(
+        {Stage.PREPARING, Stage.HOLDING, Stage.PAUSED, Stage.ENLARGING, Stage.ABORTING}
+    ),
     Stage.HOLDING: frozenset(
         {Stage.PREPARING, Stage.SHIFTING, Stage.PAUSED, Stage.ENLARGING, Stage.ABORTING}
     ),
@@ -61,6 +65,7 @@ class Invariants:
         self._note(at_most_one_step(done))
         self._note(intents_without_replicas(done))
         self._note(nothing_stolen(done))
+        self._note(no_header_without_pods(done))
         self._note(self._memory_decides_nothing(done))
 
     def _memory_decides_nothing(self, done: Pass) -> Iterator[str]:
@@ -80,6 +85,7 @@ class Invariants:
             self._note(written_ahead(done, manifest))
         if write.ref == ROUTE and manifest is not None:
             self._note(raised_within_capacity(done, manifest, self.world.server.objects))
+            self._note(shape_is_constant(done, manifest))
         if write.verb == "scale":
             self._note(stable_not_shrunk(done, write.ref))
             self._note(canary_not_shrunk(done, write.ref))
@@ -170,6 +176,45 @@ def no_weight_without_pods(done: Pass) -> Iterator[str]:
             yield f"I2: {revision} keeps {weight}% without a ready pod"
 
 
+def to_canary_by_header(route: Manifest) -> dict[Headers, int]:
+    """Return the percent that each rule by headers sends to the canary's Service."""
+    canary = names.canary_service(MODEL)
+    return {headers: percent_to(rule, canary) for headers, rule in rules_of(route) if headers}
+
+
+def no_header_without_pods(done: Pass) -> Iterator[str]:
+    """I16: requests are sent to the canary by their headers only while it has a ready pod to serve them."""
+    snapshot, route = done.snapshot, planned(done).get(ROUTE)
+    rollout = in_flight(snapshot.status)
+    if route is None or rollout is None or done.plan.requeue_after == 0.0:
+        return
+    if not ready_pods(snapshot, rollout.revision) and any(to_canary_by_header(route).values()):
+        yield f"I16: requests with headers go to {rollout.revision}, which has no ready pod"
+
+
+def shape_is_constant(done: Pass, manifest: Manifest) -> Iterator[str]:
+    """I17: while a rollout has traffic no rule of the route comes or goes (rule 7 of the design)."""
+    before, rollout = done.snapshot.live.get(ROUTE), in_flight(done.snapshot.status)
+    if before is None or rollout is None or rollout.stage is Stage.PREPARING:
+        return
+    shapes = [
+        [
+            {**rule, "backendRefs": [item["name"] for item in rule["backendRefs"]]}
+            for _, rule in rules_of(item)
+        ]
+        for item in (before, manifest)
+    ]
+    if shapes[0] != shapes[1]:
+        yield f"I17: the route's shape changes in {rollout.stage}"
+
+
+def shape_of(route: Manifest) -> list[Manifest]:
+    """Return a route's rules without their weights."""
+    return [
+        {**rule, "backendRefs": [item["name"] for item in rule["backendRefs"]]} for _, rule in rules_of(route)
+    ]
+
+
 def at_most_one_step(done: Pass) -> Iterator[str]:
     """I3: one pass makes at most one transition, and only one that the theory knows."""
     if done.plan.status is None or not done.snapshot.status.conditions:
@@ -251,6 +296,9 @@ def written_ahead(done: Pass, manifest: Manifest) -> Iterator[str]:
         )
         if weight > allowed_weight(rollout):
             yield f"I9: {weight}% is written before the status says so"
+        for headers, percent in to_canary_by_header(manifest).items():
+            if percent and not is_allowed_by_header(rollout, headers):
+                yield f"I9: requests with {sorted(headers)} go to the canary before the status says so"
 
 
 def allowed_weight(rollout: RolloutStatus | None) -> int:
@@ -261,3 +309,13 @@ def allowed_weight(rollout: RolloutStatus | None) -> int:
         return 100
     steps = rollout.plan.steps[: rollout.step] if rollout.plan else ()
     return max((step.weight or 0 for step in steps), default=0)
+
+
+def is_allowed_by_header(rollout: RolloutStatus | None, headers: Headers) -> bool:
+    """Tell whether requests with these headers may go to the canary in a stage."""
+    if rollout is None or rollout.stage is Stage.ABORTING:
+        return False
+    steps = rollout.plan.steps[: rollout.step] if rollout.plan else ()
+    by_header = [step.headers for step in steps if step.headers]
+    asked = any({(item.name.lower(), item.value) for item in wanted} <= headers for wanted in by_header)
+    return asked or allowed_weight(rollout) == 100

@@ -11,12 +11,14 @@ from unit.sim.clock import Clock
 from unit.sim.nodes import Nodes, SimPod
 
 Weights = Mapping[str, int]
+Headers = frozenset[tuple[str, str]]
 
 
 class Traffic:
     """Callers from outside through the Gateway (or the Service without one), and others inside.
 
-    `kept` comes over connections that callers keep open to a version's pods, whatever Services select.
+    `kept` comes over connections that callers keep open to a version's pods, whatever Services select;
+    `with_headers` are requests a second that carry headers, which the rule with most of them takes.
     Requests are fluid: every stretch of time between two events brings `rate` a second, in fractions.
     """
 
@@ -26,7 +28,9 @@ class Traffic:
         self.inside_rate = 0.0
         self.kept: dict[str, float] = {}
         self.through_gateway = True
+        self.with_headers: dict[Headers, float] = {}
         self.weights: Weights | None = None
+        self.by_header: dict[Headers, Weights] = {}
         self.on_weights: Callable[[Weights], None] = lambda weights: None
         self.sent = 0.0
         self.lost = 0.0
@@ -51,12 +55,20 @@ class Traffic:
         self._send(name, self.inside_rate * elapsed)
         if not self.through_gateway:
             self._send(name, self.rate * elapsed)
-        elif not self.weights or not sum(self.weights.values()):
-            self._lose("no route", self.rate * elapsed)
         else:
-            total = sum(self.weights.values())
-            for service, weight in self.weights.items():
-                self._send(service, self.rate * elapsed * weight / total)
+            self._split(self.weights, self.rate * elapsed)
+            for headers, rate in self.with_headers.items():
+                fitting = [known for known in self.by_header if known <= headers]
+                most = max(fitting, key=len, default=frozenset())
+                self._split(self.by_header.get(most, self.weights), rate * elapsed)
+
+    def _split(self, weights: Weights | None, amount: float) -> None:
+        total = sum(weights.values()) if weights else 0
+        if not weights or not total:
+            self._lose("no route", amount)
+            return
+        for service, weight in weights.items():
+            self._send(service, amount * weight / total)
 
     def _send(self, service: str, amount: float) -> None:
         if not amount:

@@ -14,6 +14,8 @@ from ekiben.core.plan import Plan
 from ekiben.core.reconcile import decide as core_decide
 from ekiben.core.revision import revision_of
 from ekiben.core.snapshot import Ref, Snapshot
+from ekiben.core.splitting import percent_to, rules_of
+from ekiben.core.steps import header_text
 from unit.sim.apiserver import ApiServer
 from unit.sim.asker import Oracle
 from unit.sim.clock import Clock
@@ -160,7 +162,8 @@ class World:
             {**item, "weight": share}
             for item, share in zip(spec["rules"][0]["backendRefs"], shares, strict=True)
         ]
-        self.server.edit(ref, spec={**spec, "rules": [{**spec["rules"][0], "backendRefs": backends}]})
+        rules = [{**spec["rules"][0], "backendRefs": backends}, *spec["rules"][1:]]
+        self.server.edit(ref, spec={**spec, "rules": rules})
 
     def take_name(self, kind: str, name: str) -> None:
         """Let somebody else create an object with a child's name, before the operator has looked."""
@@ -268,6 +271,12 @@ class World:
             return "-"
         backends = {item["name"]: item["weight"] for item in live["spec"]["rules"][0]["backendRefs"]}
         return f"{backends[names.stable_service(MODEL)]}/{backends.get(names.canary_service(MODEL), 0)}"
+
+    def by_header(self) -> dict[str, int]:
+        """Return the percent that each rule by headers of the live route sends to the canary."""
+        live = self.server.objects.get(Ref("HTTPRoute", names.route(MODEL)), {})
+        canary = names.canary_service(MODEL)
+        return {header_text(headers): percent_to(rule, canary) for headers, rule in rules_of(live) if headers}
 
     def selects(self, service: str) -> str:
         """Return the version that a Service selects, `all` for every version."""

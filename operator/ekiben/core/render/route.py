@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ekiben.api.traffic import ParentRef, RoutePath, Traffic
@@ -9,6 +10,7 @@ from ekiben.core import names
 from ekiben.core.canonical import duration_text
 from ekiben.core.render.metadata import build_metadata
 from ekiben.core.snapshot import Manifest, Model
+from ekiben.core.steps import Headers
 
 GATEWAY_API_GROUP = "gateway.networking.k8s.io"
 
@@ -23,9 +25,12 @@ def build_route(
     canary_weight: int,
     timeout_seconds: float,
     resource_version: str | None,
+    by_header: Mapping[Headers, int] | None = None,
 ) -> Manifest:
     """Build the route with `canary_weight` percent to the canary's Service and the rest to stable's.
 
+    `by_header` is the percent to the canary's of requests with these headers. Each gets a rule of its own,
+    behind the main one: at every Gateway a rule with more headers comes first, wherever it stands.
     `timeout_seconds` is the longest time that a pod may take. With `resource_version` the write is refused
     when the route has changed since. For the life of a spec only the weights differ: gateways lose requests
     when rules, filters or backends come and go. So both backends are always there, and every field that the
@@ -43,17 +48,29 @@ def build_route(
             "hostnames": list(traffic.hostnames),
             # No name: rules have one only in newer versions of the API's standard channel.
             "rules": [
-                {
-                    "matches": [{"path": {"type": "PathPrefix", "value": traffic.path.prefix}}],
-                    "filters": _filters(traffic.path),
-                    "backendRefs": [
-                        _backend(names.stable_service(model.name), 100 - canary_weight),
-                        _backend(names.canary_service(model.name), canary_weight),
-                    ],
-                    "timeouts": {"request": duration_text(timeout_seconds + TIMEOUT_MARGIN_SECONDS)},
-                }
+                _rule(model, traffic, headers, weight, timeout_seconds)
+                for headers, weight in {frozenset(): canary_weight, **(by_header or {})}.items()
             ],
         },
+    }
+
+
+def _rule(
+    model: Model, traffic: Traffic, headers: Headers, canary_weight: int, timeout_seconds: float
+) -> dict[str, Any]:
+    match: dict[str, Any] = {"path": {"type": "PathPrefix", "value": traffic.path.prefix}}
+    if headers:
+        match["headers"] = [
+            {"type": "Exact", "name": name, "value": value} for name, value in sorted(headers)
+        ]
+    return {
+        "matches": [match],
+        "filters": _filters(traffic.path),
+        "backendRefs": [
+            _backend(names.stable_service(model.name), 100 - canary_weight),
+            _backend(names.canary_service(model.name), canary_weight),
+        ],
+        "timeouts": {"request": duration_text(timeout_seconds + TIMEOUT_MARGIN_SECONDS)},
     }
 
 
