@@ -30,7 +30,7 @@ class Traffic:
         self.through_gateway = True
         self.with_headers: dict[Headers, float] = {}
         self.weights: Weights | None = None
-        self.by_header: dict[Headers, Weights] = {}
+        self.by_header: Mapping[Headers, Weights] = {}
         self.on_weights: Callable[[Weights], None] = lambda weights: None
         self.sent = 0.0
         self.lost = 0.0
