@@ -255,6 +255,7 @@ def _models_of(raw: Manifest) -> Iterator[Key]:
         name = metadata.get("name", "")
         yield namespace, name
         yield namespace, name.removesuffix(names.canary_service(""))
+        yield namespace, name.removesuffix(names.preview_route(""))
 
 
 def _gateways_of(model: Manifest) -> set[Key]:

@@ -18,6 +18,7 @@ from ekiben.api.status import Status
 from ekiben.api.v1alpha1 import Spec, parse_spec
 from ekiben.core import names
 from ekiben.core.asking import Answer, Question
+from ekiben.core.previewing import preview_hostnames
 from ekiben.core.revision import record_of, revision_of
 from ekiben.core.snapshot import (
     Applied,
@@ -116,7 +117,11 @@ def build_snapshot(
     model = observe_model(seen.model)
     spec = readings.of("spec", seen.model.get("spec"), lambda raw: observe_spec({"spec": raw}, policy))
     status = readings.of("status", seen.model.get("status"), lambda raw: observe_status({"status": raw}))
-    live, foreign = sort_children(seen.children, model)
+    live, named = sort_children(seen.children, model)
+    foreign = named | (remembered.conflicts - live.keys())
+    if isinstance(spec, InvalidSpec) or not preview_hostnames(spec):
+        # Without a preview its name is nothing to us: another model's route may have it.
+        foreign -= {Ref("HTTPRoute", names.preview_route(model.name))}
     return Snapshot(
         model=model,
         spec=spec,
@@ -124,7 +129,7 @@ def build_snapshot(
         now=now,
         wanted=None if isinstance(spec, InvalidSpec) else readings.of("wanted", spec, revision_of),
         live=live,
-        foreign=foreign | (remembered.conflicts - live.keys()),
+        foreign=foreign,
         records=_with_pods(remembered.records, status) | _records(live, readings),
         pods=_pods(seen, model, readings),
         observation=remembered.observation,
@@ -212,6 +217,7 @@ def fixed_refs(model: str) -> tuple[Ref, ...]:
         Ref("Service", names.stable_service(model)),
         Ref("Service", names.canary_service(model)),
         Ref("HTTPRoute", names.route(model)),
+        Ref("HTTPRoute", names.preview_route(model)),
     )
 
 
@@ -244,17 +250,21 @@ def _cluster(seen: Seen, model: Model, spec: Spec | InvalidSpec, live: Mapping[R
     if traffic is None:
         return Cluster(gateway_api=seen.gateway_api, watches_fresh=seen.watches_fresh)
     own = live.get(Ref("HTTPRoute", names.route(model.name)))
+    preview = live.get(Ref("HTTPRoute", names.preview_route(model.name)))
+    others = [route for route in seen.routes if not is_ours(route, model)]
+    hostnames = preview_hostnames(spec) if isinstance(spec, Spec) else ()
+    elsewhere = traffic.model_copy(update={"hostnames": hostnames})
     return Cluster(
         gateway_api=seen.gateway_api,
         gateways=gateway_views(traffic, model, seen.gateways, seen.gateway_classes),
-        claims=claims_of(
-            (route for route in seen.routes if not is_ours(route, model)),
-            traffic,
-            model,
-            parse_time(own["metadata"].get("creationTimestamp")) if own else None,
-        ),
+        claims=claims_of(others, traffic, model, _created(own)),
+        preview_claims=claims_of(others, elsewhere, model, _created(preview)) if hostnames else (),
         watches_fresh=seen.watches_fresh,
     )
+
+
+def _created(route: Manifest | None) -> datetime | None:
+    return parse_time(route["metadata"].get("creationTimestamp")) if route else None
 
 
 def _sentence(problem: ValidationError) -> str:

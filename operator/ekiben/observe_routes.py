@@ -89,11 +89,13 @@ def places_of_route(route: Manifest) -> set[Place]:
 
 def places_of_model(raw: Manifest) -> set[Place]:
     """Return where a model wants to answer, as (hostname, path prefix); none without `spec.traffic`."""
-    traffic = (raw.get("spec") or {}).get("traffic")
+    spec = raw.get("spec") or {}
+    traffic = spec.get("traffic")
     if not traffic:
         return set()
     prefix = (traffic.get("path") or {}).get("prefix", "/").rstrip("/")
-    return {(host, prefix) for host in traffic.get("hostnames") or (_EVERY_HOST,)}
+    previews = ((spec.get("rollout") or {}).get("blueGreen") or {}).get("previewHostnames") or ()
+    return {(host, prefix) for host in (*(traffic.get("hostnames") or (_EVERY_HOST,)), *previews)}
 
 
 def _shares_parent(route: Manifest, traffic: Traffic, model: Model) -> bool:

@@ -66,6 +66,10 @@ def by_header(*items: tuple[str, str]) -> Json:
     return {"headers": [{"name": name, "value": value} for name, value in items]}
 
 
+def blue_green(**block: Any) -> Json:
+    return {"rollout": {"strategy": "BlueGreen", "blueGreen": block}}
+
+
 def rollout(**fields: Any) -> Json:
     return {"rollout": fields}
 
@@ -142,6 +146,13 @@ ACCEPTED: dict[str, Json] = {
     ),
     "pods apart from the weight": traffic() | steps({"replicas": 3}, {"weight": 5}, {"replicas": "50%"}),
     "eight steps by headers": traffic() | steps(*(by_header(("x-canary", f"v{n}")) for n in range(8))),
+    "a preview at hosts of its own": traffic(hostnames=["*.example.com"])
+    | blue_green(previewHostnames=["preview.example.com"], autoPromotion=False, autoPromotionDelay="5m"),
+    "a preview where stable answers for every host": traffic()
+    | blue_green(previewHostnames=["preview.example.com"]),
+    "an analysis before, between and behind weights": steps(
+        {"analysis": {}}, {"weight": 5}, {"analysis": {"hold": "10m", "maxWait": "1h"}}, {"weight": 50}
+    ),
     "a rollout's ID in every command": rollout(
         promote="k7c4f9xw2p.1", resume="k7c4f9xw2p.12/3", abort="k7c4f9xw2p.1", retry="bcdf2456kk.999"
     ),
@@ -213,8 +224,8 @@ BAD_PATH = (
     "must be a path such as /iris: it starts with / and has no //, no . or .. segment, no query, no %2F"
 )
 BAD_STEP = (
-    "a step is exactly one of `weight`, with or without `hold`, `pause: {}`, `replicas` and `headers`:"
-    " write one item for each"
+    "a step is exactly one of `weight`, with or without `hold`, `pause: {}`, `analysis: {}`, `replicas` and"
+    " `headers`: write one item for each"
 )
 NEEDS_TRAFFIC = (
     "steps with headers or replicas need traffic: without a Gateway nothing reads headers, and the pods are"
@@ -226,6 +237,7 @@ BAD_HEADER_VALUE = (
 )
 BAD_COUNT = "must be a number of pods from 1 to 10000, or a percentage of stable's size such as 50%"
 NOT_RISING = "the weights of rollout.canary.steps must rise from step to step: order them, each weight once"
+BLUE_GREEN = "spec.rollout.blueGreen"
 BAD_ID = "must be a rollout's ID as status.rollout.id shows it, such as k7c4f9xw2p.1"
 BAD_LIMIT = 'must be a percentage from 0% to 100%, such as 1%, or a number in quotes, such as "5"'
 BAD_PERCENT = "must be a percentage from 0% to 100%, such as 1% or 0.5%"
@@ -557,7 +569,42 @@ REFUSED = [
         "a pause with a hold",
         steps({"pause": {}, "hold": "1m"}),
         f"{STEP}[0].hold",
-        "hold belongs to a step with weight: remove it, a pause lasts until rollout.resume",
+        "hold belongs to a step with weight: remove it, a pause lasts until rollout.resume, and an analysis"
+        " has a hold of its own",
+    ),
+    Refused("an analysis with a weight", steps({"weight": 5, "analysis": {}}), f"{STEP}[0]", BAD_STEP),
+    Refused(
+        "an analysis with an endless wait",
+        steps({"analysis": {"maxWait": "for ever"}}),
+        f"{STEP}[0].analysis.maxWait",
+        BAD_DURATION,
+    ),
+    Refused(
+        "a block for BlueGreen with Canary",
+        rollout(blueGreen={"autoPromotion": False}),
+        "spec.rollout.blueGreen",
+        "rollout.blueGreen belongs to strategy BlueGreen: remove it, or write strategy: BlueGreen",
+    ),
+    Refused(
+        "a preview without a Gateway",
+        blue_green(previewHostnames=["preview.example.com"]),
+        f"{BLUE_GREEN}.previewHostnames",
+        "rollout.blueGreen.previewHostnames need a Gateway: add traffic.parentRefs, or remove them; inside"
+        " the cluster the new revision answers as Service NAME-canary",
+    ),
+    Refused(
+        "a preview where stable answers",
+        traffic(hostnames=["a.example.com"])
+        | blue_green(previewHostnames=["b.example.com", "a.example.com"]),
+        f"{BLUE_GREEN}.previewHostnames",
+        "rollout.blueGreen.previewHostnames must not repeat traffic.hostnames, where stable answers:"
+        " choose others",
+    ),
+    Refused(
+        "a preview that is no host",
+        traffic() | blue_green(previewHostnames=["https://b.example.com"]),
+        f"{BLUE_GREEN}.previewHostnames[0]",
+        BAD_HOST,
     ),
     Refused(
         "steps with BlueGreen",

@@ -10,7 +10,7 @@ import itertools
 
 import pytest
 
-from ekiben.kube.kinds import DEPLOYMENT, HPA, SERVICE
+from ekiben.kube.kinds import DEPLOYMENT, HPA, HTTPROUTE, SERVICE
 from integration.operators import Manifest, condition_of
 from integration.site import THROUGH_GATEWAY, Site, Status, image, is_at, is_settled
 
@@ -272,3 +272,43 @@ def applied_fields(manifest: Manifest) -> Manifest:
     )
     fields: Manifest = entry["fieldsV1"]
     return fields
+
+
+async def test_blue_green_is_judged_at_its_preview_and_switches_once(site: Site) -> None:
+    await site.running()
+    block = {"previewHostnames": ["preview.example.com"], "autoPromotion": False}
+    rules = {"strategy": "BlueGreen", "blueGreen": block}
+    first = await site.serve("v1", traffic=THROUGH_GATEWAY, rollout=rules)
+    preview = (await site.get(HTTPROUTE, "iris-preview"))["spec"]
+    assert preview["hostnames"] == ["preview.example.com"]
+    assert [item["name"] for item in preview["rules"][0]["backendRefs"]] == ["iris-canary"]
+
+    await site.release("v2")
+    paused = await site.until(is_at("Paused", 2), "it waits before the switch")
+    second = paused["rollout"]["revision"]
+    assert [len(site.pods(revision)) for revision in (first, second)] == [2, 2]
+    assert (await site.get(SERVICE, "iris-canary"))["spec"]["selector"]["ekiben.dev/revision"] == second
+    assert {pod.served for pod in site.pods(second)} == {0}
+    await site.command("resume", f"{paused['rollout']['id']}/2")
+    status = await site.promoted("v2")
+    assert status["stable"]["revision"] == second
+    assert site.gateway.weights["iris"] == [0, 100, 0]
+    assert (await site.get(HTTPROUTE, "iris-preview"))["spec"] == preview
+    await site.wait(lambda: not site.pods(first), "the old revision's pods go")
+    assert site.traffic.lost == []
+
+
+async def test_blue_green_without_a_gateway_is_one_write_of_the_service(site: Site) -> None:
+    await site.running()
+    rules = {"strategy": "BlueGreen", "blueGreen": {"autoPromotionDelay": "2s"}}
+    first = await site.serve("v1", rollout=rules)
+    await site.release("v2")
+    held = await site.until(is_at("Holding", 1), "it is judged before the switch")
+    second = held["rollout"]["revision"]
+    assert [len(site.pods(revision)) for revision in (first, second)] == [2, 2]
+    switched = site.lab.audit.mark()
+    status = await site.promoted("v2")
+    writes = [item for item in site.lab.audit.writes_since(switched, site.namespace) if item.name == "iris"]
+    assert [item.verb for item in writes if item.resource == "services"] == ["patch"]
+    assert status["stable"]["revision"] == second
+    assert site.traffic.lost == []

@@ -10,7 +10,7 @@ from ekiben.api import rules as say
 from ekiben.api.fields import DURATION, ApiModel, Duration, PositivePercent, Worded, at_least, checked, rules
 from ekiben.api.freeze import Freeze
 from ekiben.api.steps import HeaderMatch, PodCount
-from ekiben.api.strategy import Strategy
+from ekiben.api.strategy import BlueGreen, Strategy
 
 _ROLLOUT_ID = r"[a-z][a-z0-9]{9}\.[1-9][0-9]{0,8}"
 RolloutId = Annotated[
@@ -27,6 +27,16 @@ RolloutStep = Annotated[
 
 class Pause(ApiModel):
     """Wait for `rollout.resume`."""
+
+
+class StepAnalysis(ApiModel):
+    """Judge the canary in place, at the weight that it has."""
+
+    hold: Annotated[Duration | None, Field(description="Judge at least this long. Default: 1m.")] = None
+    max_wait: Annotated[
+        Duration | None,
+        Field(description="Longest wait for samples beyond `hold`. Default: analysis.maxWait."),
+    ] = None
 
 
 class Step(ApiModel):
@@ -57,6 +67,13 @@ class Step(ApiModel):
             json_schema_extra=checked(say.HEADERS_DIFFER),
         ),
     ] = None
+    analysis: Annotated[
+        StepAnalysis | None,
+        Field(
+            description="Judge the canary once more, on what it serves from here on; the weight stays. Before"
+            " the first weight only pods that fail, and checks that count no requests, decide."
+        ),
+    ] = None
 
 
 class Canary(ApiModel):
@@ -76,15 +93,16 @@ class Canary(ApiModel):
 class Rollout(ApiModel):
     """How a new revision takes over; and the hands on the wheel, each naming `status.rollout.id`."""
 
-    model_config = rules(say.STEPS_FOR_CANARY, say.BLUE_GREEN_NEEDS_ROOM)
+    model_config = rules(say.STEPS_FOR_CANARY, say.BLOCK_FOR_BLUE_GREEN, say.BLUE_GREEN_NEEDS_ROOM)
 
     strategy: Annotated[
         Strategy,
         Field(
             description="Canary: traffic moves step by step. BlueGreen: the new revision gets all its pods"
-            " beside stable's, and then takes everything at once."
+            " beside stable's, is judged without traffic, and takes everything at once."
         ),
     ] = "Canary"
+    blue_green: Annotated[BlueGreen | None, Field(description="How strategy BlueGreen switches.")] = None
     canary: Canary = Canary()
     initial: Annotated[
         Literal["Stable", "Held"],

@@ -127,16 +127,18 @@ PARENTS_DIFFER = cel(
 )
 
 # A new kind of step is one word more here, and its words in the sentence.
-STEP_KINDS = ("weight", "pause", "replicas", "headers")
+STEP_KINDS = ("weight", "pause", "analysis", "replicas", "headers")
 STEP_ONE_KIND = cel(
     f"[{', '.join(f'has(self.{kind})' for kind in STEP_KINDS)}].exists_one(given, given)",
-    "a step is exactly one of `weight`, with or without `hold`, `pause: {}`, `replicas` and `headers`:"
+    "a step is exactly one of `weight`, with or without `hold`, `pause: {}`, `analysis: {}`, `replicas` and"
+    " `headers`:"
     " write one item for each",
 )
 _HAS_ANOTHER_KIND = " || ".join(f"has(self.{kind})" for kind in STEP_KINDS[1:])
 HOLD_NEEDS_WEIGHT = cel(
     f"!has(self.hold) || has(self.weight) || !({_HAS_ANOTHER_KIND})",
-    "hold belongs to a step with weight: remove it, a pause lasts until rollout.resume",
+    "hold belongs to a step with weight: remove it, a pause lasts until rollout.resume, and an analysis has a"
+    " hold of its own",
     ".hold",
 )
 HEADERS_DIFFER = cel(
@@ -167,6 +169,26 @@ STEPS_FOR_CANARY = cel(
     " || self.canary.steps.size() == 0",
     "rollout.canary.steps belong to strategy Canary: remove them, or write strategy: Canary",
     ".canary.steps",
+)
+BLOCK_FOR_BLUE_GREEN = cel(
+    "!has(self.blueGreen) || has(self.strategy) && self.strategy == 'BlueGreen'",
+    "rollout.blueGreen belongs to strategy BlueGreen: remove it, or write strategy: BlueGreen",
+    ".blueGreen",
+)
+_PREVIEW = "self.rollout.blueGreen.previewHostnames"
+_HAS_NO_PREVIEW = f"!has(self.rollout) || !has(self.rollout.blueGreen) || !has({_PREVIEW})"
+PREVIEW_NEEDS_TRAFFIC = cel(
+    f"has(self.traffic) || {_HAS_NO_PREVIEW} || {_PREVIEW}.size() == 0",
+    "rollout.blueGreen.previewHostnames need a Gateway: add traffic.parentRefs, or remove them; inside the"
+    " cluster the new revision answers as Service NAME-canary",
+    ".rollout.blueGreen.previewHostnames",
+)
+PREVIEW_DIFFERS = cel(
+    f"!has(self.traffic) || !has(self.traffic.hostnames) || {_HAS_NO_PREVIEW}"
+    f" || {_PREVIEW}.all(h, !(h in self.traffic.hostnames))",
+    "rollout.blueGreen.previewHostnames must not repeat traffic.hostnames, where stable answers:"
+    " choose others",
+    ".rollout.blueGreen.previewHostnames",
 )
 BLUE_GREEN_NEEDS_ROOM = cel(
     "!has(self.strategy) || self.strategy != 'BlueGreen' || !has(self.maxSurge)"

@@ -41,7 +41,13 @@ HASHED_FIELDS = (
 class Spec(ApiModel):
     """What is to be served, and how a change of it is rolled out."""
 
-    model_config = rules(say.RUNTIME_NEEDS_SERVICE, say.BOUNDS_NEED_SERVICE, say.STEPS_NEED_TRAFFIC)
+    model_config = rules(
+        say.RUNTIME_NEEDS_SERVICE,
+        say.BOUNDS_NEED_SERVICE,
+        say.STEPS_NEED_TRAFFIC,
+        say.PREVIEW_NEEDS_TRAFFIC,
+        say.PREVIEW_DIFFERS,
+    )
 
     bento: Bento
     runtime: Runtime | None = None

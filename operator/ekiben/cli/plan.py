@@ -20,8 +20,7 @@ from ekiben.core.revision import revision_of
 from ekiben.core.scaling import need, pods_granted, surge_limit
 from ekiben.core.snapshot import Model, Record, Ref, Snapshot
 from ekiben.core.starting import plan_of
-from ekiben.core.steps import kind_of, pods_asked, told
-from ekiben.core.verdicts import DEFAULT_HOLD
+from ekiben.core.steps import hold_of, kind_of, pods_asked, told
 from ekiben.core.view import View
 
 _ANY_MODEL = Model(namespace="", name="x", uid="", generation=0, resource_version="")
@@ -137,16 +136,17 @@ def _going_on(view: View, rollout: RolloutStatus) -> tuple[str, str, bool]:
 
 
 def _steps(view: View) -> list[StepPlan]:
-    found = []
-    pods = 0
-    steps = plan_of(view).steps
-    for number, step in enumerate(steps, start=1):
+    found: list[StepPlan] = []
+    plan, gateway = plan_of(view), view.spec.traffic is not None
+    # What switches at once has all its pods from the start; else up to the first weight those for it.
+    first = next((step.weight for step in plan.steps if step.weight or step.headers or step.replicas), 100)
+    pods = need(first or 0, view.full_size, gateway=gateway)
+    pods = view.full_size if plan.strategy == "BlueGreen" else pods
+    for number, step in enumerate(plan.steps, start=1):
         if step.weight is not None:
-            pods = max(pods, need(step.weight, view.full_size, gateway=view.spec.traffic is not None))
-        if step.headers:
-            pods = max(pods, 1)
-        pods = max(pods, pods_granted(view, steps[:number]))
-        hold = (step.hold or DEFAULT_HOLD) if step.weight else NO_HOLD
+            pods = max(pods, need(step.weight, view.full_size, gateway=gateway))
+        pods = max(pods, pods_granted(view, plan.steps[:number]))
+        hold = hold_of(step) if step.weight or step.analysis else NO_HOLD
         found.append(StepPlan(step.weight, pods, hold, kind_of(step), told(step)))
     # Before everything goes over the canary gets stable's size.
     return [*found, StepPlan(100, max(pods, view.full_size), NO_HOLD, "weight", "100%")]

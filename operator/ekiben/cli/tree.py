@@ -13,7 +13,6 @@ from ekiben.cli.facts import Facts
 from ekiben.cli.pods import Manifest, PodFacts, pod_facts
 from ekiben.cli.text import PLAIN, Cell, Paint, ago, span, table
 from ekiben.core import steps
-from ekiben.core.verdicts import DEFAULT_HOLD
 
 _PHASES = {
     Phase.HEALTHY: "good",
@@ -134,7 +133,7 @@ def _step_rows(plan: Sequence[Step], at: int) -> Iterator[list[Cell | str]]:
     yield [Cell(head, "dim") for head in ("STEP", "WEIGHT", "HOLD", "")]
     for number, step in enumerate(plan, start=1):
         state = Cell("done", "good") if number < at else Cell("now", "warn") if number == at else Cell("")
-        hold = "-" if step.weight is None else step.hold or DEFAULT_HOLD
+        hold = steps.hold_of(step) if step.weight or step.analysis else "-"
         yield [str(number), steps.told(step), hold, state]
 
 

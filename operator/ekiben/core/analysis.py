@@ -84,6 +84,11 @@ def effective_checks(checks: Sequence[Check]) -> tuple[Check, ...]:
     return tuple(checks) or DEFAULT_CHECKS
 
 
+def counts_requests(check: Check) -> bool:
+    """Tell whether a check needs requests that the canary served."""
+    return check.metric in METRICS or check.metric == "throughput"
+
+
 def bounds_of(checks: Sequence[Check]) -> dict[str, float]:
     """Return the latency bounds that checks need, by the name they are written as, in seconds."""
     return {

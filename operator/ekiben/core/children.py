@@ -12,11 +12,13 @@ from ekiben.api.status import Status
 from ekiben.core import names
 from ekiben.core.diff import in_sync, standing
 from ekiben.core.plan import Delete, Scale
+from ekiben.core.previewing import is_preview_due, preview_hostnames, preview_ref
 from ekiben.core.render import (
     TEMPLATES,
     build_autoscaler,
     build_deployment,
     build_disruption_budget,
+    build_preview,
     build_record,
     build_route,
     build_service,
@@ -78,6 +80,7 @@ def intents(view: View) -> Iterator[Child]:
             yield Child(ref, (record,), partial(build_deployment, view.model, record))
     yield from _services(view)
     yield from _routes(view)
+    yield from _preview(view)
     for revision, size in sizes(view).items():
         yield from _revision_policies(view, revision, size)
 
@@ -134,6 +137,8 @@ def deletes(view: View) -> tuple[Delete, ...]:
             unwanted.append(Ref("PodDisruptionBudget", name))
     if view.spec.traffic is None and not view.uses_gateway:
         unwanted.append(Ref("HTTPRoute", names.route(view.model.name)))
+    if not preview_hostnames(view.spec):
+        unwanted.append(preview_ref(view))
     for revision in _beyond_history(view):
         name = names.revision_child(view.model.name, revision)
         unwanted += [Ref("Deployment", name), Ref("ControllerRevision", name)]
@@ -236,6 +241,17 @@ def _routes(view: View) -> Iterator[Child]:
         by_header=by_header,
     )
     yield Child(ref, (traffic, weight, timeout, tuple(by_header.items())), render)
+
+
+def _preview(view: View) -> Iterator[Child]:
+    """Yield the preview's HTTPRoute: it carries no user's request, so an edit is applied at once."""
+    traffic, hostnames = view.spec.traffic, preview_hostnames(view.spec)
+    if traffic is None or not is_preview_due(view):
+        return
+    record = view.record(view.canary_revision or view.stable_revision or view.wanted.revision) or view.wanted
+    timeout = timeout_of(record)
+    render = partial(build_preview, view.model, traffic, hostnames, timeout_seconds=timeout)
+    yield Child(preview_ref(view), (traffic, hostnames, timeout), render)
 
 
 def _reweighted(live: Manifest, canary: str, shares: Mapping[Headers, int]) -> Manifest:

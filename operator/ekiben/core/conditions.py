@@ -77,6 +77,11 @@ REASONS: tuple[Reason, ...] = (
     Reason(TRAFFIC_APPLIED, "GatewayNotProgrammed", "The Gateway can't serve; its own reason is shown."),
     Reason(TRAFFIC_APPLIED, "HostnameTaken", "Another route already answers this hostname and path."),
     Reason(TRAFFIC_APPLIED, "RouteNotAccepted", "A Gateway has not accepted the route; see the message."),
+    Reason(
+        TRAFFIC_APPLIED,
+        "PreviewNotAccepted",
+        "No Gateway serves rollout.blueGreen.previewHostnames; the model's own route is served.",
+    ),
     Reason(ROLLED_OUT, "Promoted", "The spec's revision serves."),
     Reason(ROLLED_OUT, "InProgress", "The spec's revision is on its way."),
     Reason(ROLLED_OUT, "RolledBack", "The spec's revision failed; see failedRevisions."),

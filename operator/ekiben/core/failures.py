@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ekiben.api.fields import delta
-from ekiben.api.status import RolloutStatus, Stage
+from ekiben.api.status import Stage
 from ekiben.core import verdicts
 from ekiben.core.snapshot import Pod
-from ekiben.core.steps import steps_of
-from ekiben.core.view import Side, View, step_weight
+from ekiben.core.view import Side, View, gets_requests
 
 _CRASH_LOOP_RESTARTS = 3
 
@@ -75,7 +74,8 @@ def _bad_signs(view: View, canary: Side) -> Failure | None:
     since = min(rollout.stage_started_at, rollout.step_started_at or rollout.stage_started_at)
     for pod in canary.pods:
         if pod.restarts and (pod.started_at is None or pod.started_at > since):
-            return Failure("Restarted", f"pod {pod.name} restarted while it carried traffic")
+            did = "carried traffic" if gets_requests(rollout, rollout.step) else "was judged"
+            return Failure("Restarted", f"pod {pod.name} restarted while it {did}")
         if pod.lost_readiness:
             return Failure("ReadinessLost", f"pod {pod.name} was ready and is not any more")
     if verdicts.totals(view).resets:
@@ -85,7 +85,7 @@ def _bad_signs(view: View, canary: Side) -> Failure | None:
 
 def _bad_checks(view: View, canary: Side) -> Failure | None:
     rollout = view.rollout
-    if rollout is None or not _has_traffic(rollout) or not view.is_past_initial_delay:
+    if rollout is None or rollout.stage is Stage.PREPARING or not view.is_past_initial_delay:
         return None
     bad = next((result for result, deed in verdicts.deeds(view) if deed == "fail"), None)
     if bad is None:
@@ -98,12 +98,6 @@ def _bad_checks(view: View, canary: Side) -> Failure | None:
         if verdicts.lacks(view, bad)
         else Failure("AnalysisFailed", bad.message)
     )
-
-
-def _has_traffic(rollout: RolloutStatus) -> bool:
-    """Tell whether a step before has sent requests to the canary: by a weight, or by their headers."""
-    by_header = any(step.headers for step in steps_of(rollout)[: rollout.step])
-    return by_header or step_weight(rollout, rollout.step) > 0
 
 
 def forgiven(view: View, failure: Failure) -> bool:

@@ -116,9 +116,9 @@ def routed(view: View) -> Wait | None:
 
 
 def holds(rollout: RolloutStatus) -> bool:
-    """Tell whether the rollout is at a step that is held, as one with a weight is."""
+    """Tell whether the rollout is at a step that is held, as one with a weight or an analysis is."""
     steps = steps_of(rollout)[: rollout.step]
-    return bool(steps) and steps[-1].weight is not None
+    return bool(steps) and (steps[-1].weight is not None or steps[-1].analysis is not None)
 
 
 def stepping(view: View) -> Wait | None:
@@ -129,9 +129,7 @@ def stepping(view: View) -> Wait | None:
 def frozen(view: View) -> Wait | None:
     """Wait while `rollout.freeze` wants no step; a way back takes none, and goes on."""
     rollout = view.rollout
-    if rollout is None or rollout.plan is None:
-        return None
-    if not rollout.plan.steps and rollout.plan.strategy == "Canary":
+    if rollout is None or rollout.plan is None or not rollout.plan.steps:
         return None
     until = frozen_until(view.spec.rollout.freeze, view.now)
     if until is None:

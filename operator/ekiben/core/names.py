@@ -35,6 +35,11 @@ def route(model: str) -> str:
     return model
 
 
+def preview_route(model: str) -> str:
+    """Name the HTTPRoute through which a new revision answers before any traffic goes to it."""
+    return f"{model}-preview"
+
+
 def model_labels(model: str) -> dict[str, str]:
     """Labels of every child."""
     return {

@@ -29,6 +29,7 @@ from ekiben.core.commands import commands, pause_of
 from ekiben.core.gates import Gate, Wait
 from ekiben.core.moves import Move, event, in_stage, with_rollout
 from ekiben.core.scaling import pods_granted
+from ekiben.core.snapshot import InvalidSpec
 from ekiben.core.starting import plan_of, start
 from ekiben.core.steps import header_rules
 from ekiben.core.traffic import live_selector
@@ -81,7 +82,12 @@ def enter_next_step(view: View, rollout: RolloutStatus) -> Move:
         moved = in_stage(view, rollout, Stage.PAUSED, step=number)
         note = f"{where}pause"
         return with_rollout(view, moved, note, event("Normal", "Paused", "Pause", note + passed))
-    moved = in_stage(view, rollout, Stage.SHIFTING, step=number, failed_looks=0, failed_look_at=None)
+    fresh = rollout.model_copy(update={"step": number, "failed_looks": 0, "failed_look_at": None})
+    if step.analysis:
+        note = f"{where}analysis at {step_weight(rollout, number)}%"
+        moved = _holding(view, fresh)
+        return with_rollout(view, moved, note, event("Normal", "AnalysisStarted", "Analyse", note + passed))
+    moved = in_stage(view, fresh, Stage.SHIFTING)
     note = where + sets(view, rollout, steps[:number])
     return with_rollout(view, moved, note, event("Normal", "StepStarted", "Shift", note + passed))
 
@@ -109,16 +115,13 @@ def begin_hold(view: View, rollout: RolloutStatus) -> Move:
     """The weight is observed: start the step's window. A step that sets no weight is over with that."""
     if not gates.holds(rollout):
         return enter_next_step(view, rollout)
-    moved = in_stage(
-        view,
-        rollout,
-        Stage.HOLDING,
-        step_started_at=view.now,
-        totals=Totals(),
-        checks=(),
-        observed_share=None,
-    )
-    return with_rollout(view, moved, f"step {rollout.step}: weight observed, analysing")
+    return with_rollout(view, _holding(view, rollout), f"step {rollout.step}: weight observed, analysing")
+
+
+def _holding(view: View, rollout: RolloutStatus) -> RolloutStatus:
+    """Return the rollout as its step is held and judged from now on."""
+    fresh = {"step_started_at": view.now, "totals": Totals(), "checks": (), "observed_share": None}
+    return in_stage(view, rollout, Stage.HOLDING, **fresh)
 
 
 def enlarge(view: View, rollout: RolloutStatus, why: str) -> Move:
@@ -257,6 +260,8 @@ def _edited(view: View, rollout: RolloutStatus) -> Move | None:
     """Take over edited steps: re-enter at the last one whose weight is not above the current one."""
     plan = plan_of(view)
     if rollout.plan is None or rollout.plan.hash == plan.hash or view.stable is None:
+        return None
+    if isinstance(view.snapshot.spec, InvalidSpec):
         return None
     note = "the steps or checks were edited"
     if rollout.stage is Stage.PREPARING:

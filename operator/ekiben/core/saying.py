@@ -10,6 +10,7 @@ from ekiben.api.v1alpha1 import DEFAULT_REPLICAS
 from ekiben.core import children
 from ekiben.core import conditions as c
 from ekiben.core.gates import Wait
+from ekiben.core.previewing import preview_problem
 from ekiben.core.traffic import live_route, route_problem
 from ekiben.core.view import FINISHING, View
 
@@ -152,6 +153,8 @@ def _traffic_applied(view: View) -> Said:
     problem = route_problem(route, any_generation=moving) if route else "the route is not there yet"
     if problem:
         return Said(c.TRAFFIC_APPLIED, "False", "RouteNotAccepted", problem)
+    if lacks := preview_problem(view):
+        return Said(c.TRAFFIC_APPLIED, "False", *lacks)
     return Said(c.TRAFFIC_APPLIED, "True", "Accepted", "every Gateway serves the route")
 
 

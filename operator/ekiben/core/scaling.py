@@ -13,7 +13,7 @@ from ekiben.api.fields import fraction
 from ekiben.api.rollout import Step
 from ekiben.api.status import RolloutStatus, Stage
 from ekiben.core.steps import pods_asked, steps_of
-from ekiben.core.view import FINISHING, View, step_weight
+from ekiben.core.view import FINISHING, View, step_weight, switches_at_once
 
 CARRYING_ALL = frozenset({Stage.ENLARGING, Stage.TAKING_ALL})
 
@@ -51,11 +51,14 @@ def canary_need(view: View) -> int:
         return 0
     if rollout.stage is Stage.ABORTING:
         return view.canary.replicas if view.canary else 0
-    if rollout.stage in CARRYING_ALL or view.stable is None or view.stable_is_down:
+    everything = rollout.stage in CARRYING_ALL or switches_at_once(rollout)
+    if everything or view.stable is None or view.stable_is_down:
         return view.full_size
-    if rollout.stage is not Stage.PREPARING:
+    numbered = [number for number, step in enumerate(steps_of(rollout), start=1) if _sizes(step)]
+    if rollout.stage is not Stage.PREPARING and any(number <= rollout.step for number in numbered):
         return pods_at(view, rollout, rollout.step)
-    first = next((n for n, step in enumerate(steps_of(rollout), start=1) if _sizes(step)), None)
+    # Up to the first step that needs pods it has the pods for that one.
+    first = next(iter(numbered), None)
     return pods_at(view, rollout, first) if first else view.full_size
 
 

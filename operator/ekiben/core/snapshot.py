@@ -159,11 +159,15 @@ class RouteClaim:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """What the cluster offers beyond the model's own children."""
+    """What the cluster offers beyond the model's own children.
+
+    `claims` are others' routes in the place of ours, `preview_claims` in the place of the preview's.
+    """
 
     gateway_api: bool = True
     gateways: tuple[GatewayView, ...] = ()
     claims: tuple[RouteClaim, ...] = ()
+    preview_claims: tuple[RouteClaim, ...] = ()
     watches_fresh: bool = True
 
 

@@ -6,12 +6,13 @@ import hashlib
 import json
 from typing import Any
 
-from ekiben.api.rollout import Step
+from ekiben.api.rollout import Pause, Step, StepAnalysis
 from ekiben.api.status import Outcome, RevisionStatus, RolloutPlan, RolloutStatus, Stage
+from ekiben.api.strategy import BlueGreen
 from ekiben.core import analysis
 from ekiben.core.commands import commands
 from ekiben.core.moves import Move, event
-from ekiben.core.view import View, once
+from ekiben.core.view import View, once, switches_at_once
 
 DEFAULT_STEPS = (
     Step(weight=5, hold="2m"),
@@ -40,9 +41,11 @@ def plan_of(view: View) -> RolloutPlan:
 
 
 def steps_of(view: View) -> tuple[Step, ...]:
-    """Return the steps that a strategy comes to: BlueGreen has none, everything goes over at once."""
+    """Return the steps that a strategy comes to: BlueGreen's judge without traffic, then all goes over."""
     if view.spec.rollout.strategy == "BlueGreen":
-        return ()
+        rules = view.spec.rollout.blue_green or BlueGreen()
+        judged = Step(analysis=StepAnalysis(hold=rules.auto_promotion_delay))
+        return (judged,) if rules.auto_promotion else (judged, Step(pause=Pause()))
     default = DEFAULT_STEPS if view.uses_gateway else DEFAULT_SERVICE_STEPS
     return view.spec.rollout.canary.steps or default
 
@@ -102,7 +105,7 @@ def _begin(view: View, why: str) -> Move:
     rollout = _new(view).model_copy(update={"plan": plan_of(view)})
     wanted = view.wanted.revision
     # Without a Gateway the widened Service would select the pods of every revision that is still there.
-    keep = rollout.provider == "Gateway"
+    keep = rollout.provider == "Gateway" or switches_at_once(rollout)
     status = view.status.model_copy(
         update={
             "rollout": rollout,

@@ -54,6 +54,9 @@ def _measured(view: View) -> RolloutStatus | None:
     if rollout.stage in FINISHING or rollout.stage is Stage.ABORTING:
         # The judgement is over: what it rested on stays to be read.
         return rollout.model_copy(update=split)
+    if not verdicts.counts(view):
+        # Without traffic there are no figures, and a pause before the first weight may last for days.
+        return rollout.model_copy(update=split | {"checks": verdicts.judged(view)})
     totals = verdicts.totals(view)
     together = totals.canary.requests + totals.stable.requests
     share = f"{100 * totals.canary.requests / together:.1f}%" if together else None

@@ -9,6 +9,8 @@ from ekiben.api.rollout import Step
 from ekiben.api.status import RolloutStatus
 from ekiben.api.steps import HeaderMatch
 
+DEFAULT_HOLD = "1m"
+
 # What requests must carry, all of it: names in lower case with their values.
 Headers = frozenset[tuple[str, str]]
 
@@ -16,6 +18,11 @@ Headers = frozenset[tuple[str, str]]
 def steps_of(rollout: RolloutStatus | None) -> tuple[Step, ...]:
     """Return the steps that a rollout keeps to."""
     return rollout.plan.steps if rollout and rollout.plan else ()
+
+
+def hold_of(step: Step) -> str:
+    """Return how long a step is held at least, where it is held at all."""
+    return (step.analysis.hold if step.analysis else step.hold) or DEFAULT_HOLD
 
 
 def kind_of(step: Step) -> str:

@@ -16,7 +16,7 @@ from ekiben.core.scaling import need
 from ekiben.core.snapshot import Manifest, Ref
 from ekiben.core.splitting import percent_to, rules_of
 from ekiben.core.steps import Headers, header_rules, header_text, is_reached, steps_of
-from ekiben.core.view import FINISHING, View, once, step_weight
+from ekiben.core.view import FINISHING, View, once, step_weight, switches_at_once
 
 ON_TRIAL = frozenset({Stage.HOLDING, Stage.PAUSED, Stage.ENLARGING, Stage.TAKING_ALL})
 _BY_HEADER = ON_TRIAL | {Stage.SHIFTING}
@@ -88,11 +88,6 @@ def target_weight(rollout: RolloutStatus | None) -> int:
             return 100
         case _:
             return 0
-
-
-def switches_at_once(rollout: RolloutStatus) -> bool:
-    """Tell whether both revisions never serve at the same time."""
-    return rollout.plan is not None and rollout.plan.strategy == "BlueGreen"
 
 
 def next_weight(view: View) -> int:

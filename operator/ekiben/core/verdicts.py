@@ -8,11 +8,10 @@ from typing import Literal
 
 from ekiben.api.fields import delta, fraction, seconds
 from ekiben.api.judging import Check
-from ekiben.api.status import CheckResult, Counters, Stage, Totals
+from ekiben.api.status import CheckResult, Counters, RolloutStatus, Stage, Totals
 from ekiben.core import analysis
-from ekiben.core.view import View, once
-
-DEFAULT_HOLD = "1m"
+from ekiben.core.steps import DEFAULT_HOLD, hold_of
+from ekiben.core.view import View, current_step, gets_requests, once
 
 # What follows from a check.
 Deed = Literal["pass", "wait", "pause", "fail"]
@@ -28,7 +27,7 @@ def deeds(view: View) -> list[tuple[CheckResult, Deed]]:
 
 def _deed(view: View, check: Check, result: CheckResult) -> Deed:
     rules = view.spec.analysis
-    if check.dry_run or result.verdict == "Pass":
+    if check.dry_run or result.verdict == "Pass" or excuse(view, check):
         return "pass"
     if result.verdict == "Fail":
         return "fail"
@@ -39,6 +38,23 @@ def _deed(view: View, check: Check, result: CheckResult) -> Deed:
     if lacks(view, result) and waited_out(view):
         return check.on_no_data or rules.on_no_data
     return "wait"
+
+
+def excuse(view: View, check: Check) -> str:
+    """Say why a check decides nothing now; empty where it does.
+
+    What comes in by the preview says nothing about users' requests: no check on requests rests on it.
+    """
+    rollout = view.trial
+    if rollout is None or gets_requests(rollout, rollout.step) or not analysis.counts_requests(check):
+        return ""
+    return f"{check.metric} is not judged at 0%: it counts requests, and none are sent to the canary"
+
+
+def counts(view: View) -> bool:
+    """Tell whether any check rests on what is counted now."""
+    plan = view.trial.plan if view.trial else None
+    return plan is None or not all(excuse(view, check) for check in plan.checks)
 
 
 def told(results: Sequence[CheckResult]) -> str:
@@ -58,8 +74,7 @@ def lacks(view: View, result: CheckResult) -> bool:
 
 def no_data(view: View, result: CheckResult) -> str:
     """Say that a check did not get its requests in time."""
-    rules = view.spec.analysis
-    return f"{result.samples} of {rules.min_samples} requests seen within {rules.max_wait}"
+    return f"{result.samples} of {view.spec.analysis.min_samples} requests seen within {_max_wait(view)}"
 
 
 def _errors_in_a_row(view: View, result: CheckResult) -> int:
@@ -99,11 +114,27 @@ def judged(view: View) -> tuple[CheckResult, ...]:
         min_samples=rules.min_samples,
         waited_out=waited_out(view),
         confidence=fraction(rules.confidence),
-        windows=max(sum(step.weight is not None for step in rollout.plan.steps), 1),
+        windows=_windows(rollout),
         since=_began(view),
     )
     results = analysis.judge(rollout.plan.checks, counted, terms)
-    return analysis.dated(results, rollout.checks, counted.measured_at)
+    excused = tuple(
+        result.model_copy(update={"verdict": "Waiting", "value": None, "samples": 0, "message": why})
+        if (why := excuse(view, check))
+        else result
+        for check, result in zip(rollout.plan.checks, results, strict=True)
+    )
+    return analysis.dated(excused, rollout.checks, counted.measured_at)
+
+
+def _windows(rollout: RolloutStatus) -> int:
+    """Count the windows in which requests are judged: they share what `confidence` allows."""
+    steps = rollout.plan.steps if rollout.plan else ()
+    weighted = (
+        step.weight or (step.analysis and gets_requests(rollout, number))
+        for number, step in enumerate(steps, start=1)
+    )
+    return max(sum(map(bool, weighted)), 1)
 
 
 def _began(view: View) -> datetime | None:
@@ -117,7 +148,7 @@ def seconds_to_wait_out(view: View) -> float | None:
     end = hold_end(view)
     if end is None:
         return None
-    return max((end + delta(view.spec.analysis.max_wait) - view.now).total_seconds(), 0.0)
+    return max((end + delta(_max_wait(view)) - view.now).total_seconds(), 0.0)
 
 
 def waited_out(view: View) -> bool:
@@ -130,5 +161,12 @@ def hold_end(view: View) -> datetime | None:
     rollout = view.rollout
     if rollout is None or rollout.stage is not Stage.HOLDING or rollout.step_started_at is None:
         return None
-    steps = rollout.plan.steps if rollout.plan else ()
-    return rollout.step_started_at + delta(steps[rollout.step - 1].hold or DEFAULT_HOLD)
+    step = current_step(rollout)
+    return rollout.step_started_at + delta(hold_of(step) if step else DEFAULT_HOLD)
+
+
+def _max_wait(view: View) -> str:
+    """Return the longest wait beyond the hold, as the step or the spec says it."""
+    step = current_step(view.rollout) if view.rollout else None
+    own = step.analysis.max_wait if step and step.analysis else None
+    return own or view.spec.analysis.max_wait

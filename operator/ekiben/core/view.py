@@ -9,6 +9,7 @@ from functools import cached_property, wraps
 from typing import Any, TypeVar
 
 from ekiben.api.fields import delta
+from ekiben.api.rollout import Step
 from ekiben.api.status import FailedRevision, RolloutStatus, Stage, Status
 from ekiben.api.v1alpha1 import Spec
 from ekiben.core import names
@@ -201,7 +202,7 @@ class View:
             judged = rollout.step
         if not self.is_past_initial_delay:
             return f"{rollout.id}/{judged}/delay"
-        return f"{rollout.id}/{weight_step(rollout, judged)}/{rollout.plan.hash if rollout.plan else ''}"
+        return f"{rollout.id}/{judged_step(rollout, judged)}/{rollout.plan.hash if rollout.plan else ''}"
 
     @cached_property
     def is_past_initial_delay(self) -> bool:
@@ -231,6 +232,31 @@ def weight_step(rollout: RolloutStatus, step: int) -> int:
     return max(
         (number for number, item in enumerate(steps[: max(step, 0)], start=1) if item.weight), default=0
     )
+
+
+def gets_requests(rollout: RolloutStatus, step: int) -> bool:
+    """Tell whether a step up to `step` has sent requests to the canary: by a weight, or by their headers."""
+    steps = rollout.plan.steps if rollout.plan else ()
+    by_header = any(item.headers for item in steps[: max(step, 0)])
+    return by_header or step_weight(rollout, step) > 0
+
+
+def current_step(rollout: RolloutStatus) -> Step | None:
+    """Return the step that a rollout is at; None before the first."""
+    steps = rollout.plan.steps if rollout.plan else ()
+    return steps[rollout.step - 1] if 0 < rollout.step <= len(steps) else None
+
+
+def judged_step(rollout: RolloutStatus, step: int) -> int:
+    """Return the last step up to `step` that is judged on its own, from 1; 0 when none is."""
+    steps = rollout.plan.steps if rollout.plan else ()
+    numbered = enumerate(steps[: max(step, 0)], start=1)
+    return max((number for number, item in numbered if item.weight or item.analysis), default=0)
+
+
+def switches_at_once(rollout: RolloutStatus) -> bool:
+    """Tell whether both revisions never serve at the same time."""
+    return rollout.plan is not None and rollout.plan.strategy == "BlueGreen"
 
 
 def step_weight(rollout: RolloutStatus, step: int) -> int:

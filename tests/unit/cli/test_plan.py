@@ -38,6 +38,20 @@ def test_a_new_revision_is_planned_with_its_steps_pods_and_resources() -> None:
     assert data["peak"] == {"pods": 16, "requests": {"cpu": "16", "memory": "28Gi"}}
 
 
+def test_blue_green_is_planned_with_all_its_pods_from_the_start() -> None:
+    block = {"autoPromotionDelay": "90s", "autoPromotion": False}
+    new = stored("v3", traffic=GATEWAY, rollout={"strategy": "BlueGreen", "blueGreen": block})
+    made = plan_for(new, serving(), RECORDS, NOW)
+    size = made.stable_pods
+    assert [(step.kind, step.pods) for step in made.steps] == [
+        ("analysis", size),
+        ("pause", size),
+        ("weight", size),
+    ]
+    assert (made.peak_pods, made.least_seconds) == (2 * size, 90)
+    golden("plan-blue-green", plan_lines(made))
+
+
 def test_a_first_revision_is_planned_with_its_pods() -> None:
     golden("plan-first", plan_lines(plan_for(stored("v1"), None, {}, NOW)))
 

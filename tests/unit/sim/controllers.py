@@ -156,15 +156,15 @@ class GatewayController:
 
     def _program(self, ref: Ref) -> None:
         self._queued.discard(ref)
-        live = self.server.objects.get(ref)
+        live, is_main = self.server.objects.get(ref), ref.name == self.server.model["metadata"]["name"]
         if live is None:
-            self.traffic.weights = None
+            self.traffic.weights = None if is_main else self.traffic.weights
             return
         split = {headers: _weights(rule) for headers, rule in rules_of(live)}
-        weights = split.pop(frozenset())
-        if self.accepts:
+        weights = split.pop(frozenset(), {})
+        if self.accepts and is_main:
             self.traffic.by_header = split
-        if self.accepts and weights != self.traffic.weights:
+        if self.accepts and is_main and weights != self.traffic.weights:
             self.traffic.set_weights(weights)
         generation = live["metadata"]["generation"]
         self.clock.after(ROUTE_STATUS_DELAY, lambda: self._report(ref, generation))

@@ -57,10 +57,12 @@ class Evidence:
         if spec.promote == rollout.id or since is None or not self._is_judged(done):
             return
         held = (snapshot.now - since).total_seconds()
-        if held < seconds(steps[rollout.step - 1].hold or DEFAULT_HOLD):
+        step = steps[rollout.step - 1]
+        if held < seconds((step.analysis or step).hold or DEFAULT_HOLD):
             yield f"I13: step {rollout.step} was left after {held:.1f}s"
         served = self._served(rollout) - self._before
-        if served < rules.min_samples and rules.on_no_data != "pass":
+        carries = any(item.weight for item in steps[: rollout.step])
+        if carries and served < rules.min_samples and rules.on_no_data != "pass":
             yield f"I13: step {rollout.step} was passed on {served:.0f} requests"
 
     def _is_judged(self, done: Pass) -> bool:

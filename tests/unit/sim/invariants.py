@@ -26,14 +26,18 @@ EVERYTHING = frozenset({Stage.TAKING_ALL, Stage.REPOINTING})
 # Where a rollout may go in one pass; staying is always allowed. None is: no rollout in flight.
 EDGES: Mapping[Stage | None, frozenset[Stage | None]] = {
     None: frozenset({Stage.PREPARING}),
-    Stage.PREPARING: frozenset({Stage.SHIFTING, Stage.PAUSED, Stage.ENLARGING, Stage.ABORTING, None}),
+    Stage.PREPARING: frozenset(
+        {Stage.SHIFTING, Stage.HOLDING, Stage.PAUSED, Stage.ENLARGING, Stage.ABORTING, None}
+    ),
     Stage.SHIFTING: frozenset(
         {Stage.PREPARING, Stage.HOLDING, Stage.PAUSED, Stage.ENLARGING, Stage.ABORTING}
     ),
     Stage.HOLDING: frozenset(
         {Stage.PREPARING, Stage.SHIFTING, Stage.PAUSED, Stage.ENLARGING, Stage.ABORTING}
     ),
-    Stage.PAUSED: frozenset({Stage.PREPARING, Stage.SHIFTING, Stage.ENLARGING, Stage.ABORTING}),
+    Stage.PAUSED: frozenset(
+        {Stage.PREPARING, Stage.SHIFTING, Stage.HOLDING, Stage.ENLARGING, Stage.ABORTING}
+    ),
     Stage.ENLARGING: frozenset({Stage.TAKING_ALL, Stage.REPOINTING, Stage.ABORTING}),
     Stage.TAKING_ALL: frozenset({Stage.REPOINTING, Stage.ABORTING}),
     Stage.REPOINTING: frozenset({Stage.RETURNING, None}),

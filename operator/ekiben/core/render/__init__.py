@@ -3,6 +3,7 @@
 from ekiben.core.render.autoscaler import build_autoscaler
 from ekiben.core.render.deployment import TEMPLATES, build_deployment
 from ekiben.core.render.disruption_budget import build_disruption_budget
+from ekiben.core.render.preview import build_preview
 from ekiben.core.render.record import build_record
 from ekiben.core.render.route import build_route
 from ekiben.core.render.service import build_service
@@ -12,6 +13,7 @@ __all__ = [
     "build_autoscaler",
     "build_deployment",
     "build_disruption_budget",
+    "build_preview",
     "build_record",
     "build_route",
     "build_service",
