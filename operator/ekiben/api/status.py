@@ -191,6 +191,10 @@ class RolloutStatus(ApiModel):
         tuple[str, ...] | None,
         Field(description="Headers of the requests that go to the canary whatever the weight, as observed."),
     ] = None
+    shortfalls: Annotated[
+        tuple[str, ...] | None,
+        Field(description="What its steps ask for and can't have, such as a weight by whole pods."),
+    ] = None
     observed_share: Annotated[
         str | None, Field(description="The canary's share of the step's requests, as counted.")
     ] = None

@@ -15,12 +15,13 @@ from ekiben.cli.patches import leaves, merge_patch
 from ekiben.cli.text import PLAIN, Cell, Paint, span, table
 from ekiben.core import names
 from ekiben.core.canonical import quantity_value
+from ekiben.core.reach import shortfalls
 from ekiben.core.render import build_deployment
 from ekiben.core.revision import revision_of
-from ekiben.core.scaling import need, pods_granted, surge_limit
+from ekiben.core.scaling import need, pods_granted
 from ekiben.core.snapshot import Model, Record, Ref, Snapshot
 from ekiben.core.starting import plan_of
-from ekiben.core.steps import hold_of, kind_of, pods_asked, told
+from ekiben.core.steps import hold_of, kind_of, told
 from ekiben.core.view import View
 
 _ANY_MODEL = Model(namespace="", name="x", uid="", generation=0, resource_version="")
@@ -154,20 +155,7 @@ def _steps(view: View) -> list[StepPlan]:
 
 def _limits(view: View, steps: Sequence[StepPlan]) -> list[str]:
     """Say what the rollout would stop at."""
-    most, limit = max(step.pods for step in steps), surge_limit(view)
-    said = []
-    if most > limit:
-        said.append(
-            f"rollout.maxSurge {view.spec.rollout.max_surge} allows {limit} of the {most} canary pods that"
-            " are needed: it would wait there with SurgeLimit; raise it"
-        )
-    planned = plan_of(view).steps
-    for number, step in enumerate(planned, start=1):
-        asked, granted = pods_asked(planned[:number], view.full_size), pods_granted(view, planned[:number])
-        if step.replicas is not None and granted < asked:
-            said.append(
-                f"step {number}: {granted} of {asked} pods: rollout.maxSurge or maxReplicas allows no more"
-            )
+    said = [*shortfalls(view, plan_of(view).steps, gateway=view.spec.traffic is not None)]
     if pauses := sum(step.kind == "pause" for step in steps):
         said.append(f"steps that wait for kubectl ekiben resume: {pauses}")
     rules = view.spec.analysis

@@ -79,6 +79,7 @@ def tree(
     lines += table(_pod_rows(branches(facts, pods, now), now, wide=wide), paint)
     if facts.canary and status.rollout and status.rollout.plan:
         lines += ["", *table(_step_rows(status.rollout.plan.steps, status.rollout.step), paint)]
+        lines += [f"  {text}" for text in status.rollout.shortfalls or ()]
     if facts.canary and status.rollout and status.rollout.checks:
         minimum = facts.spec.analysis.min_samples if facts.spec else None
         lines += ["", *table(_check_rows(status.rollout.checks, minimum), paint)]

@@ -20,6 +20,7 @@ REMEDIES: Mapping[str, str] = {
     "MissingConfig": "create what the pod names",
     "Quota": "raise the quota, or lower what the pods ask for",
     "ChildRejected": "correct the field that the API server names",
+    "SurgeLimit": "raise rollout.maxSurge, or edit the steps; kubectl ekiben plan -f FILE tells before",
     "Samples": "send it requests, or lower analysis.minSamples",
     "OverLimit": "wait for more requests, or go back: kubectl ekiben abort {name}",
     "PauseStep": "kubectl ekiben resume {name}, or go back: kubectl ekiben abort {name}",

@@ -131,6 +131,7 @@ def _over(view: View, rollout: RolloutStatus, outcome: Outcome, message: str) ->
         message=message,
         weight=0,
         headers=None,
+        shortfalls=None,
     )
     entry = HistoryEntry(
         rollout=rollout.id, revision=rollout.revision, outcome=outcome, message=message, at=view.now

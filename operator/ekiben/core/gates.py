@@ -14,6 +14,7 @@ from ekiben.api.status import RolloutStatus, Stage
 from ekiben.core import verdicts
 from ekiben.core.failures import seconds_to_deadline
 from ekiben.core.freezing import frozen_until
+from ekiben.core.reach import reachable
 from ekiben.core.scaling import canary_need, surge_limit
 from ekiben.core.steps import header_text, steps_of
 from ekiben.core.traffic import is_observed, missing_rules, route_state, target_weight
@@ -77,11 +78,20 @@ def pods_ready(view: View) -> Wait | None:
         return Wait(
             "SurgeLimit",
             f"rollout.maxSurge {view.spec.rollout.max_surge} allows {limit} of the {wanted} pods"
-            " that are needed; raise it",
+            f" that are needed{_within_reach(view)}; raise it",
         )
     seconds = seconds_to_deadline(view, canary.pods)
     reason = "Starting" if view.rollout and view.rollout.stage is Stage.PREPARING else "Scaling"
     return Wait(reason, f"{canary.ready} of {wanted} canary pods are ready", seconds)
+
+
+def _within_reach(view: View) -> str:
+    """Say which part of the step's weight the pods allow that may be had."""
+    rollout = view.rollout
+    if rollout is None or rollout.stage is not Stage.SHIFTING or not holds(rollout):
+        return ""
+    weight = target_weight(rollout)
+    return f" for {weight}%, which is {reachable(view, weight, gateway=view.uses_gateway)}%"
 
 
 def alone(view: View) -> Wait | None:

@@ -28,6 +28,7 @@ from ekiben.core import steps as steps_
 from ekiben.core.commands import commands, pause_of
 from ekiben.core.gates import Gate, Wait
 from ekiben.core.moves import Move, event, in_stage, with_rollout
+from ekiben.core.reach import reachable
 from ekiben.core.scaling import pods_granted
 from ekiben.core.snapshot import InvalidSpec
 from ekiben.core.starting import plan_of, start
@@ -102,7 +103,10 @@ def sets(view: View, rollout: RolloutStatus, steps: tuple[Step, ...]) -> str:
         asked, granted = steps_.pods_asked(steps, view.full_size), pods_granted(view, steps)
         bounded = f", of {asked} asked for: rollout.maxSurge or maxReplicas allows no more"
         return f"{granted} pods for {rollout.revision}{bounded if granted < asked else ''}"
-    return f"{step.weight}% to {rollout.revision}"
+    weight = step.weight or 0
+    share = reachable(view, weight, gateway=view.uses_gateway)
+    whole = f", which whole pods make {share}%" if not view.uses_gateway and share != weight else ""
+    return f"{weight}% to {rollout.revision}{whole}"
 
 
 def go_on(view: View, rollout: RolloutStatus) -> Move:

@@ -12,6 +12,7 @@ from ekiben.api.strategy import BlueGreen
 from ekiben.core import analysis
 from ekiben.core.commands import commands
 from ekiben.core.moves import Move, event
+from ekiben.core.reach import shortfalls
 from ekiben.core.view import View, once, switches_at_once
 
 DEFAULT_STEPS = (
@@ -114,7 +115,9 @@ def _begin(view: View, why: str) -> Move:
             "commands": commands(view),
         }
     )
-    note = f"rollout {rollout.id} started: {why}"
+    steps = rollout.plan.steps if rollout.plan else ()
+    short = "".join(f"; {text}" for text in shortfalls(view, steps, gateway=keep))
+    note = f"rollout {rollout.id} started: {why}{short}"
     return Move(status, note, event("Normal", "RolloutStarted", "Start", note))
 
 

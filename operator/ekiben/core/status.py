@@ -8,6 +8,7 @@ from ekiben.api.status import Outcome, Phase, RevisionStatus, RolloutStatus, Sta
 from ekiben.core import gates, names, verdicts
 from ekiben.core.commands import commands
 from ekiben.core.gates import Wait
+from ekiben.core.reach import shortfalls
 from ekiben.core.revision import image_of
 from ekiben.core.saying import conditions_of, failed_outcome, obstacle
 from ekiben.core.traffic import observed_headers, observed_weight
@@ -47,7 +48,10 @@ def _measured(view: View) -> RolloutStatus | None:
     rollout = view.trial
     if rollout is None:
         return view.status.rollout
-    split = {"weight": observed_weight(view), "headers": observed_headers(view) or None}
+    split: dict[str, Any] = {"weight": observed_weight(view), "headers": observed_headers(view) or None}
+    if rollout.stage not in FINISHING and rollout.stage is not Stage.ABORTING:
+        steps = rollout.plan.steps if rollout.plan else ()
+        split["shortfalls"] = shortfalls(view, steps, gateway=view.uses_gateway) or None
     if rollout.stage is Stage.PREPARING:
         # Nothing is judged yet, and a rollout may wait here for days without a word.
         return rollout.model_copy(update=split)

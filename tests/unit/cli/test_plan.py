@@ -86,7 +86,7 @@ def test_a_change_is_told_by_what_it_sets_going(
 def test_a_surge_limit_that_would_stop_it_is_told_before() -> None:
     new = stored("v3", rollout={"maxSurge": "50%", "canary": {"steps": [{"weight": 10}]}})
     notes = plan_for(new, serving(), RECORDS, NOW).notes
-    assert any(note.startswith("rollout.maxSurge 50% allows 1 of the 2 canary pods") for note in notes)
+    assert "the promotion needs 2 canary pods, and rollout.maxSurge 50% allows 1" in "; ".join(notes)
 
 
 def test_a_plan_names_the_fields_that_change() -> None:

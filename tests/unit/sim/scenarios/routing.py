@@ -6,7 +6,7 @@ from typing import Any
 
 from ekiben.api.status import Stage
 from unit.sim.scenario import STEPS, canary_spec, expect, scenario, serve
-from unit.sim.world import World
+from unit.sim.world import World, service_spec
 
 TESTERS = {"headers": [{"name": "X-Canary", "value": "always"}]}
 ALWAYS = frozenset({("x-canary", "always")})
@@ -81,7 +81,7 @@ def testers_come_back_when_the_canary_has_no_pods(world: World) -> None:
     world.release("v2")
     world.until_stage(Stage.PAUSED, 2)
     world.kill_pods("v2")
-    world.until(lambda: world.by_header() == {RULE: 0}, within=1)
+    world.until(lambda: world.by_header() == {RULE: 0} or world.pods("v2") == (1, 1), within=1)
     world.until(lambda: world.by_header() == {RULE: 100}, within=30)
     world.resume()
     world.until_settled()
@@ -209,3 +209,27 @@ def pods_asked_for_with_autoscaling(world: World) -> None:
     assert world.pods("v2") == (3, 3)
     world.until_settled()
     expect(world, stable="v2", outcome="Promoted")
+
+
+RATIO = {"canary": {"steps": [{"weight": 10, "hold": "20s"}, {"weight": 80, "hold": "20s"}]}}
+
+
+@scenario(service_spec(rollout=RATIO))
+def a_ratio_that_pods_cannot_make_is_said(world: World) -> None:
+    """Without a Gateway 10% of 4 pods becomes 20%, and 80% would take 16: both are said when it begins."""
+    serve(world)
+    world.release("v2")
+    world.until_stage(Stage.HOLDING, 1)
+    assert world.rollout is not None
+    assert world.rollout.shortfalls == (
+        "step 1: 10% becomes 20%, because pods are whole: 1 beside 4",
+        "step 2: 80% needs 16 canary pods, and rollout.maxSurge 100% allows 4, which is 50%:"
+        " it would wait with SurgeLimit; write a lower weight, or add traffic.parentRefs",
+    )
+    assert world.rollout.weight == 20
+    world.until(lambda: world.condition("Reconciling") == "True/SurgeLimit", within=120)
+    assert "4 of the 16 pods that are needed for 80%, which is 50%" in world.status.message
+    world.edit("rollout.canary.steps", [{"weight": 10, "hold": "20s"}, {"weight": 50, "hold": "20s"}])
+    world.until_settled()
+    expect(world, stable="v2", outcome="Promoted", failed=[])
+    assert world.rollout.shortfalls is None
