@@ -90,6 +90,23 @@ def beside(metric: str, **fields: Any) -> Json:
     return checks({"metric": metric, **fields}, {"metric": "error-rate", "max": "1%"})
 
 
+SECRET = {"name": "judge", "key": "token"}
+QUERY = {"address": "http://prometheus:9090", "query": "up"}
+BY_QUERY = {"name": "score", "max": "0.05", "prometheus": QUERY}
+
+
+def prometheus(**fields: Any) -> Json:
+    return checks(BY_QUERY | {"prometheus": QUERY | fields})
+
+
+def web_check(**fields: Any) -> Json:
+    return {"name": "accuracy", "min": "0.9", "web": {"url": "http://judge/x"} | fields}
+
+
+def web(**fields: Any) -> Json:
+    return checks(web_check(**fields))
+
+
 def throughput(**fields: Any) -> Json:
     return beside("throughput", **fields)
 
@@ -180,6 +197,29 @@ ACCEPTED: dict[str, Json] = {
         {"metric": "shed-rate", "max": "1%", "dryRun": True, "onNoData": "pass"},
     ),
     "no checks": checks(),
+    "a number of a Prometheus": prometheus(
+        address="http://prometheus.monitoring.svc:9090/base",
+        query='sum(rate(errors{pod=~"{{model.name}}-{{canary.revision}}-.*"}[1m])) / {{args.most-2}}',
+        headers=[{"name": "X-Scope-OrgID", "value": "shop"}, {"name": "X-Key", "secret": SECRET}],
+        bearer=SECRET,
+        tls={"caSecret": SECRET, "insecureSkipVerify": False},
+        timeout="60s",
+        range={"over": "5m", "step": "15s"},
+    ),
+    "a number of a server alone": checks(
+        web_check(
+            url="https://judge.shop.svc/{{model.namespace}}?m={{stable.revision}}",
+            method="POST",
+            body='{"a": {"b": "{{canary.revision}}"}}',
+            jsonPath="$.data['a b'][\"c\"][-1]",
+            basic={"username": SECRET, "password": SECRET},
+            tls={"insecureSkipVerify": True},
+        )
+        | {"interval": "1m", "min": "-0.5", "max": "1000000"}
+    ),
+    "sources and metrics beside each other": checks(
+        {"metric": "error-rate", "max": "1%"}, BY_QUERY | {"onNoData": "pass"}, web_check() | {"dryRun": True}
+    ),
     "certain, and patient with what can't be judged": analysis(
         confidence="99.999%", consecutiveErrorLimit=20, onInconclusive="fail"
     ),
@@ -251,27 +291,68 @@ RESERVED_ENV = (
 CONFIG_ENV = (
     "env must not set BENTOML_CONFIG_OVERRIDES or BENTOML_CONFIG_OPTIONS: write it as runtime.overrides"
 )
-NEEDS_LIMIT = "a check needs a limit: set max, maxRatioToStable or maxIncreaseOverStable, for throughput min"
+NEEDS_LIMIT = (
+    "a check needs a limit: set max, maxRatioToStable or maxIncreaseOverStable, for throughput,"
+    " prometheus and web min or max"
+)
 MIN = (
-    "min belongs to throughput, mean-batch-size and concurrency: set max, maxRatioToStable or"
-    " maxIncreaseOverStable for a share"
+    "min belongs to throughput, mean-batch-size and concurrency, and to other sources: set max,"
+    " maxRatioToStable or maxIncreaseOverStable for a share"
 )
 PLAIN = (
     "mean-batch-size and concurrency are no shares: they take max, min and maxRatioToStable, without"
     " maxIncreaseOverStable and confidence"
 )
 MAX_FITS = (
-    'max is a percentage such as 1% for a share, and a number in quotes such as "5" for mean-batch-size and'
-    " concurrency: write that"
+    'max is a percentage such as 1% for a share, and a number in quotes such as "5" for mean-batch-size,'
+    " concurrency and other sources: write that"
 )
 EXCLUDES = "analysis.excludePaths must not have /, below which everything is: name the paths that don't count"
 NO_SHARE = (
     "throughput is no share: it takes min alone, without max, maxRatioToStable, maxIncreaseOverStable and"
     " confidence"
 )
-NO_DATA = "onNoData belongs to shares: without requests a throughput is simply 0, so remove it"
+NO_DATA = (
+    "onNoData belongs to shares and prometheus: without requests a throughput is simply 0, and a web answer"
+    " without a number is an error, so remove it"
+)
+ONE_SOURCE = "a check takes exactly one of metric, prometheus and web: write one check for each"
+CHECK_NAME = (
+    "a check of prometheus or web needs a name that is no metric's, and one of a metric has none: add, change"
+    " or remove name"
+)
+SHARES_ALONE = (
+    "maxRatioToStable, maxIncreaseOverStable and confidence belong to metrics: for prometheus and web set max"
+    " or min, and compare with stable in the query"
+)
+INTERVAL = "interval belongs to prometheus and web: metrics are looked at by analysis.interval"
+NAMES_DIFFER = "analysis.checks must have different names: rename one"
+WORDS = (
+    "; what stands in {{ }} must be one of canary.revision, stable.revision, model.name, model.namespace and"
+    " args.NAME, without spaces"
+)
+BAD_QUERY = "must be a query in PromQL" + WORDS
+BAD_ADDRESS = "must be an address such as http://prometheus.monitoring.svc:9090, without query" + WORDS
+BAD_URL = "must be a URL such as https://judge.shop.svc/score, without password and fragment" + WORDS
+BAD_BODY = "must be a body to send" + WORDS
+BAD_JSON_PATH = (
+    "must be a path to one value, such as $.data.accuracy or $['results'][0]: names and positions, no"
+    " wildcard, filter, slice or `..`"
+)
+BAD_HEADER = (
+    "must be the name of a header, and none of host, content-length, transfer-encoding, connection, expect,"
+    " upgrade"
+)
+BAD_LINE = "must be one line of printable ASCII"
+ONE_VALUE = "a header takes either value or secret: remove one of the two"
+ONE_TRUST = "tls takes either caSecret or insecureSkipVerify: remove one of the two"
+ONE_AUTHORIZATION = "a call takes either bearer or basic: remove one of the two"
+BODY = "body belongs to method: POST: add it, or remove body"
+BAD_KEY = "must be a key of a Secret: letters, digits, dashes, dots and underscores"
+BAD_TIMEOUT = "must be a duration from 100ms to 60s, such as 5s"
+BAD_NUMBER = 'must be a number in quotes, such as "5" or "0.05"'
 DECIDES = (
-    "one of analysis.checks must decide by a share: remove dryRun from one,"
+    "one of analysis.checks must decide by a share or another source: remove dryRun from one,"
     " or add {metric: error-rate, max: 1%}"
 )
 BAD_CONFIDENCE = "must be a percentage from 50% to 99.999%, such as 95%"
@@ -283,6 +364,42 @@ BOUND = (
     " 50ms, 100ms, 250ms, 500ms, 1s, 2500ms, 5s, 10s, 30s, 60s, 120s, 180s): name the class of the bento's"
     " entry service, or take one of these"
 )
+
+
+def bad_calls(source: str) -> Iterator[Refused]:
+    """Yield what is wrong with a call, whoever makes it."""
+    call, field = {"prometheus": prometheus, "web": web}[source], f"{CHECK}.{source}"
+    yield Refused(
+        f"{source}: a header of ours",
+        call(headers=[{"name": "HOST", "value": "x"}]),
+        f"{field}.headers[0].name",
+        BAD_HEADER,
+    )
+    two_lines = [{"name": "X", "value": "a\nb"}]
+    yield Refused(f"{source}: two lines", call(headers=two_lines), f"{field}.headers[0].value", BAD_LINE)
+    yield Refused(
+        f"{source}: a header without value", call(headers=[{"name": "X"}]), f"{field}.headers[0]", ONE_VALUE
+    )
+    both = {"caSecret": SECRET, "insecureSkipVerify": True}
+    yield Refused(f"{source}: two trusts", call(tls=both), f"{field}.tls", ONE_TRUST)
+    basic = {"username": SECRET, "password": SECRET}
+    yield Refused(f"{source}: two logins", call(bearer=SECRET, basic=basic), field, ONE_AUTHORIZATION)
+    yield Refused(f"{source}: no patience", call(timeout="99ms"), f"{field}.timeout", BAD_TIMEOUT)
+    yield Refused(f"{source}: all the time", call(timeout="61s"), f"{field}.timeout", BAD_TIMEOUT)
+    for part, value, sentence in (("name", "A_b", BAD_SUBDOMAIN), ("key", "a/b", BAD_KEY)):
+        bad = SECRET | {part: value}
+        places: dict[str, Json] = {
+            "bearer": {"bearer": bad},
+            "basic.username": {"basic": {"username": bad, "password": SECRET}},
+            "basic.password": {"basic": {"username": SECRET, "password": bad}},
+            "headers[0].secret": {"headers": [{"name": "X", "secret": bad}]},
+            "tls.caSecret": {"tls": {"caSecret": bad}},
+        }
+        for place, fields in places.items():
+            yield Refused(
+                f"{source}: {place} of a bad {part}", call(**fields), f"{field}.{place}.{part}", sentence
+            )
+
 
 CHECK, STEP = "spec.analysis.checks[0]", "spec.rollout.canary.steps"
 METRIC, PATH = "spec.autoscaling.metrics[0]", "spec.traffic.path"
@@ -772,7 +889,7 @@ REFUSED = [
         "any throughput",
         throughput(min="0.0"),
         f"{CHECK}.min",
-        'must be a number above zero in quotes, such as "5"',
+        'min of a metric must be a number above zero in quotes, such as "5"',
     ),
     Refused("a mean by evidence", beside("concurrency", max="5", confidence="95%"), CHECK, PLAIN),
     Refused("points of a mean", beside("mean-batch-size", maxIncreaseOverStable="1%"), CHECK, PLAIN),
@@ -826,6 +943,68 @@ REFUSED = [
     ),
     Refused("a share without %", check("error-rate", max="0.01"), f"{CHECK}.max", MAX_FITS),
     Refused("a share over all", check("error-rate", max="101%"), f"{CHECK}.max", BAD_LIMIT),
+    Refused("a share as a number", checks(BY_QUERY | {"max": "5%"}), f"{CHECK}.max", MAX_FITS),
+    Refused("a smallest share", checks(BY_QUERY | {"min": "5%"}), f"{CHECK}.min", BAD_NUMBER),
+    Refused("no source", checks({"name": "a", "max": "1"}), CHECK, ONE_SOURCE),
+    Refused("two sources", checks(BY_QUERY | {"web": {"url": "http://judge"}}), CHECK, ONE_SOURCE),
+    Refused("a source without a name", checks({"max": "1", "prometheus": QUERY}), CHECK, CHECK_NAME),
+    Refused("a metric with a name", check("error-rate", max="1%", name="a"), CHECK, CHECK_NAME),
+    Refused("a metric's name", checks(BY_QUERY | {"name": "error-rate"}), CHECK, CHECK_NAME),
+    Refused("a bad name", checks(BY_QUERY | {"name": "A b"}), f"{CHECK}.name", BAD_NAME),
+    Refused("a name twice", checks(BY_QUERY, BY_QUERY), "spec.analysis.checks", NAMES_DIFFER),
+    Refused("a query like stable's", checks(BY_QUERY | {"maxRatioToStable": "1"}), CHECK, SHARES_ALONE),
+    Refused("a query by evidence", checks(BY_QUERY | {"confidence": "95%"}), CHECK, SHARES_ALONE),
+    Refused(
+        "a metric asked for now and then",
+        check("error-rate", max="1%", interval="1m"),
+        f"{CHECK}.interval",
+        INTERVAL,
+    ),
+    Refused(
+        "a server asked all the time",
+        checks(web_check() | {"interval": "500ms"}),
+        f"{CHECK}.interval",
+        "must be a duration of at least 1s, such as 1m",
+    ),
+    Refused(
+        "a server without data", checks(web_check() | {"onNoData": "pass"}), f"{CHECK}.onNoData", NO_DATA
+    ),
+    Refused("an empty query", prometheus(query="  "), f"{CHECK}.prometheus.query", BAD_QUERY),
+    Refused("an unknown word", prometheus(query="{{canary.image}}"), f"{CHECK}.prometheus.query", BAD_QUERY),
+    Refused(
+        "a word with spaces", prometheus(query="{{ model.name }}"), f"{CHECK}.prometheus.query", BAD_QUERY
+    ),
+    Refused(
+        "an address without scheme",
+        prometheus(address="prometheus:9090"),
+        f"{CHECK}.prometheus.address",
+        BAD_ADDRESS,
+    ),
+    Refused(
+        "an address with a query",
+        prometheus(address="http://a/?b=c"),
+        f"{CHECK}.prometheus.address",
+        BAD_ADDRESS,
+    ),
+    Refused(
+        "a range without length",
+        prometheus(range={"over": "0s", "step": "15s"}),
+        f"{CHECK}.prometheus.range.over",
+        NOT_POSITIVE,
+    ),
+    Refused(
+        "a range of too many points",
+        prometheus(range={"over": "5m", "step": "15ms"}),
+        f"{CHECK}.prometheus.range.step",
+        "must be a duration of at least 1s, such as 15s",
+    ),
+    Refused("a password in a URL", web(url="http://ann:pw@judge/"), f"{CHECK}.web.url", BAD_URL),
+    Refused("a fragment", web(url="http://judge/#a"), f"{CHECK}.web.url", BAD_URL),
+    Refused("an empty body", web(method="POST", body=" "), f"{CHECK}.web.body", BAD_BODY),
+    Refused("a body that is got", web(body="x"), f"{CHECK}.web.body", BODY),
+    Refused("a wildcard", web(jsonPath="$.a[*]"), f"{CHECK}.web.jsonPath", BAD_JSON_PATH),
+    Refused("a filter", web(jsonPath="$[?@.a]"), f"{CHECK}.web.jsonPath", BAD_JSON_PATH),
+    *(case for source in ("prometheus", "web") for case in bad_calls(source)),
     Refused(
         "a ratio of zero",
         check("error-rate", maxRatioToStable="0.0"),

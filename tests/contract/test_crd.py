@@ -82,8 +82,8 @@ def filled(annotation: Any) -> Any:
 
 
 def example(pattern: Any) -> str:
-    """Make a text of a pattern: a duration, a percentage or a ratio."""
-    return next(text for text in ("5m", "5%", "1.5") if re.match(pattern, text))
+    """Make a text of a pattern: a duration, a percentage, a ratio or a path."""
+    return next(text for text in ("5m", "5%", "1.5", "$") if re.match(pattern, text))
 
 
 @pytest.fixture

@@ -153,16 +153,17 @@ Ratio = Annotated[
     Worded('must be a ratio above zero in quotes, such as "1.5"', also=f"!{matches('^0+([.]0+)?$')}"),
 ]
 
-LIMIT_PATTERN = f"({PERCENT_PATTERN}|{RATIO_PATTERN})"
+NUMBER_PATTERN = r"^-?[0-9]{1,15}(\.[0-9]{1,9})?$"
+LIMIT_PATTERN = f"({PERCENT_PATTERN}|{NUMBER_PATTERN})"
 Limit = Annotated[
     str,
-    StringConstraints(pattern=LIMIT_PATTERN, max_length=10),
+    StringConstraints(pattern=LIMIT_PATTERN, max_length=32),
     Worded('must be a percentage from 0% to 100%, such as 1%, or a number in quotes, such as "5"'),
 ]
-Rate = Annotated[
+Number = Annotated[
     str,
-    StringConstraints(pattern=RATIO_PATTERN, max_length=10),
-    Worded('must be a number above zero in quotes, such as "5"', also=f"!{matches('^0+([.]0+)?$')}"),
+    StringConstraints(pattern=NUMBER_PATTERN, max_length=32),
+    Worded('must be a number in quotes, such as "5" or "0.05"'),
 ]
 
 Name = Annotated[

@@ -13,15 +13,17 @@ from ekiben.api.fields import (
     Confidence,
     Duration,
     Limit,
+    Name,
+    Number,
     Percent,
     PositiveDuration,
-    Rate,
     Ratio,
     UrlPath,
     at_least,
     checked,
     rules,
 )
+from ekiben.api.sources import Prometheus, Web
 
 OnNoData = Literal["pause", "pass", "fail"]
 
@@ -30,23 +32,32 @@ class Check(ApiModel):
     """One judgement of the canary; at least one limit is set."""
 
     model_config = rules(
+        say.CHECK_ONE_SOURCE,
+        say.NAME_FOR_SOURCES,
         say.CHECK_HAS_LIMIT,
         say.OVER_FOR_SLOW_REQUESTS,
         say.SHEDS_FOR_ERROR_RATE,
         say.MIN_FOR_NUMBERS,
+        say.MIN_OF_METRICS,
         say.THROUGHPUT_HAS_MIN,
         say.NUMBERS_ARE_PLAIN,
         say.MAX_FITS,
+        say.SHARES_ALONE,
+        say.INTERVAL_FOR_CALLS,
         say.NO_DATA_FOR_SHARES,
     )
 
     metric: Annotated[
-        Literal["error-rate", "shed-rate", "slow-requests", "throughput", "mean-batch-size", "concurrency"],
+        Literal["error-rate", "shed-rate", "slow-requests", "throughput", "mean-batch-size", "concurrency"]
+        | None,
         Field(
-            description="Share of requests answered 5xx, answered 429 or 503, or slower than `over`;"
-            " or requests a second, inputs in a batch, requests under way in a pod."
+            description="Of the pods: share of requests answered 5xx, answered 429 or 503, or slower than"
+            " `over`; or requests a second, inputs in a batch, requests under way in a pod."
         ),
-    ]
+    ] = None
+    name: Annotated[Name | None, Field(description="What to call a check of another source.")] = None
+    prometheus: Annotated[Prometheus | None, Field(description="The number that a query gives.")] = None
+    web: Annotated[Web | None, Field(description="A number in the answer of a server.")] = None
     over: Annotated[
         PositiveDuration | None, Field(description="slow-requests only: a request that took longer is slow.")
     ] = None
@@ -54,7 +65,7 @@ class Check(ApiModel):
         Limit | None,
         Field(
             description="Largest share of the canary's requests; for mean-batch-size and concurrency the"
-            " largest mean."
+            " largest mean, for another source the largest number."
         ),
     ] = None
     max_ratio_to_stable: Annotated[
@@ -65,10 +76,10 @@ class Check(ApiModel):
         Field(description="Most that the share may be above stable's over the same time, in points."),
     ] = None
     min: Annotated[
-        Rate | None,
+        Number | None,
         Field(
             description="throughput: fewest requests a second to the whole canary; for mean-batch-size and"
-            " concurrency the smallest mean."
+            " concurrency the smallest mean, for another source the smallest number."
         ),
     ] = None
     exclude_sheds: Annotated[
@@ -78,13 +89,25 @@ class Check(ApiModel):
         Confidence | None,
         Field(description="How certain this check must be to fail a canary. Default: analysis.confidence."),
     ] = None
+    interval: Annotated[
+        Annotated[str, DURATION, at_least("1s", example="1m")] | None,
+        Field(description="prometheus and web: time between two askings. Default: analysis.interval."),
+    ] = None
     on_no_data: Annotated[
         OnNoData | None,
-        Field(description="What happens when this check lacks requests. Default: analysis.onNoData."),
+        Field(
+            description="What happens when this check lacks requests, or its query finds no series."
+            " Default: analysis.onNoData."
+        ),
     ] = None
     dry_run: Annotated[
         bool | None, Field(description="True: judged and told, but decides nothing. Default: false.")
     ] = None
+
+    @property
+    def title(self) -> str:
+        """What results call it: its metric, or its name."""
+        return self.metric or self.name or "check"
 
 
 class Analysis(ApiModel):
@@ -146,6 +169,6 @@ class Analysis(ApiModel):
         Field(
             max_length=10,
             description="What the canary must fulfil. Default: error-rate max 1%.",
-            json_schema_extra=checked(say.ONE_CHECK_DECIDES),
+            json_schema_extra=checked(say.ONE_CHECK_DECIDES, say.NAMES_DIFFER),
         ),
     ] = ()

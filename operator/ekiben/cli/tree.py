@@ -13,6 +13,7 @@ from ekiben.cli.facts import Facts
 from ekiben.cli.pods import Manifest, PodFacts, pod_facts
 from ekiben.cli.text import PLAIN, Cell, Paint, ago, span, table
 from ekiben.core import steps
+from ekiben.core.analysis import is_counted
 
 _PHASES = {
     Phase.HEALTHY: "good",
@@ -143,6 +144,7 @@ def _check_rows(checks: Sequence[CheckResult], minimum: int | None) -> Iterator[
     for check in checks:
         few = minimum is not None and check.samples < minimum
         samples = f"{check.samples} of {minimum}" if few else str(check.samples)
+        samples = samples if is_counted(check.metric) else "-"
         said = f"{check.verdict} (dry run)" if check.dry_run else check.verdict
         verdict = Cell(said, _VERDICTS[check.verdict])
         yield [check.metric, verdict, check.value or "-", check.limit or "-", samples]

@@ -12,6 +12,7 @@ from ekiben.cli.pods import Manifest, PodFacts, pod_facts
 from ekiben.cli.text import PLAIN, Cell, Paint, table
 from ekiben.core import conditions as c
 from ekiben.core import names
+from ekiben.core.analysis import is_counted
 
 # What somebody can do about a reason that a condition shows; the others' messages say it themselves.
 REMEDIES: Mapping[str, str] = {
@@ -22,6 +23,8 @@ REMEDIES: Mapping[str, str] = {
     "ChildRejected": "correct the field that the API server names",
     "SurgeLimit": "raise rollout.maxSurge, or edit the steps; kubectl ekiben plan -f FILE tells before",
     "Samples": "send it requests, or lower analysis.minSamples",
+    "NoSeries": "see what the query finds, or set the check's onNoData",
+    "CheckError": "see who is asked, or correct the check",
     "OverLimit": "wait for more requests, or go back: kubectl ekiben abort {name}",
     "PauseStep": "kubectl ekiben resume {name}, or go back: kubectl ekiben abort {name}",
     "Inconclusive": "kubectl ekiben resume {name}, or go back: kubectl ekiben abort {name}",
@@ -50,7 +53,7 @@ _WAITS_FOR_PODS = frozenset(
         "NoReadyPods",
     }
 )
-_JUDGES = frozenset({"Samples", "OverLimit", "CheckError", "Analysing", "NoData", "Inconclusive"})
+_JUDGES = frozenset({"Samples", "NoSeries", "OverLimit", "CheckError", "Analysing", "NoData", "Inconclusive"})
 _UNTROUBLED = frozenset({"", "Terminating"})
 
 
@@ -155,7 +158,7 @@ def _of_check(facts: Facts, reason: str, check: CheckResult) -> Finding:
         f"{label} {value}" for label, value in (("measured", check.value), ("limit", check.limit)) if value
     ]
     least = f" of at least {facts.spec.analysis.min_samples}" if facts.spec and reason == "Samples" else ""
-    numbers.append(f"{check.samples}{least} requests seen")
+    numbers.append(f"{check.samples}{least} requests seen" if is_counted(check.metric) else check.message)
     remedy = REMEDIES.get(reason, "").format(name=facts.name, pod="POD")
     return Finding(reason, f"check {check.metric}: {check.verdict}", ", ".join(numbers), remedy)
 

@@ -97,7 +97,7 @@ def bounds_of(checks: Sequence[Check]) -> dict[str, float]:
 
 
 def judge(checks: Sequence[Check], totals: Totals, terms: Terms) -> tuple[CheckResult, ...]:
-    """Judge both sides' counts by each check.
+    """Judge both sides' counts by each check of the pods.
 
     A result's `samples` are those of the side that has fewest, of the sides that the check needs.
     """
@@ -125,13 +125,18 @@ def dated(
     )
 
 
+def is_counted(title: str) -> bool:
+    """Tell whether a result of this title rests on requests that the pods counted, not on another source."""
+    return title in METRICS or title in PLAIN
+
+
 def _judge(check: Check, totals: Totals, terms: Terms) -> CheckResult:
     if problem := _problem(check):
-        return _error(check, f"{check.metric} {problem}")
+        return _error(check, f"{check.title} {problem}")
     if check.metric in PLAIN:
         elapsed, late = _elapsed(totals, terms.since), terms.waited_out
         return judge_plain(check, totals.canary, totals.stable, elapsed=elapsed, waited_out=late)
-    count = METRICS[check.metric]
+    count = METRICS[check.title]
     canary, stable = count(check, totals.canary), count(check, totals.stable)
     if canary is None:
         return _error(check, _untold(check, "the canary"))
@@ -139,7 +144,7 @@ def _judge(check: Check, totals: Totals, terms: Terms) -> CheckResult:
     worst = min(_findings(check, sides, terms), key=lambda finding: _WORST_FIRST.index(finding.verdict))
     needed = [canary, stable] if _compares(check) and stable else [canary]
     return CheckResult(
-        metric=check.metric,
+        metric=check.title,
         verdict=worst.verdict,
         value=_percent(canary.rate, _max(check)) if canary.trials else None,
         limit=_limit(check),
@@ -181,7 +186,7 @@ def _problem(check: Check) -> str:
 
 
 def _error(check: Check, message: str) -> CheckResult:
-    return CheckResult(metric=check.metric, verdict="Error", message=message)
+    return CheckResult(metric=check.title, verdict="Error", message=message)
 
 
 def _untold(check: Check, side: str) -> str:
@@ -246,7 +251,7 @@ def _limit(check: Check) -> str:
 
 def _sentence(check: Check, sides: _Sides, why: str) -> str:
     canary, stable = sides
-    name = check.metric + (f" over {check.over}" if check.over else "")
+    name = check.title + (f" over {check.over}" if check.over else "")
     parts = [f"{name} {_percent(canary.rate, _max(check))} of {canary.trials} requests"]
     if _compares(check) and stable is not None:
         parts.append(f"stable {_percent(stable.rate)} of {stable.trials}")

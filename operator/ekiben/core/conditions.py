@@ -38,6 +38,7 @@ REASONS: tuple[Reason, ...] = (
     Reason(RECONCILING, "Traffic", "The weight is written, and not yet taken over."),
     Reason(RECONCILING, "Analysing", "The canary is judged on the requests it serves."),
     Reason(RECONCILING, "Samples", "The canary has not yet served enough requests to pass."),
+    Reason(RECONCILING, "NoSeries", "The query of a check finds no series: see its onNoData."),
     Reason(RECONCILING, "OverLimit", "A check is over its limit, and the evidence is not yet conclusive."),
     Reason(RECONCILING, "PauseStep", "The rollout waits for rollout.resume."),
     Reason(RECONCILING, "NoData", "Too few requests within maxWait; the rollout waits for a hand."),

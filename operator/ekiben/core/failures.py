@@ -16,10 +16,11 @@ _CRASH_LOOP_RESTARTS = 3
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Evidence that the revision is bad."""
+    """Evidence that the revision is bad; `looked_at` is the look that a verdict rests on."""
 
     reason: str
     message: str
+    looked_at: datetime | None = None
 
 
 def verdict(view: View) -> Failure | None:
@@ -87,8 +88,14 @@ def _bad_checks(view: View, canary: Side) -> Failure | None:
     rollout = view.rollout
     if rollout is None or rollout.stage is Stage.PREPARING or not view.is_past_initial_delay:
         return None
-    bad = next((result for result, deed in verdicts.deeds(view) if deed == "fail"), None)
-    if bad is None:
+    checks = rollout.plan.checks if rollout.plan else ()
+    failed = (
+        (check, result)
+        for check, (result, deed) in zip(checks, verdicts.deeds(view), strict=False)
+        if deed == "fail"
+    )
+    check, bad = next(failed, (None, None))
+    if check is None or bad is None:
         return None
     if bad.verdict == "Error":
         limit = view.spec.analysis.consecutive_error_limit
@@ -96,7 +103,7 @@ def _bad_checks(view: View, canary: Side) -> Failure | None:
     return (
         Failure("NoData", verdicts.no_data(view, bad))
         if verdicts.lacks(view, bad)
-        else Failure("AnalysisFailed", bad.message)
+        else Failure("AnalysisFailed", bad.message, verdicts.looked_at(view, check))
     )
 
 
@@ -105,12 +112,12 @@ def forgiven(view: View, failure: Failure) -> bool:
     rollout, limit = view.rollout, view.spec.analysis.failure_limit
     if failure.reason != "AnalysisFailed" or rollout is None or limit == 0:
         return False
-    return rollout.failed_looks < limit or not is_new_look(view)
+    return rollout.failed_looks < limit or not is_new_look(view, failure)
 
 
-def is_new_look(view: View) -> bool:
-    """Tell whether there was a look after the last one that was counted as failed."""
-    rollout, seen = view.rollout, view.observation
+def is_new_look(view: View, failure: Failure) -> bool:
+    """Tell whether a failure rests on a look after the last one that was counted as failed."""
+    rollout, seen = view.rollout, failure.looked_at
     if rollout is None or seen is None:
         return False
-    return rollout.failed_look_at is None or seen.at > rollout.failed_look_at
+    return rollout.failed_look_at is None or seen > rollout.failed_look_at

@@ -61,18 +61,18 @@ def judge_plain(
     check: Check, canary: Counters, stable: Counters, *, elapsed: float, waited_out: bool
 ) -> CheckResult:
     """Compare both sides' counts, made over `elapsed` seconds, with the limits of a check."""
-    measure = PLAIN[check.metric]
+    measure = PLAIN[check.title]
     ours, theirs = measure(canary, elapsed), measure(stable, elapsed)
     broken = _broken(check, ours, theirs)
     verdict: Verdict = "Pass" if broken is None else "Inconclusive" if waited_out else "Waiting"
-    unit = "/s" if check.metric == "throughput" else ""
+    unit = "/s" if check.title == "throughput" else ""
     limit = _limit(check, unit)
-    said = [f"{check.metric} {_number(ours.value or 0.0)}{unit} over {ours.over}"]
+    said = [f"{check.title} {_number(ours.value or 0.0)}{unit} over {ours.over}"]
     if check.max_ratio_to_stable is not None:
         said.append(f"stable {_number(theirs.value or 0.0)}{unit} over {theirs.over}")
     why = f": {_why(broken.why, waited_out=waited_out)}" if broken else ""
     return CheckResult(
-        metric=check.metric,
+        metric=check.title,
         verdict=verdict,
         value=f"{_number(ours.value)}{unit}" if ours.value is not None else None,
         limit=limit,
@@ -88,7 +88,7 @@ def _why(why: str, *, waited_out: bool) -> str:
 def _broken(check: Check, ours: _Figure, theirs: _Figure) -> _Broken | None:
     """Return the first limit that the canary is not within; None when it is within all of them."""
     if ours.value is None:
-        return _Broken(_NOTHING[check.metric])
+        return _Broken(_NOTHING[check.title])
     if check.min is not None and ours.value < float(check.min):
         return _Broken("below the limit")
     if check.max is not None and ours.value > float(check.max):
@@ -96,7 +96,7 @@ def _broken(check: Check, ours: _Figure, theirs: _Figure) -> _Broken | None:
     if check.max_ratio_to_stable is None:
         return None
     if theirs.value is None:
-        return _Broken(f"{_NOTHING[check.metric]} on stable")
+        return _Broken(f"{_NOTHING[check.title]} on stable")
     if ours.value > float(check.max_ratio_to_stable) * theirs.value:
         return _Broken("above the limit")
     return None

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from ekiben.core import sources
 from ekiben.core.asking import Question
 from ekiben.core.view import View
 
 # Each says what it wants to know of a model as it stands: small functions, beside the gates that they serve.
-ASKING: tuple[Callable[[View], Iterable[Question]], ...] = ()
+ASKING: tuple[Callable[[View], Iterable[Question]], ...] = (sources.open_questions,)
 
 
 def questions(view: View) -> tuple[Question, ...]:

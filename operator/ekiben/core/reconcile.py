@@ -26,6 +26,7 @@ from ekiben.core.revision import revision_of
 from ekiben.core.rollout import next_move, waits_for
 from ekiben.core.sampling import is_judged, sampling
 from ekiben.core.snapshot import InvalidSpec, Ref, Snapshot
+from ekiben.core.sources import seconds_to_first_asking
 from ekiben.core.status import is_worth_writing, report, says_the_same
 from ekiben.core.view import STABLE_DOWN_AFTER, View
 
@@ -121,7 +122,7 @@ def _age_of_figures(view: View, status: Status) -> float | None:
 
 def _next_look(view: View, wait: Wait | None) -> float | None:
     """Return the seconds after which something is due that no event announces; None when nothing is."""
-    due = [wait.seconds if wait else None, next_retirement(view)]
+    due = [wait.seconds if wait else None, next_retirement(view), seconds_to_first_asking(view)]
     if view.trial:
         since = view.status.stable.unready_since if view.status.stable else None
         if since:

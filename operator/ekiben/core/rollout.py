@@ -224,7 +224,7 @@ def _interrupt(view: View, rollout: RolloutStatus) -> Move | None:
     if view.stable is not None and (failure := failures.verdict(view)):
         if not failures.forgiven(view, failure):
             return ending.abort(view, rollout, Outcome.ROLLED_BACK, failure.reason, failure.message)
-        if move := _count_failed_look(view, rollout, failure.message):
+        if move := _count_failed_look(view, rollout, failure):
             return move
     if rollout.stage not in REVERSIBLE:
         return None
@@ -244,20 +244,21 @@ def _spec_changed(view: View, rollout: RolloutStatus) -> Move:
     return ending.abort(view, rollout, Outcome.SUPERSEDED, "Superseded", f"the spec asks for {wanted} now")
 
 
-def _count_failed_look(view: View, rollout: RolloutStatus, message: str) -> Move | None:
-    """Count a failed look that `failureLimit` forgives, once per observation."""
-    seen = view.observation
-    if seen is None or not failures.is_new_look(view):
+def _count_failed_look(view: View, rollout: RolloutStatus, failure: failures.Failure) -> Move | None:
+    """Count a failed look that `failureLimit` forgives, once per look."""
+    if not failures.is_new_look(view, failure):
         return None
     moved = rollout.model_copy(
         update={
             "failed_looks": rollout.failed_looks + 1,
-            "failed_look_at": seen.at,
+            "failed_look_at": failure.looked_at,
             "totals": verdicts.totals(view),
         }
     )
     limit = view.spec.analysis.failure_limit
-    return with_rollout(view, moved, f"failed look {moved.failed_looks} of {limit} forgiven: {message}")
+    return with_rollout(
+        view, moved, f"failed look {moved.failed_looks} of {limit} forgiven: {failure.message}"
+    )
 
 
 def _edited(view: View, rollout: RolloutStatus) -> Move | None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from ekiben.api.status import Outcome, Phase, RevisionStatus, RolloutStatus, Stage, Status
 from ekiben.core import gates, names, verdicts
+from ekiben.core.analysis import is_counted
 from ekiben.core.commands import commands
 from ekiben.core.gates import Wait
 from ekiben.core.reach import shortfalls
@@ -182,13 +183,19 @@ def _verdicts(status: Status) -> tuple[object, ...]:
     return status.observed_generation, status.phase, stage, conditions, status.commands
 
 
+def _told_at_once(check: dict[str, Any]) -> tuple[str, str]:
+    """Return what of a check's result is no mere figure: that another source's check passes can wait."""
+    title, verdict = check["metric"], check["verdict"]
+    return title, "" if not is_counted(title) and verdict in ("Waiting", "Pass") else verdict
+
+
 def _without_figures(wire: dict[str, Any]) -> dict[str, Any]:
     rollout = {
         key: value
         for key, value in (wire.get("rollout") or {}).items()
         if key not in ("totals", "observedShare")
     }
-    rollout["checks"] = [(check["metric"], check["verdict"]) for check in rollout.get("checks", ())]
+    rollout["checks"] = [_told_at_once(check) for check in rollout.get("checks", ())]
     conditions = [
         {key: value for key, value in item.items() if key != "message"} for item in wire.get("conditions", ())
     ]

@@ -9,7 +9,7 @@ from typing import Literal
 from ekiben.api.fields import delta, fraction, seconds
 from ekiben.api.judging import Check
 from ekiben.api.status import CheckResult, Counters, RolloutStatus, Stage, Totals
-from ekiben.core import analysis
+from ekiben.core import analysis, sources
 from ekiben.core.steps import DEFAULT_HOLD, hold_of
 from ekiben.core.view import View, current_step, gets_requests, once
 
@@ -34,7 +34,7 @@ def _deed(view: View, check: Check, result: CheckResult) -> Deed:
     if result.verdict == "Inconclusive":
         return rules.on_inconclusive
     if result.verdict == "Error":
-        return "fail" if _errors_in_a_row(view, result) > rules.consecutive_error_limit > 0 else "wait"
+        return "fail" if _errors_in_a_row(view, check, result) > rules.consecutive_error_limit > 0 else "wait"
     if lacks(view, result) and waited_out(view):
         return check.on_no_data or rules.on_no_data
     return "wait"
@@ -68,22 +68,42 @@ def told(results: Sequence[CheckResult]) -> str:
 
 def lacks(view: View, result: CheckResult) -> bool:
     """Tell whether a check has no verdict because it has not seen enough requests."""
+    if sources.has_no_data(result):
+        return True
     few = result.samples < view.spec.analysis.min_samples
     return result.verdict == "Waiting" and few and result.metric in analysis.METRICS
 
 
+def reason_of(view: View, result: CheckResult) -> str:
+    """Name what a check that keeps a step from passing waits for, as one word."""
+    if result.verdict == "Error":
+        return "CheckError"
+    if lacks(view, result):
+        return "Samples" if analysis.is_counted(result.metric) else "NoSeries"
+    return "OverLimit" if result.value is not None or analysis.is_counted(result.metric) else "Analysing"
+
+
 def no_data(view: View, result: CheckResult) -> str:
-    """Say that a check did not get its requests in time."""
+    """Say that a check did not get its requests, or anything at all, in time."""
+    if not analysis.is_counted(result.metric):
+        return f"{result.message}, within {_max_wait(view)}"
     return f"{result.samples} of {view.spec.analysis.min_samples} requests seen within {_max_wait(view)}"
 
 
-def _errors_in_a_row(view: View, result: CheckResult) -> int:
+def looked_at(view: View, check: Check) -> datetime | None:
+    """Return when a check's source was last looked at in the current window; None where it was not."""
+    if check.metric is None:
+        return sources.looked_at(view, check)
+    return view.observation.at if view.observation else None
+
+
+def _errors_in_a_row(view: View, check: Check, result: CheckResult) -> int:
     """Count the looks since a check can't be judged: as many as fit, for none of them is written down."""
-    seen = view.observation
+    seen = looked_at(view, check)
     if seen is None or result.since is None:
         return 1
-    lasted = (seen.at - result.since).total_seconds()
-    return int(lasted / seconds(view.spec.analysis.interval)) + 1
+    lasted = (seen - result.since).total_seconds()
+    return int(lasted / seconds(check.interval or view.spec.analysis.interval)) + 1
 
 
 @once
@@ -117,14 +137,27 @@ def judged(view: View) -> tuple[CheckResult, ...]:
         windows=_windows(rollout),
         since=_began(view),
     )
-    results = analysis.judge(rollout.plan.checks, counted, terms)
-    excused = tuple(
-        result.model_copy(update={"verdict": "Waiting", "value": None, "samples": 0, "message": why})
-        if (why := excuse(view, check))
-        else result
-        for check, result in zip(rollout.plan.checks, results, strict=True)
+    before = [*rollout.checks, *[None] * len(rollout.plan.checks)]
+    return tuple(
+        _judged(view, check, known, counted, terms)
+        for check, known in zip(rollout.plan.checks, before, strict=False)
     )
-    return analysis.dated(excused, rollout.checks, counted.measured_at)
+
+
+def _judged(
+    view: View, check: Check, before: CheckResult | None, counted: Totals, terms: analysis.Terms
+) -> CheckResult:
+    """Judge by one check, whatever its source, and say since when it has said so."""
+    if check.metric is None:
+        result, at = sources.judge(view, check, before), sources.looked_at(view, check)
+    else:
+        (result,) = analysis.judge((check,), counted, terms)
+        at = counted.measured_at
+    if why := excuse(view, check):
+        update = {"verdict": "Waiting", "value": None, "samples": 0, "message": why}
+        result = result.model_copy(update=update)
+    (dated,) = analysis.dated((result,), (before,) if before else (), at)
+    return dated
 
 
 def _windows(rollout: RolloutStatus) -> int:

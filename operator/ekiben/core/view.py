@@ -21,6 +21,9 @@ STABLE_DOWN_AFTER = timedelta(seconds=60)
 # From here on the new revision is stable: a rollout can only be finished.
 FINISHING = frozenset({Stage.REPOINTING, Stage.RETURNING})
 
+# Stages in which the weight of the rollout's step is what the canary carries; before, it is the last one's.
+_AT_ITS_STEP = frozenset({Stage.HOLDING, Stage.PAUSED, Stage.ENLARGING, Stage.TAKING_ALL, Stage.ABORTING})
+
 
 @dataclass(frozen=True, slots=True)
 class Side:
@@ -190,6 +193,15 @@ class View:
         return seen if seen and seen.window == self.window else None
 
     @cached_property
+    def judged_step(self) -> int:
+        """Return the step that is judged now, from 1; 0 before the first is."""
+        rollout = self.status.rollout
+        if rollout is None:
+            return 0
+        judged = rollout.step if rollout.stage in _AT_ITS_STEP else rollout.step - 1
+        return judged_step(rollout, judged)
+
+    @cached_property
     def window(self) -> str:
         """Name the window that requests are counted in now: it changes with each weight and each edit."""
         rollout = self.status.rollout
@@ -197,12 +209,9 @@ class View:
             return ""
         if rollout.stage in FINISHING or rollout.stage is Stage.OVER:
             return f"{rollout.id}/over"
-        judged = rollout.step if rollout.stage in (Stage.HOLDING, Stage.PAUSED) else rollout.step - 1
-        if rollout.stage in (Stage.ENLARGING, Stage.TAKING_ALL, Stage.ABORTING):
-            judged = rollout.step
         if not self.is_past_initial_delay:
-            return f"{rollout.id}/{judged}/delay"
-        return f"{rollout.id}/{judged_step(rollout, judged)}/{rollout.plan.hash if rollout.plan else ''}"
+            return f"{rollout.id}/{rollout.step}/delay"
+        return f"{rollout.id}/{self.judged_step}/{rollout.plan.hash if rollout.plan else ''}"
 
     @cached_property
     def is_past_initial_delay(self) -> bool:

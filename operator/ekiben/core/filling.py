@@ -1,0 +1,27 @@
+"""Fill in the few words that queries, URLs, bodies and arguments may hold in double braces.
+
+That is all there is to it: nothing is computed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+_BRACES = re.compile(r"\{\{([^{}]*)\}\}")
+
+
+class UnknownPlaceholderError(ValueError):
+    """Something in double braces that nobody knows; the message says what may stand there."""
+
+
+def filled(text: str, values: Mapping[str, str]) -> str:
+    """Replace each `{{name}}` by its value, once; raises UnknownPlaceholderError."""
+
+    def value_of(match: re.Match[str]) -> str:
+        if match[1] not in values:
+            known = ", ".join(f"{{{{{name}}}}}" for name in values)
+            raise UnknownPlaceholderError(f"{match[0][:80]} is nothing that is known here: write {known}")
+        return values[match[1]]
+
+    return _BRACES.sub(value_of, text)
