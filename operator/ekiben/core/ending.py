@@ -16,6 +16,7 @@ from ekiben.api.status import (
     Status,
 )
 from ekiben.core.moves import Move, event, in_stage, with_rollout
+from ekiben.core.snapshot import Scrape
 from ekiben.core.verdicts import told
 from ekiben.core.view import View
 
@@ -101,8 +102,18 @@ def next_retirement(view: View) -> float | None:
     """Return the seconds until a retiring revision is worth another look."""
     if not view.status.retiring:
         return None
-    until = min(item.until for item in view.status.retiring)
-    return max((until - view.now).total_seconds(), 1.0)
+    due = min(_due(view, item) for item in view.status.retiring)
+    return max((due - view.now).total_seconds(), 1.0)
+
+
+def _due(view: View, item: RetiringRevision) -> datetime:
+    """Return when a revision may go if nothing more is seen of it: each reading of its pods is an event."""
+    if view.now < item.until:
+        return item.until
+    scrape = _scrape(view, item)
+    if scrape is None:
+        return item.until + QUIET_FOR
+    return scrape.quiet_since + QUIET_FOR if scrape.quiet_since else _latest(view, item)
 
 
 def _may_go(view: View, item: RetiringRevision) -> bool:
@@ -110,15 +121,24 @@ def _may_go(view: View, item: RetiringRevision) -> bool:
     if view.now < item.until or (ready and view.stable is not None and not view.stable.ready):
         # While stable has no pods these are all there is to go back to.
         return False
-    seen = view.snapshot.observation
-    scrape = seen.scrapes.get(item.revision) if seen else None
-    if scrape is None or scrape.reason or not scrape.pods_read:
+    scrape = _scrape(view, item)
+    if scrape is None:
         # Nothing can be read of it: its delay has to be enough.
         return view.now >= item.until + QUIET_FOR or not ready
-    # A caller that never closes its connection must not keep old pods for ever.
-    bound = item.until + delta(view.spec.rollout.progress_deadline)
     quiet = scrape.quiet_since is not None and view.now - scrape.quiet_since >= QUIET_FOR
-    return quiet or view.now >= bound
+    return quiet or view.now >= _latest(view, item)
+
+
+def _scrape(view: View, item: RetiringRevision) -> Scrape | None:
+    """Return how a retiring revision was read last; None where it can't be."""
+    seen = view.snapshot.observation
+    scrape = seen.scrapes.get(item.revision) if seen else None
+    return None if scrape is None or scrape.reason or not scrape.pods_read else scrape
+
+
+def _latest(view: View, item: RetiringRevision) -> datetime:
+    """Return when it goes in any case: a caller that never hangs up must not keep it for ever."""
+    return item.until + delta(view.spec.rollout.progress_deadline)
 
 
 def _over(view: View, rollout: RolloutStatus, outcome: Outcome, message: str) -> Status:

@@ -7,10 +7,13 @@ from ekiben.api.status import Stage, Totals
 from ekiben.core import analysis
 from ekiben.core.plan import Extras, Sampling
 from ekiben.core.revision import DEFAULT_BUCKETS
+from ekiben.core.scaling import canary_need
 from ekiben.core.view import View
 
 # A canary whose metrics can't be read yet is looked at often, so that nobody waits for an interval.
 EAGER_SECONDS = 2.0
+# But not while it waits for more pods, a whole fleet's for each other perhaps: each new pod brings a look.
+WAITING_SECONDS = 15.0
 # Often enough to see that the requests to a retiring revision have stopped.
 RETIRING_SECONDS = 5.0
 _JUDGED = frozenset({Stage.SHIFTING, Stage.HOLDING, Stage.PAUSED, Stage.ENLARGING, Stage.TAKING_ALL})
@@ -66,7 +69,10 @@ def _interval(view: View) -> float:
     # What is served until the last look before a step counts for the step: in Shifting that must not be much.
     if is_judged(view) and view.rollout and view.rollout.stage is not Stage.SHIFTING:
         return seconds(view.spec.analysis.interval)
-    return EAGER_SECONDS if view.canary_revision else RETIRING_SECONDS
+    if view.canary is None or view.rollout is None:
+        return RETIRING_SECONDS
+    waits = view.rollout.stage is Stage.PREPARING and view.canary.ready < canary_need(view)
+    return WAITING_SECONDS if waits else EAGER_SECONDS
 
 
 def _pods(view: View, revision: str) -> tuple[tuple[str, str], ...]:
