@@ -9,10 +9,12 @@ import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from aiohttp import ClientError, ClientSession
 
 from bench.figures import BenchError
+from ekiben.kube.credentials import POD_FOLDER
 from localcluster.child import Child, free_ports
 from scale import inside
 from scale.audit import Requests
@@ -22,6 +24,12 @@ from scale.world import World
 # Somebody who has asked for nothing in this time has nothing to do.
 QUIET_SECONDS = 3.0
 LONGEST_SECONDS = 900.0
+# Like a kubelet: a pod finds its account's files at a place of its own, out of the others' sight.
+IN_POD = (
+    'mount -t tmpfs tmpfs "$(realpath /var/run)" && mkdir -p "$2" && cp "$1"/* "$2" && shift 2 && exec "$@"'
+)
+# What the image sets otherwise, or the bench's own environment must not decide.
+NOT_PASSED_ON = ("EKIBEN_", "KUBE", "PYTHONDONTWRITEBYTECODE")
 # A process that uses less than this share of a CPU over a second is idle.
 IDLE_SHARE = 0.1
 
@@ -67,10 +75,14 @@ class Operator:
     def start(self) -> None:
         """Start it, and measure from here."""
         metrics_port, probes_port = free_ports(2)
+        server = urlsplit(self._world.plane.server)
         environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("EKIBEN_")},
+            **{name: value for name, value in os.environ.items() if not name.startswith(NOT_PASSED_ON)},
             **self._world.operator_environment,
-            "KUBECONFIG": str(self._world.operator_kubeconfig),
+            "KUBERNETES_SERVICE_HOST": str(server.hostname),
+            "KUBERNETES_SERVICE_PORT": str(server.port),
+            # The image's modules are compiled too.
+            "PYTHONPYCACHEPREFIX": str(self._world.folder / "bytecode"),
             "EKIBEN_METRICS_ADDRESS": f"127.0.0.1:{metrics_port}",
             "EKIBEN_PROBES_ADDRESS": f"127.0.0.1:{probes_port}",
             # A machine that stalls for longer than a lease lasts must not end a measurement.
@@ -82,7 +94,9 @@ class Operator:
             # The first process is the one that creates and rolls, the second the one that begins anew.
             self._profile += ".restart"
         variables = [f"{name}={value}" for name, value in environment.items()]
-        command = ["env", "--ignore-environment", *variables, *module]
+        account = [str(self._world.operator_account), str(POD_FOLDER)]
+        command = ["unshare", "--mount", "--", "sh", "-c", IN_POD, "sh", *account]
+        command += ["env", "--ignore-environment", *variables, *module]
         self._mark, self._cpu, self._work = self._world.audit.mark(), 0.0, Counter()
         self._child = Child("operator", command, self._world.folder / "log" / "operator.log")
         self._probes = f"http://127.0.0.1:{probes_port}"

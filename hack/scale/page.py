@@ -124,8 +124,9 @@ _PAGE = """<!-- Written by `python -m scale.page` from docs/scale: measure again
 restarts the operator. etcd, kube-apiserver, kube-controller-manager and kube-scheduler are real, with client
 rate limits of 1,000 requests a second; nodes and pods are kwok's. Every pod answers /metrics: 10 kB, or 1 MB
 for a tenth of them, so that reading them is in the figures. The operator is a process of its own under the
-chart's rights and settings (but for leader election: a stalled machine must not end a measurement); its CPU
-and memory are the kernel's count, its requests the API server's audit log, Events included, watches not.
+chart's rights and settings (but for leader election: a stalled machine must not end a measurement), with a
+pod's account files and compiled modules, as in its image; its CPU and memory are the kernel's count, its
+requests the API server's audit log, Events included, watches not.
 
 Each model: 2 pods, no Gateway, one step of 50% for 1 s, judged by the default check. The floor is the
 operator's own children, written by the bench's client 32 at a time and rolled by kube-controller-manager.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -38,11 +39,11 @@ SCHEDULER = ("--kube-api-qps=1000", "--kube-api-burst=2000", "--secure-port=0")
 
 @dataclass(frozen=True)
 class World:
-    """The running control plane, its audit log, and how the operator and its pods reach it."""
+    """The running control plane, its audit log, and what the operator is given: its account's files."""
 
     plane: ControlPlane
     audit: AuditLog
-    operator_kubeconfig: Path
+    operator_account: Path
     operator_environment: dict[str, str]
     folder: Path
 
@@ -72,7 +73,7 @@ def world(folder: Path, models: int) -> Iterator[World]:
             )
         )
         chart = _chart()
-        made = World(plane, audit, folder / "operator.kubeconfig", _environment(chart), folder)
+        made = World(plane, audit, folder / "account", _environment(chart), folder)
         _install(made, chart)
         log = folder / "log"
         stages = [f"--config={path}" for path in kwok_stages()]
@@ -95,10 +96,9 @@ def _install(made: World, chart: list[Manifest]) -> None:
     # Established comes before the storage is ready; kubectl tries again while it is not.
     made.kubectl("get", f"modeldeployments,{','.join(ROUTE_KINDS)}", "--all-namespaces")
     token = made.kubectl("create", "token", RELEASE, f"--namespace={SYSTEM_NAMESPACE}", "--duration=6h")
-    config = yaml.safe_load(made.plane.kubeconfig.read_text())
-    config["users"][0]["user"] = {"token": token.strip()}
-    made.operator_kubeconfig.touch(mode=0o600)
-    made.operator_kubeconfig.write_text(yaml.safe_dump(config))
+    made.operator_account.mkdir(mode=0o700)
+    (made.operator_account / "token").write_text(token)
+    shutil.copy(made.plane.pki.crt("ca"), made.operator_account / "ca.crt")
 
 
 def _gateway_api() -> list[Manifest]:
