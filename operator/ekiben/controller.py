@@ -28,7 +28,7 @@ from ekiben.kube.recorder import Recorder
 from ekiben.kube.store import Key
 from ekiben.kube.workqueue import QueueClosedError, WorkQueue
 from ekiben.memory import Echoes, Memory
-from ekiben.observe import Remembered, build_snapshot, observe_model
+from ekiben.observe import Readings, Remembered, build_snapshot, observe_model
 from ekiben.samples.pods import PodSampler
 from ekiben.settings import Settings
 from ekiben.upkeep import Upkeep
@@ -188,6 +188,9 @@ class Controller:
             if act.written is not None:
                 self._echoes.expect(key, act.written)
         memory.conflicts = 0
+        if plan.rests:
+            # Most of a fleet rests: what its objects read as is a fifth of the memory that it takes.
+            memory.readings = Readings()
         self._queue.forget(key)
         if act.news:
             self._queue.add(key)

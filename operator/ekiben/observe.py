@@ -198,7 +198,8 @@ def controller_of(raw: Manifest) -> Manifest | None:
     """Return the owner reference of the object that controls this one."""
     for reference in raw.get("metadata", {}).get("ownerReferences") or ():
         if reference.get("controller"):
-            return dict(reference)
+            found: Manifest = reference
+            return found
     return None
 
 

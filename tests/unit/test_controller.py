@@ -573,3 +573,20 @@ class TestHealth:
         assert await caches.relist_models() == 1
         assert caches.model_keys() == [("shop", "mnist")]
         assert await caches.relist_models() == 0
+
+
+async def test_a_model_that_rests_is_remembered_without_what_its_objects_read_as(rig: Rig) -> None:
+    rig.write_model()
+    await rig.settle()
+    memory = rig.controller._memories[KEY]
+    resting, before = memory.readings, len(rig.seen)
+    rig.decide = lambda _: Plan(requeue_after=3600.0)
+    rig.write_model(labels={"a": "b"})
+    await rig.settle()
+    assert len(rig.seen) == before + 1
+    assert memory.readings is resting, "it waits for something: the next pass asks for the same"
+    assert memory.readings._now
+    rig.decide = lambda _: Plan()
+    rig.write_model(labels={"a": "c"})
+    await rig.settle()
+    assert not memory.readings._now

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from fractions import Fraction
+from functools import lru_cache
 from math import ceil
 from typing import Any
 
@@ -18,6 +19,8 @@ _SCALE: dict[str, Fraction] = {
     **{prefix: Fraction(scale) for prefix, scale in (_DECIMAL | _BINARY).items()},
 }
 _MEBI = 1024**2
+# A fleet's models ask for the same few quantities, and each is read several times in a decision.
+_QUANTITIES_KEPT = 1024
 _NANO = 10**9
 _INT64 = 2**63
 _LONGEST = 99_999 * 3600 + 59 * 60 + 59
@@ -25,6 +28,8 @@ _LONGEST = 99_999 * 3600 + 59 * 60 + 59
 
 def canonical(value: Any) -> Any:
     """Copy a JSON value with every number written one way: the API server gives 1.0 back as 1."""
+    if isinstance(value, str):
+        return value
     if isinstance(value, dict):
         return {key: canonical(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -45,7 +50,12 @@ def quantity_value(value: object) -> Fraction | None:
     """Return the number that a Kubernetes quantity stands for, None where the value is none."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
-    match = _QUANTITY.match(str(value))
+    return _quantity(str(value))
+
+
+@lru_cache(_QUANTITIES_KEPT)
+def _quantity(text: str) -> Fraction | None:
+    match = _QUANTITY.match(text)
     if match is None:
         return None
     number, suffix, exponent = match.groups()

@@ -94,3 +94,9 @@ class Plan:
     settled: Mapping[Ref, Settled] | None = None
     rests_on: tuple[Ref, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def rests(self) -> bool:
+        """Tell whether nothing is written, read, asked or waited for: only a change brings the next pass."""
+        writes = self.status or self.applies or self.scales or self.deletes
+        return not (writes or self.sampling or self.questions) and self.requeue_after is None

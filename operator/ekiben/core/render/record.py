@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
-
 from ekiben.core import names
+from ekiben.core.canonical import canonical
 from ekiben.core.render.metadata import build_metadata
 from ekiben.core.snapshot import Manifest, Model, Record
 
@@ -25,7 +24,7 @@ def build_record(model: Model, record: Record, outcome: str) -> Manifest:
         "metadata": build_metadata(model, names.revision_child(model.name, record.revision), labels),
         "revision": record.number,
         "data": {
-            "inputs": copy.deepcopy(dict(record.inputs)),
+            "inputs": canonical(dict(record.inputs)),
             "buckets": list(record.buckets),
             "deadlineSeconds": record.deadline_seconds,
         },

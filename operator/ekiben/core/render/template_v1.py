@@ -6,7 +6,6 @@ operator would restart every pod. What needs to change goes into a next version,
 
 from __future__ import annotations
 
-import copy
 import json
 from math import ceil
 from typing import Any
@@ -59,7 +58,7 @@ def build_pod_template(model: Model, record: Record) -> Manifest:
                 **extra.get("annotations", {}),
             },
         },
-        "spec": copy.deepcopy(_pod_spec(record, extra)),
+        "spec": canonical(_pod_spec(record, extra)),
     }
 
 
