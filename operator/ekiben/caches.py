@@ -23,7 +23,7 @@ from ekiben.kube.kinds import (
     SERVICE,
     Kind,
 )
-from ekiben.kube.store import Key, parse_version
+from ekiben.kube.store import Key, OnChange, parse_version
 from ekiben.observe import Seen, controller_of, fixed_refs
 from ekiben.observe_pods import trim_pod
 from ekiben.observe_routes import Place, places_of_model, places_of_route
@@ -37,7 +37,8 @@ class Caches:
     """One store for models, filled by whoever watches them, and informers for everything else.
 
     `wake` is called with the key of every model that a change concerns; `wake_soon` where it is a change of a
-    child, of which more follow within a moment. Models that `selector` does not select are another's.
+    child, of which more follow within a moment; `on_model` is told of every change of a model. Models that
+    `selector` does not select are another's.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Caches:
         wake: Callable[[Key], None],
         wake_soon: Callable[[Key], None],
         selector: str = "",
+        on_model: OnChange = lambda old, new: None,
     ) -> None:
         required = parse_selector(selector)
         self.models = Store(
@@ -59,6 +61,7 @@ class Caches:
         self._namespaces = namespaces or ("",)
         self._wake = wake
         self._wake_soon = wake_soon
+        self._on_model = on_model
         self._model_changes = 0
         self._routes = PlaceIndex(places_of_route)
         self._wanted_places = PlaceIndex(places_of_model)
@@ -183,6 +186,7 @@ class Caches:
     def _model_changed(self, old: Manifest | None, new: Manifest | None) -> None:
         self._model_changes += 1
         self._wanted_places.change(old, new)
+        self._on_model(old, new)
         for raw in filter(None, (old, new)):
             self._wake(_key(raw))
 

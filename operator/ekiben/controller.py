@@ -23,6 +23,7 @@ from ekiben.caches import Caches
 from ekiben.core.plan import Plan
 from ekiben.core.reconcile import decide
 from ekiben.core.snapshot import Manifest, Snapshot
+from ekiben.fleet import Fleet
 from ekiben.kube.client import ApiError, Client
 from ekiben.kube.recorder import Recorder
 from ekiben.kube.store import Key
@@ -62,8 +63,18 @@ class Controller:
         self._worker_count = settings.workers
         self._policy = settings.pod_policy
         self._queue: WorkQueue[Key] = WorkQueue()
+        self._fleet = Fleet(
+            settings.max_concurrent_rollouts,
+            settings.max_concurrent_rollouts_per_namespace,
+            self._queue.add,
+        )
         self._caches = Caches(
-            client, settings.namespaces, self._queue.add, self._queue.add_soon, settings.selector
+            client,
+            settings.namespaces,
+            self._queue.add,
+            self._queue.add_soon,
+            settings.selector,
+            self._fleet.changed,
         )
         self._sampler = sampler or PodSampler(self._queue.add)
         self._recorder = Recorder(client, COMPONENT, settings.identity)
@@ -131,11 +142,24 @@ class Controller:
 
     async def _begin(self) -> None:
         await self._caches.synced()
+        if self._fleet.is_limited:
+            await self._know_all_models()
         for number in range(self._worker_count):
             name = f"worker {number}"
             self._workers.append(asyncio.create_task(self._work(name), name=name))
         self.running.set()
         logger.info("working: everything was listed")
+
+    async def _know_all_models(self) -> None:
+        """List the models: whoever knows only some of what runs would let too much begin."""
+        while True:
+            try:
+                await self._caches.relist_models()
+            except ApiError as error:
+                logger.warning("the models can't be listed yet: %s", error)
+                await asyncio.sleep(random.uniform(0.5, 1.5))
+            else:
+                return
 
     async def _work(self, name: str) -> None:
         with contextlib.suppress(QueueClosedError):
@@ -157,6 +181,7 @@ class Controller:
         except ApiError as error:
             return self._after_error(key, error)
         except Exception:
+            self._fleet.settled(key)
             pause = self._queue.retry(key)
             logger.exception("a bug, again in %.1f s; planned: %s", pause, "; ".join(notes) or "nothing yet")
             self._note_error(key, "a bug, see the log")
@@ -176,7 +201,9 @@ class Controller:
         if snapshot is None:
             self._forget(key)
             return "gone"
+        # Nothing is awaited between the look at the line and the slot that is given away.
         plan = self._decide(snapshot)
+        self._fleet.decided(key, snapshot.line, plan.status)
         notes += plan.notes
         if plan.settled is not None:
             memory.settled = plan.settled
@@ -187,6 +214,7 @@ class Controller:
         finally:
             if act.written is not None:
                 self._echoes.expect(key, act.written)
+        self._fleet.settled(key)
         memory.conflicts = 0
         if plan.rests:
             # Most of a fleet rests: what its objects read as is a fifth of the memory that it takes.
@@ -213,6 +241,7 @@ class Controller:
         remembered = Remembered(
             observation=self._sampler.observation(key),
             answers=self._asker.answers(key),
+            line=self._fleet.line(key, seen.model),
             ledger=memory.ledger,
             rejections=memory.rejections(seen.model["metadata"].get("generation", 0)),
             conflicts=frozenset(memory.taken),
@@ -226,6 +255,9 @@ class Controller:
 
     def _after_error(self, key: Key, error: ApiError) -> str:
         """Have a failed pass made again as its error's class says; return the class."""
+        if error.is_conflict or error.is_rejected:
+            # Otherwise nobody knows whether the status was written: the slot stays given until the next pass.
+            self._fleet.settled(key)
         if error.is_conflict:
             self._again_now(key)
             logger.info("somebody was faster, looking again: %s", error.message)
@@ -268,6 +300,7 @@ class Controller:
         self._echoes.forget(key)
         self._sampler.ensure(key, None)
         self._asker.ensure(key, ())
+        self._fleet.settled(key)
         self._queue.forget(key)
 
     def _note_error(self, key: Key, text: str) -> None:

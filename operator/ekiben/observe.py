@@ -24,6 +24,7 @@ from ekiben.core.snapshot import (
     Applied,
     Cluster,
     InvalidSpec,
+    Line,
     Manifest,
     Model,
     Observation,
@@ -106,6 +107,7 @@ class Remembered:
     records: Mapping[str, Record] = field(default_factory=dict)
     settled: Mapping[Ref, Settled] = field(default_factory=dict)
     readings: Readings = field(default_factory=Readings)
+    line: Line | None = None
 
 
 def build_snapshot(
@@ -134,6 +136,7 @@ def build_snapshot(
         pods=_pods(seen, model, readings),
         observation=remembered.observation,
         answers=remembered.answers,
+        line=remembered.line,
         cluster=_cluster(seen, model, spec, live),
         ledger=remembered.ledger,
         settled=remembered.settled,

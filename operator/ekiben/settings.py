@@ -64,6 +64,12 @@ class Settings:
     workers: int = 8
     """ModelDeployments that are worked on at the same time."""
 
+    max_concurrent_rollouts: int = 0
+    """Rollouts that may run at once; the others are queued, see docs/fleet.md. 0: any number."""
+
+    max_concurrent_rollouts_per_namespace: int = 0
+    """Rollouts that may run at once in each namespace. 0: any number."""
+
     metrics_address: Address = _METRICS
     """Where to serve /metrics, as host:port."""
 
@@ -235,6 +241,12 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _limit(text: str) -> int:
+    if not text.isdecimal() or int(text) > 10000:
+        raise ValueError("write a whole number from 1 to 10000, or 0 for no limit")
+    return int(text)
+
+
 def _address(text: str) -> Address:
     host, colon, port = text.rpartition(":")
     if not colon or not port.isdecimal() or int(port) > 65535:
@@ -275,6 +287,8 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "call_hosts": _listed(_host),
     "secret_namespaces": _listed(_label),
     "workers": _count,
+    "max_concurrent_rollouts": _limit,
+    "max_concurrent_rollouts_per_namespace": _limit,
     "metrics_address": _address,
     "probes_address": _address,
     "log_level": _one_of("debug", "info", "warning", "error"),

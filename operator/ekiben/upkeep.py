@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable
 
 from ekiben import metrics
+from ekiben.api.status import Stage
 from ekiben.caches import Caches
 from ekiben.kube.client import ApiError
 from ekiben.kube.kinds import MODELDEPLOYMENT
@@ -68,12 +69,19 @@ class Upkeep:
 
     def _count_models(self) -> None:
         phases: dict[str, int] = {}
+        stages = dict.fromkeys((stage.value for stage in Stage if stage is not Stage.OVER), 0)
         for raw in self._caches.models.all():
-            phase = (raw.get("status") or {}).get("phase") or "Pending"
+            status = raw.get("status") or {}
+            phase = status.get("phase") or "Pending"
             phases[phase] = phases.get(phase, 0) + 1
+            stage = (status.get("rollout") or {}).get("stage")
+            if stage in stages:
+                stages[stage] += 1
         metrics.MODELS.clear()
         for phase, count in phases.items():
             metrics.MODELS.labels(phase).set(count)
+        for name, count in stages.items():
+            metrics.IN_FLIGHT.labels(name).set(count)
 
     async def resync(self) -> None:
         """List the models now and then: a deletion that their watch missed would be worked on for ever."""

@@ -123,6 +123,7 @@ ACCEPTED: dict[str, Json] = {
     "a digest alone": image(f"registry.example.com/iris@{DIGEST}"),
     "latest with a digest": image(f"registry.example.com/iris:latest@{DIGEST}"),
     "a tag that only begins like latest": image("iris:latest-2"),
+    "a priority": {"rollout": {"priority": -1000}},
     "a runtime with the service": runtime(workers=2, timeout="1m30s", overrides={"api_server": {"x": [1]}}),
     "quantities as numbers and as text": {"resources": {"requests": {"cpu": 1}, "limits": {"cpu": "1500m"}}},
     "a request equal to its limit in other words": {
@@ -410,6 +411,12 @@ REFUSED = [
         {"rollout": {"freeze": [{"cron": "0 18 * *", "duration": "60h"}]}},
         "spec.rollout.freeze[0].cron",
         "must be a cron schedule of five fields, such as 0 18 * * 5",
+    ),
+    Refused(
+        "a priority beyond its bounds",
+        {"rollout": {"priority": 1001}},
+        "spec.rollout.priority",
+        "less than or equal to 1000",
     ),
     Refused(
         "a freeze of no length",

@@ -110,6 +110,8 @@ def test_secrets_are_read_by_name_in_the_listed_namespaces_only(helm: Path) -> N
     [
         ("image.tag=latest", "tag"),
         ("workers=0", "workers"),
+        ("maxConcurrentRollouts=-1", "maxConcurrentRollouts"),
+        ("maxConcurrentRolloutsPerNamespace=x", "maxConcurrentRolloutsPerNamespace"),
         ("replicas=0", "replicas"),
         ("log.level=loud", "level"),
         ("settings.OTHER=1", "OTHER"),

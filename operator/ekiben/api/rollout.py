@@ -115,6 +115,14 @@ class Rollout(ApiModel):
     resume: Annotated[RolloutStep | None, Field(description="ID/STEP: leave the pause at that step.")] = None
     abort: Annotated[RolloutId | None, Field(description="ID: back to stable now.")] = None
     retry: Annotated[RolloutId | None, Field(description="ID of a failed rollout: try again.")] = None
+    priority: Annotated[
+        int,
+        Field(
+            ge=-1000,
+            le=1000,
+            description="Where only so many rollouts may run at once: the higher one begins first.",
+        ),
+    ] = 0
     freeze: Annotated[
         tuple[Freeze, ...],
         Field(

@@ -47,6 +47,7 @@ class Phase(StrEnum):
     """The word for people; machines read the conditions."""
 
     PENDING = "Pending"
+    QUEUED = "Queued"
     PROGRESSING = "Progressing"
     PAUSED = "Paused"
     HEALTHY = "Healthy"
@@ -56,6 +57,7 @@ class Phase(StrEnum):
 class Stage(StrEnum):
     """Where a rollout is; `core/rollout.py` holds the theory and the transitions."""
 
+    QUEUED = "Queued"
     PREPARING = "Preparing"
     SHIFTING = "Shifting"
     HOLDING = "Holding"

@@ -57,7 +57,7 @@ class Facts:
 
     @property
     def rollout(self) -> RolloutStatus | None:
-        """The rollout in flight, if there is one."""
+        """The rollout in flight or in the line, if there is one."""
         rollout = self.status.rollout
         return rollout if rollout and rollout.stage is not Stage.OVER else None
 
@@ -73,9 +73,11 @@ class Facts:
 
     @property
     def canary(self) -> str | None:
-        """The revision under trial; None once it is stable."""
+        """The revision under trial; None once it is stable, and while it waits for its turn."""
         rollout = self.rollout
-        return rollout.revision if rollout and rollout.revision != self.stable else None
+        if rollout is None or rollout.stage is Stage.QUEUED:
+            return None
+        return rollout.revision if rollout.revision != self.stable else None
 
     @property
     def wanted(self) -> str | None:

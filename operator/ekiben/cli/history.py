@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from ekiben.api.status import Stage
 from ekiben.cli.exits import CommandError, Exit
 from ekiben.cli.facts import Facts
 from ekiben.cli.pods import Manifest
@@ -14,7 +15,7 @@ from ekiben.cli.text import PLAIN, Cell, Paint, ago, table
 from ekiben.core.revision import image_of, record_of, revision_of
 from ekiben.core.snapshot import Record
 
-_OUTCOMES = {"Promoted": "good", "RolledBack": "bad", "Aborted": "bad", "InFlight": "warn"}
+_OUTCOMES = {"Promoted": "good", "RolledBack": "bad", "Aborted": "bad", "InFlight": "warn", "Queued": "warn"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,13 @@ def entries(facts: Facts, records: dict[str, Record]) -> list[Entry]:
     found = []
     if rollout := facts.rollout:
         found.append(
-            entry(rollout.id, rollout.revision, "InFlight", rollout.started_at, facts.status.message)
+            entry(
+                rollout.id,
+                rollout.revision,
+                "Queued" if rollout.stage is Stage.QUEUED else "InFlight",
+                rollout.started_at or rollout.stage_started_at,
+                facts.status.message,
+            )
         )
     found += [
         entry(item.rollout, item.revision, str(item.outcome), item.at, item.message)

@@ -17,6 +17,7 @@ from ekiben.core.analysis import is_counted
 
 _PHASES = {
     Phase.HEALTHY: "good",
+    Phase.QUEUED: "warn",
     Phase.PROGRESSING: "warn",
     Phase.PAUSED: "warn",
     Phase.PENDING: "warn",

@@ -63,11 +63,12 @@ def abort(facts: Facts) -> Change:
         raise CommandError(
             f"{rollout.revision} is stable already: go back by kubectl ekiben undo {facts.name}"
         )
-    if facts.stable is None or facts.canary is None:
+    if facts.stable is None or (facts.canary is None and rollout.stage is not Stage.QUEUED):
         raise CommandError(f"{rollout.revision} is the first revision: there is nothing to go back to")
+    where = "leaves the line" if rollout.stage is Stage.QUEUED else f"all traffic goes back to {facts.stable}"
     return Change(
         {"rollout": {"abort": rollout.id}},
-        f"aborting {rollout.revision}: all traffic goes back to {facts.stable}",
+        f"aborting {rollout.revision}: {where}",
         notes=(f"the spec still asks for {rollout.revision}: tried again only by retry or another change",),
     )
 

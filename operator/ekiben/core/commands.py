@@ -18,8 +18,9 @@ def commands(view: View) -> tuple[Command, ...]:
 
 def _given(view: View) -> list[tuple[str, str, str]]:
     asked = view.spec.rollout
-    current = view.rollout.id if view.rollout else None
-    names_other = f"the rollout in flight is {current}" if current else "no rollout is in flight"
+    current = view.rollout or view.queued
+    where = "in flight" if view.rollout else "in the line"
+    names_other = f"the rollout {where} is {current.id}" if current else "no rollout is in flight"
     failed = ", ".join(item.rollout for item in view.status.failed_revisions)
     given = [
         ("promote", asked.promote, names_other),
@@ -41,6 +42,7 @@ def _honoured(view: View, name: str, value: str) -> Command | None:
         or (name == "abort" and value == rollout.id and rollout.outcome is Outcome.ABORTED)
         or (name == "resume" and value == pause_of(rollout) and rollout.stage is Stage.PAUSED)
     )
+    in_force |= name == "promote" and view.queued is not None and value == view.queued.id
     released = name == "retry" and any(value == item.rollout for item in view.status.failed_revisions)
     if not (in_force or released):
         return None

@@ -49,6 +49,7 @@ REASONS: tuple[Reason, ...] = (
     ),
     Reason(RECONCILING, "Paused", "spec.rollout.paused is true."),
     Reason(RECONCILING, "Frozen", "rollout.freeze wants no step now; the message says until when."),
+    Reason(RECONCILING, "Queued", "As many rollouts run as may at once; the message says its place."),
     Reason(RECONCILING, "Held", "rollout.initial is Held: the first revision waits for rollout.promote."),
     Reason(RECONCILING, "Promoting", "Traffic goes over to the new revision."),
     Reason(RECONCILING, "Aborting", "Traffic goes back to stable."),

@@ -53,6 +53,17 @@ def aborted(view: View, rollout: RolloutStatus) -> Move:
     return Move(status, f"rollout {rollout.id} is over: {outcome}")
 
 
+def withdrawn(view: View, rollout: RolloutStatus, outcome: Outcome, message: str) -> Status:
+    """Return the status in which a rollout is over that never began; an aborted one is remembered."""
+    status = _over(view, rollout, outcome, message)
+    if outcome is not Outcome.ABORTED:
+        return status
+    failed = FailedRevision(
+        revision=rollout.revision, rollout=rollout.id, reason=str(outcome), message=message, at=view.now
+    )
+    return status.model_copy(update={"failed_revisions": _remember(status, failed)})
+
+
 def make_stable(view: View, rollout: RolloutStatus) -> Status:
     """Return the status in which the canary is stable and the old stable retires."""
     stable = RevisionStatus(revision=rollout.revision, served_at=view.now)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ekiben.api.status import Stage, Status
-from ekiben.core import children, names
+from ekiben.core import children, names, queueing
 from ekiben.core import conditions as c
 from ekiben.core.ending import next_retirement
 from ekiben.core.gates import Wait
@@ -122,7 +122,12 @@ def _age_of_figures(view: View, status: Status) -> float | None:
 
 def _next_look(view: View, wait: Wait | None) -> float | None:
     """Return the seconds after which something is due that no event announces; None when nothing is."""
-    due = [wait.seconds if wait else None, next_retirement(view), seconds_to_first_asking(view)]
+    due = [
+        wait.seconds if wait else None,
+        next_retirement(view),
+        seconds_to_first_asking(view),
+        queueing.next_look(view),
+    ]
     if view.trial:
         since = view.status.stable.unready_since if view.status.stable else None
         if since:

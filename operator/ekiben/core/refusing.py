@@ -33,7 +33,8 @@ _GOES_WITH_ITS_PODS = frozenset({"HorizontalPodAutoscaler", "PodDisruptionBudget
 def held_view(snapshot: Snapshot) -> View | None:
     """Return the view to decide on while the spec can't be followed; None where nothing was begun."""
     status = recovered(snapshot)
-    rollout = status.rollout if status.rollout and status.rollout.stage is not Stage.OVER else None
+    at_rest = (Stage.OVER, Stage.QUEUED)
+    rollout = status.rollout if status.rollout and status.rollout.stage not in at_rest else None
     revision = rollout.revision if rollout else status.stable.revision if status.stable else None
     record = snapshot.records.get(revision) if revision else None
     if record is None:

@@ -6,13 +6,14 @@ A rollout is in exactly one stage, and the stage is in `.status`. Children are r
 stage, so a transition is written first and takes effect in the next pass: a crash repeats or continues, it
 never skips. One pass makes at most one transition.
 
-    Preparing -> Shifting -> Holding -> (Shifting -> Holding | Paused)* -> Enlarging -> TakingAll
+    (Queued ->) Preparing -> Shifting -> Holding -> (Shifting -> Holding | Paused)* -> Enlarging -> TakingAll
         -> Repointing -> Returning -> Over (Promoted)
     any stage up to TakingAll -> Aborting -> Over (RolledBack, Aborted, Superseded, Reverted)
 
 `TABLE` says for each stage which gates must be open before the rollout leaves it, and where it goes then.
 `_interrupt` says what may happen at any moment instead: the spec changed, a command, a verdict, an edit of
-the steps, a stable that is down. From Repointing on the new revision is stable and nothing interrupts.
+the steps, a stable that is down. A queued rollout is not in flight (queueing.py).
+From Repointing on the new revision is stable and nothing interrupts.
 Without a Gateway the Service itself splits the traffic, so TakingAll and Returning have nothing to do.
 """
 

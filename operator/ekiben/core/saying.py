@@ -11,6 +11,7 @@ from ekiben.core import children
 from ekiben.core import conditions as c
 from ekiben.core.gates import Wait
 from ekiben.core.previewing import preview_problem
+from ekiben.core.queueing import told
 from ekiben.core.traffic import live_route, route_problem
 from ekiben.core.view import FINISHING, View
 
@@ -39,7 +40,7 @@ def conditions_of(view: View, status: Status, wait: Wait | None) -> tuple[Condit
 
 def failed_outcome(view: View) -> Outcome | None:
     """Return how the spec's revision failed, when it did and nothing is in flight."""
-    if view.rollout is not None or view.failure is None:
+    if view.rollout is not None or view.queued is not None or view.failure is None:
         return None
     return Outcome.ABORTED if view.failure.reason == "Aborted" else Outcome.ROLLED_BACK
 
@@ -84,6 +85,8 @@ def _reconciling(view: View, status: Status, wait: Wait | None) -> Said:
         ref, why = min(view.snapshot.rejections.items())
         return Said(c.RECONCILING, "True", "ChildRejected", f"{ref.kind} {ref.name} was rejected: {why}")
     if rollout is None:
+        if told(view):
+            return Said(c.RECONCILING, "True", "Queued", status.message)
         if view.status.retiring:
             return Said(c.RECONCILING, "False", "Retiring", "an old revision still has pods")
         return Said(c.RECONCILING, "False", "Idle", "")

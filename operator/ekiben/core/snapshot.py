@@ -172,11 +172,28 @@ class Cluster:
 
 
 @dataclass(frozen=True, slots=True)
+class Line:
+    """The line of rollouts as one model has to see it, where only so many may run at once.
+
+    `turn` tells whether a rollout may begin now; `place` counts from 1, of `waiting`; `running` of `limit`
+    run, of which a few are named; `namespace` is empty where the limit is that of the whole operator.
+    """
+
+    turn: bool
+    place: int
+    waiting: int
+    running: int
+    limit: int
+    names: tuple[str, ...] = ()
+    namespace: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """One instant of one model, as our caches see it.
 
     `wanted` is the revision that the spec asks for, None where nobody has named it yet; `settled` are the
-    children that an earlier decision found as they should be.
+    children that an earlier decision found as they should be; `line` is None where there is no limit.
     """
 
     model: Model
@@ -194,3 +211,4 @@ class Snapshot:
     ledger: Mapping[Ref, Applied] = field(default_factory=dict)
     settled: Mapping[Ref, Settled] = field(default_factory=dict)
     rejections: Mapping[Ref, str] = field(default_factory=dict)
+    line: Line | None = None

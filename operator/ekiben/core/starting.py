@@ -14,6 +14,7 @@ from ekiben.core.commands import commands
 from ekiben.core.moves import Move, event
 from ekiben.core.reach import shortfalls
 from ekiben.core.view import View, once, switches_at_once
+from ekiben.core.queueing import has_turn, line_up, taken_out
 
 DEFAULT_STEPS = (
     Step(weight=5, hold="2m"),
@@ -75,6 +76,8 @@ def next_number(view: View) -> int:
 def start(view: View) -> Move | None:
     """Start what the spec asks for; None when it serves already, or failed and was not released."""
     wanted = view.wanted.revision
+    if move := taken_out(view):
+        return move
     if wanted == view.stable_revision:
         return None
     if view.status.stable is None:
@@ -83,6 +86,8 @@ def start(view: View) -> Move | None:
         return None
     if view.failure and view.spec.rollout.retry != view.failure.rollout:
         return None
+    if not is_way_back(view) and not has_turn(view):
+        return line_up(view, _new(view))
     way_back = f"{wanted} served before: no steps, by rollout.rollbackWindow" if is_way_back(view) else ""
     return _begin(view, "retry" if view.failure else way_back or "the spec changed")
 
@@ -122,9 +127,10 @@ def _begin(view: View, why: str) -> Move:
 
 
 def _new(view: View) -> RolloutStatus:
-    revision = view.wanted.revision
+    revision, queued = view.wanted.revision, view.queued
+    promised = queued.id if queued and queued.revision == revision else ""
     return RolloutStatus(
-        id=f"{revision}.{next_number(view)}",
+        id=promised or f"{revision}.{next_number(view)}",
         revision=revision,
         provider="Gateway" if view.spec.traffic else "Service",
         stage=Stage.PREPARING,

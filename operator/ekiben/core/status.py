@@ -10,6 +10,7 @@ from ekiben.core.analysis import is_counted
 from ekiben.core.commands import commands
 from ekiben.core.gates import Wait
 from ekiben.core.reach import shortfalls
+from ekiben.core.queueing import told
 from ekiben.core.revision import image_of
 from ekiben.core.saying import conditions_of, failed_outcome, obstacle
 from ekiben.core.traffic import observed_headers, observed_weight
@@ -123,6 +124,8 @@ def phase_of(view: View, wait: Wait | None) -> Phase:
         return Phase.DEGRADED if served else Phase.PENDING
     if view.is_first:
         return Phase.PROGRESSING
+    if told(view):
+        return Phase.QUEUED
     if view.wanted.revision != view.stable_revision:
         return Phase.PAUSED if not failed_outcome(view) else Phase.DEGRADED
     return Phase.HEALTHY
@@ -142,6 +145,8 @@ def message_of(view: View, wait: Wait | None) -> str:
         return f"{where}{what}" + (f"; no pod of {view.stable_revision} is ready" if down else "")
     if wait:
         return wait.message
+    if place := told(view):
+        return place
     if (bad := failed_outcome(view)) and (failed := view.failure):
         did = "aborted by hand" if bad is Outcome.ABORTED else f"rolled back: {failed.message}"
         way_out = f"set rollout.retry to {failed.rollout} to try again"

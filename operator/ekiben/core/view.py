@@ -91,7 +91,13 @@ class View:
     def rollout(self) -> RolloutStatus | None:
         """The rollout in flight, if there is one."""
         rollout = self.status.rollout
-        return rollout if rollout and rollout.stage is not Stage.OVER else None
+        return rollout if rollout and rollout.stage not in (Stage.OVER, Stage.QUEUED) else None
+
+    @cached_property
+    def queued(self) -> RolloutStatus | None:
+        """The rollout that waits for its turn; it is not in flight yet."""
+        rollout = self.status.rollout
+        return rollout if rollout and rollout.stage is Stage.QUEUED else None
 
     @cached_property
     def stable_revision(self) -> str | None:
@@ -207,7 +213,7 @@ class View:
         rollout = self.status.rollout
         if rollout is None:
             return ""
-        if rollout.stage in FINISHING or rollout.stage is Stage.OVER:
+        if rollout.stage in FINISHING or rollout.stage in (Stage.OVER, Stage.QUEUED):
             return f"{rollout.id}/over"
         if not self.is_past_initial_delay:
             return f"{rollout.id}/{rollout.step}/delay"

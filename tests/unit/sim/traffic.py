@@ -37,7 +37,8 @@ class Traffic:
         self.lost_why: dict[str, float] = defaultdict(float)
         self.served_by: dict[str, float] = defaultdict(float)
         self._last = 0.0
-        clock.before_each = self.flow
+        before = clock.before_each
+        clock.before_each = lambda: (before(), self.flow())[0]
 
     def set_weights(self, weights: Weights) -> None:
         """Take new weights into the data plane."""

@@ -42,8 +42,9 @@ class World:
         seed: int = 0,
         fault: Fault | None = None,
         decide: Callable[[Snapshot], Plan] = core_decide,
+        clock: Clock | None = None,
     ) -> None:
-        self.clock = Clock(seed)
+        self.clock = clock or Clock(seed)
         self.server = ApiServer(self.clock, MODEL, dict(spec))
         self.nodes = Nodes(self.clock)
         self.traffic = Traffic(self.clock, self.server, self.nodes)
