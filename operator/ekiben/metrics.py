@@ -21,7 +21,9 @@ DURATION = Histogram(
 ROLLOUTS = Counter("ekiben_rollouts_total", "Rollouts that ended, by outcome.", ["outcome"])
 MODELS = Gauge("ekiben_models", "ModelDeployments by phase.", ["phase"])
 IN_FLIGHT = Gauge(
-    "ekiben_rollouts", "Rollouts that are in flight or queued, by stage; first revisions included.", ["stage"]
+    "ekiben_rollouts_in_flight",
+    "Rollouts in flight or queued, by stage; first revisions too.",
+    ["stage"],
 )
 WATCH_AGE = Gauge("ekiben_watch_age_seconds", "Time since a watch was last heard.", ["kind"])
 RESYNC_CHANGES = Counter(

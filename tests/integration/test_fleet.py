@@ -60,7 +60,9 @@ class Fleet:
                 for said in self.status.values()
             )
 
-        await self.site.wait(done, f"all are {reason}: { {n: s.get('message') for n, s in self.status.items()} }")
+        await self.site.wait(
+            done, f"all are {reason}: { {n: s.get('message') for n, s in self.status.items()} }"
+        )
 
 
 def runs(status: Manifest) -> bool:

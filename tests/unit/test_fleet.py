@@ -133,7 +133,7 @@ class Starts:
     """A decide that begins a rollout whenever it may."""
 
     def __call__(self, snapshot: Snapshot) -> Plan:
-        if snapshot.line is None or snapshot.status.rollout is not None and not self._waits(snapshot):
+        if snapshot.line is None or (snapshot.status.rollout is not None and not self._waits(snapshot)):
             return Plan()
         if snapshot.line.turn:
             return Plan(status=status(Stage.PREPARING))

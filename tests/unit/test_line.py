@@ -141,7 +141,7 @@ def test_promote_goes_past_the_line_and_all_the_way() -> None:
     line.release("m1", "m2")
     line.run(1)
     line["m2"].command("promote")
-    line.until(lambda: line["m2"].is_settled())
+    line.until(line["m2"].is_settled)
     assert line["m2"].final()["outcome"] == "Promoted"
     assert [(item.command, item.result) for item in line["m2"].status.commands] == [("promote", "Honoured")]
     assert line.queued() == ["m1"]
@@ -155,7 +155,7 @@ def test_an_abort_in_the_line_ends_it_without_a_pod() -> None:
     line.release("m1")
     line.run(1)
     line["m1"].command("abort")
-    line.until(lambda: line["m1"].is_settled())
+    line.until(line["m1"].is_settled)
     final = line["m1"].final()
     assert (final["stable"], final["failed"], final["history"][0]) == (
         "v1",
@@ -174,7 +174,7 @@ def test_a_spec_that_is_stables_again_leaves_the_line() -> None:
     line.run(2)
     waiting = line.queued()[0]
     line.release(waiting, tag="v1")
-    line.until(lambda: line[waiting].is_settled())
+    line.until(line[waiting].is_settled)
     assert line[waiting].final()["outcome"] == "Reverted"
     assert line[waiting].status.phase == "Healthy"
 
@@ -207,7 +207,7 @@ def test_a_way_back_does_not_wait() -> None:
     line.release("m0")
     line.run(5)
     line.release("m1", tag="v1")
-    line.until(lambda: line["m1"].is_settled())
+    line.until(line["m1"].is_settled)
     assert line["m1"].final()["stable"] == "v1"
     assert line.in_flight() == ["m0"]
 
@@ -219,7 +219,7 @@ def test_an_abort_and_a_rollback_never_wait() -> None:
     line.release("m0")
     line.run(1)
     line.release("m1", "m2")
-    line.until(lambda: line["m0"].is_settled())
+    line.until(line["m0"].is_settled)
     assert line["m0"].final()["outcome"] == "RolledBack"
     line.settle()
     assert line.over == []
@@ -236,7 +236,7 @@ def test_a_head_that_can_not_begin_blocks_nobody(trouble: str) -> None:
         line["m1"].edit("rollout.paused", True)
     else:
         line["m1"].server.edit_model({"bento": {}})
-    line.until(lambda: line["m2"].is_settled())
+    line.until(line["m2"].is_settled)
     assert line.began == ["m0", "m2"]
     if trouble == "paused":
         line["m1"].edit("rollout.paused", False)

@@ -63,7 +63,7 @@ class Line:
     def restart(self) -> None:
         """Let another process take over, which knows nothing but what the models say."""
         self._start()
-        for key, raw in self._raws.items():
+        for raw in self._raws.values():
             self.fleet.changed(None, raw)
         for world in self.worlds.values():
             world.operator.wake()
