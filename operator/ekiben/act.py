@@ -13,7 +13,7 @@ from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from ekiben import metrics
+from ekiben import logs, metrics
 from ekiben.api.status import Status
 from ekiben.asking.asker import Asker
 from ekiben.caches import CHILDREN, Caches
@@ -120,7 +120,9 @@ class Act:
         if self.written == parse_version(version):
             self.written = None
         self._tools.caches.models.note_written(answer)
-        _count_outcome(self._snapshot.status, status)
+        if self._plan.decision is not None:
+            logs.decision(self._plan.decision)
+        metrics.count_outcome(self._snapshot.status, status)
         before = self._snapshot.status
         level = (
             logging.INFO
@@ -306,9 +308,3 @@ async def look_up(tools: Tools, memory: Memory, model: Model, ref: Ref) -> Manif
 def _told_apart(intent: Manifest | Scale) -> str:
     """Return what tells one intent for a child from another."""
     return str(intent.replicas) if isinstance(intent, Scale) else digest(intent)
-
-
-def _count_outcome(old: Status, new: Status) -> None:
-    before = (old.rollout.id, old.rollout.outcome) if old.rollout else None
-    if new.rollout and new.rollout.outcome and (new.rollout.id, new.rollout.outcome) != before:
-        metrics.ROLLOUTS.labels(new.rollout.outcome.value).inc()

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from prometheus_client.metrics import MetricWrapperBase
+
+from ekiben import metrics
 from ekiben.api.crd import STATUS_COLUMNS, WIDE_COLUMNS, object_schema
 from ekiben.api.generated import write_or_check
 from ekiben.core.conditions import CONDITIONS, REASONS
+from ekiben.core.deciding import DECISIONS
+from ekiben.core.telling import EVENTS, OTHER, OUTCOME_REASONS
+from ekiben.kube import client, informer, recorder, workqueue
 
 PATH = "docs/reference.md"
 MODULE = "ekiben.docs"
@@ -129,6 +135,24 @@ def spec_tables(spec: Schema) -> str:
     return "\n".join(parts)
 
 
+def named(meanings: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Write a table of words and their meanings."""
+    return [(f"`{word}`", meaning) for word, meaning in meanings.items()]
+
+
+def metric_rows() -> list[tuple[str, str, str, str]]:
+    """List what the operator tells Prometheus about itself, by name."""
+    found = {}
+    for module in (metrics, client, informer, recorder, workqueue):
+        for item in vars(module).values():
+            if isinstance(item, MetricWrapperBase):
+                (family,) = item.describe()
+                name = f"{family.name}_total" if family.type == "counter" else family.name
+                labels = ", ".join(f"`{label}`" for label in item._labelnames)
+                found[name] = (f"`{name}`", family.type, labels, family.documentation)
+    return [found[name] for name in sorted(found)]
+
+
 def reference() -> str:
     """Return the text of the generated file."""
     schema = object_schema()
@@ -163,6 +187,18 @@ def reference() -> str:
                 ("Condition", "Reason", "Meaning"),
                 [(f"`{reason.condition}`", f"`{reason.reason}`", reason.meaning) for reason in REASONS],
             ),
+            "## Events\n",
+            table(("Reason", "Meaning"), named(EVENTS)),
+            "## Why rollouts end\n",
+            "`status.rollout.reason`, `failedRevisions[].reason` and the label `reason` of"
+            f" `ekiben_rollouts_total`, where any other is `{OTHER}`.\n",
+            table(("Reason", "Meaning"), named(OUTCOME_REASONS)),
+            "## Decisions in the log\n",
+            "The values of `decision`; the other fields are in [decisions.md](decisions.md).\n",
+            table(("Decision", "Meaning"), named(DECISIONS)),
+            "## Metrics of the operator\n",
+            "No label holds a name: each has a handful of values, whatever the number of models.\n",
+            table(("Metric", "Type", "Labels", "Meaning"), metric_rows()),
         ]
     )
 

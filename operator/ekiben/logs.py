@@ -10,8 +10,11 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 
+from ekiben.core.plan import Decision
+
 Key = tuple[str, str]
 
+_decisions = logging.getLogger("ekiben.decisions")
 _about: ContextVar[Key | None] = ContextVar("about", default=None)
 
 
@@ -38,8 +41,25 @@ def configure(level: str, style: str) -> None:
     logging.getLogger("kopf").setLevel(max(logging.WARNING, root.level))
 
 
+def decision(made: Decision) -> None:
+    """Log a decision in one line; the fields are described in docs/decisions.md and don't change."""
+    fields = {
+        "decision": made.decision,
+        "rollout": made.rollout,
+        "from": made.old,
+        "to": made.new,
+        "by": made.by,
+        "reason": made.reason,
+        "numbers": [item.model_dump(mode="json", by_alias=True, exclude_none=True) for item in made.numbers],
+    }
+    _decisions.info("%s %s: %s", made.decision, made.rollout, made.message, extra={"fields": fields})
+
+
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time, level, logger, message; namespace and name; error with its trace."""
+    """One JSON object a line: time, level, logger, message; namespace and name; error with its trace.
+
+    What a record carries as `fields` comes with it.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """Format one record."""
@@ -52,6 +72,7 @@ class JsonFormatter(logging.Formatter):
         key = _subject(record)
         if key is not None:
             line |= {"namespace": key[0], "name": key[1]}
+        line |= getattr(record, "fields", {})
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False, default=str)

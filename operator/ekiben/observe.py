@@ -154,6 +154,7 @@ def observe_model(raw: Manifest) -> Model:
         generation=metadata.get("generation", 0),
         resource_version=metadata.get("resourceVersion", ""),
         deleting="deletionTimestamp" in metadata,
+        writers=metadata.get("writers") or {},
     )
 
 

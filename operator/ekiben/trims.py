@@ -6,14 +6,17 @@ What is read as a whole is not trimmed; pods are in `observe_pods.py`, beside th
 from __future__ import annotations
 
 from ekiben.core.snapshot import Manifest
+from ekiben.writers import writers_of
 
 # The one thing that a Deployment's status says and its pods don't: that they may not be created.
 _TOLD = "ReplicaFailure"
+_DROPPED = frozenset({"annotations", "managedFields"})
 
 
 def trim_model(raw: Manifest) -> Manifest:
-    """Drop the annotations: kubectl keeps a second copy of the whole object in them."""
-    return {**raw, "metadata": {key: value for key, value in raw["metadata"].items() if key != "annotations"}}
+    """Drop the annotations, in which kubectl keeps a second copy of the whole object; keep who wrote what."""
+    about = {key: value for key, value in raw["metadata"].items() if key not in _DROPPED}
+    return {**raw, "metadata": about | {"writers": writers_of(raw["metadata"].get("managedFields"))}}
 
 
 def trim_status(raw: Manifest) -> Manifest:

@@ -416,7 +416,7 @@ REFUSED = [
         "a priority beyond its bounds",
         {"rollout": {"priority": 1001}},
         "spec.rollout.priority",
-        "less than or equal to 1000",
+        "spec.rollout.priority in body should be less than or equal to 1000",
     ),
     Refused(
         "a freeze of no length",

@@ -47,7 +47,7 @@ def test_a_deployment_without_a_word_is_trimmed_too(status: Any) -> None:
 
 def test_a_model_loses_its_annotations_and_a_policy_its_status() -> None:
     assert trim_model({"metadata": {"name": "iris", "annotations": {"a": "b"}}}) == {
-        "metadata": {"name": "iris"}
+        "metadata": {"name": "iris", "writers": {}}
     }
     assert trim_status({"spec": {"minReplicas": 1}, "status": {"currentMetrics": []}}) == {
         "spec": {"minReplicas": 1}

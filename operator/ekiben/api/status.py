@@ -186,6 +186,11 @@ class RolloutStatus(ApiModel):
     reason: Annotated[str, Field(description="Why it is over or being aborted.")] = ""
     message: Annotated[str, Field(description="The same as a sentence.")] = ""
     started_at: Annotated[Time | None, Field(description="When it began.")] = None
+    from_: Annotated[str, Field(alias="from", description="The revision that served when it began.")] = ""
+    by: Annotated[str, Field(description="Whose change or command began it.")] = ""
+    decided_by: Annotated[
+        str, Field(description="Who or what decided that it goes all the way, or back.")
+    ] = ""
     step: Annotated[int, Field(description="Current step, from 1; 0 before the first.")] = 0
     step_started_at: Annotated[Time | None, Field(description="When its weight was observed.")] = None
     weight: Annotated[int, Field(description="Percent that the traffic really carries, as observed.")] = 0
@@ -235,6 +240,12 @@ class HistoryEntry(ApiModel):
     outcome: Annotated[Outcome, Field(description="How it ended.")]
     message: Annotated[str, Field(description="Why, as a sentence.")] = ""
     at: Annotated[Time, Field(description="When it ended.")]
+    from_: Annotated[
+        str | None, Field(alias="from", description="The revision that served when it began.")
+    ] = None
+    started_at: Annotated[Time | None, Field(description="When it began.")] = None
+    started_by: Annotated[str | None, Field(description="Whose change or command began it.")] = None
+    by: Annotated[str | None, Field(description="Who or what decided how it ended.")] = None
 
 
 class Command(ApiModel):

@@ -11,7 +11,7 @@ from ekiben.api.status import Stage
 from ekiben.cli.exits import CommandError, Exit
 from ekiben.cli.facts import Facts
 from ekiben.cli.pods import Manifest
-from ekiben.cli.text import PLAIN, Cell, Paint, ago, table
+from ekiben.cli.text import PLAIN, Cell, Paint, ago, span, table
 from ekiben.core.revision import image_of, record_of, revision_of
 from ekiben.core.snapshot import Record
 
@@ -20,7 +20,11 @@ _OUTCOMES = {"Promoted": "good", "RolledBack": "bad", "Aborted": "bad", "InFligh
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One rollout; `image` is empty where its revision is not kept any more."""
+    """One rollout; `image` is empty where its revision is not kept any more.
+
+    `began` is when it began, `source` the revision that served then, `by` who or what decided how it ended, or
+    while it is in flight who began it; empty where an older version of the operator did not say.
+    """
 
     rollout: str
     revision: str
@@ -29,6 +33,14 @@ class Entry:
     image: str
     message: str
     role: str
+    began: datetime | None = None
+    source: str = ""
+    by: str = ""
+
+    def took(self, now: datetime) -> str:
+        """Say how long it took, or has taken so far."""
+        end = now if self.outcome == "InFlight" else self.at
+        return span((end - self.began).total_seconds()) if self.began and end else "-"
 
 
 def records_of(raws: Sequence[Manifest]) -> dict[str, Record]:
@@ -43,9 +55,11 @@ def entries(facts: Facts, records: dict[str, Record]) -> list[Entry]:
     shown = {side.revision: side.image for side in (facts.status.stable, facts.status.canary) if side}
     shown |= {name: image_of(record) for name, record in records.items()}
 
-    def entry(rollout: str, revision: str, outcome: str, at: datetime | None, message: str) -> Entry:
+    def entry(
+        rollout: str, revision: str, outcome: str, at: datetime | None, message: str, **more: Any
+    ) -> Entry:
         image, role = shown.get(revision, ""), _role(facts, revision)
-        return Entry(rollout, revision, outcome, at, image, message, role)
+        return Entry(rollout, revision, outcome, at, image, message, role, **more)
 
     found = []
     if rollout := facts.rollout:
@@ -56,10 +70,22 @@ def entries(facts: Facts, records: dict[str, Record]) -> list[Entry]:
                 "Queued" if rollout.stage is Stage.QUEUED else "InFlight",
                 rollout.started_at or rollout.stage_started_at,
                 facts.status.message,
+                began=rollout.started_at,
+                source=rollout.from_,
+                by=rollout.by,
             )
         )
     found += [
-        entry(item.rollout, item.revision, str(item.outcome), item.at, item.message)
+        entry(
+            item.rollout,
+            item.revision,
+            str(item.outcome),
+            item.at,
+            item.message,
+            began=item.started_at,
+            source=item.from_ or "",
+            by=item.by or "",
+        )
         for item in facts.status.history
     ]
     told = {item.revision for item in found}
@@ -80,7 +106,7 @@ def _role(facts: Facts, revision: str) -> str:
 
 def history(found: Sequence[Entry], now: datetime, paint: Paint = PLAIN) -> list[str]:
     """Write the table."""
-    heads = ("ROLLOUT", "", "OUTCOME", "AGE", "IMAGE", "MESSAGE")
+    heads = ("ROLLOUT", "", "OUTCOME", "AGE", "TOOK", "FROM", "BY", "IMAGE", "MESSAGE")
     rows: list[list[Cell | str]] = [[Cell(head, "dim") for head in heads]]
     seen: set[str] = set()
     for item in found:
@@ -88,7 +114,9 @@ def history(found: Sequence[Entry], now: datetime, paint: Paint = PLAIN) -> list
         seen.add(item.role)
         outcome = Cell(item.outcome, _OUTCOMES.get(item.outcome, ""))
         image = item.image or "(not kept)"
-        rows.append([item.rollout, Cell(role, "bold"), outcome, ago(item.at, now), image, item.message])
+        when = (ago(item.at, now), item.took(now))
+        whence = (item.source or "-", item.by or "-")
+        rows.append([item.rollout, Cell(role, "bold"), outcome, *when, *whence, image, item.message])
     return table(rows, paint)
 
 
@@ -101,6 +129,9 @@ def as_data(found: Sequence[Entry]) -> list[dict[str, Any]]:
             "role": item.role or None,
             "outcome": item.outcome,
             "at": item.at.isoformat() if item.at else None,
+            "startedAt": item.began.isoformat() if item.began else None,
+            "from": item.source or None,
+            "by": item.by or None,
             "image": item.image or None,
             "message": item.message,
         }

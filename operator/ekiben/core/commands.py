@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ekiben.api.status import Command, Outcome, RolloutStatus, Stage
+from ekiben.core import names
 from ekiben.core.view import FINISHING, View
 
 PROMOTING = FINISHING | {Stage.ENLARGING, Stage.TAKING_ALL}
@@ -51,4 +52,4 @@ def _honoured(view: View, name: str, value: str) -> Command | None:
 
 def pause_of(rollout: RolloutStatus) -> str:
     """Name a pause, as `rollout.resume` does."""
-    return f"{rollout.id}/{rollout.step}"
+    return names.pause_of(rollout.id, rollout.step)

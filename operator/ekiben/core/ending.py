@@ -15,8 +15,9 @@ from ekiben.api.status import (
     Stage,
     Status,
 )
-from ekiben.core.moves import Move, event, in_stage, with_rollout
 from ekiben.core.snapshot import Scrape
+from ekiben.core.deciding import abort_by, changed_by, hand, outcome_by
+from ekiben.core.moves import Move, event, in_stage, with_hand, with_rollout
 from ekiben.core.verdicts import told
 from ekiben.core.view import View
 
@@ -29,10 +30,13 @@ _QUARANTINED = {Outcome.ROLLED_BACK, Outcome.ABORTED}
 
 def abort(view: View, rollout: RolloutStatus, outcome: Outcome, reason: str, message: str) -> Move:
     """Take the canary's traffic away at once; the verdict is remembered with the transition."""
-    moved = in_stage(view, rollout, Stage.ABORTING, outcome=outcome, reason=reason, message=message)
+    by = abort_by(view, outcome)
+    moved = in_stage(
+        view, rollout, Stage.ABORTING, outcome=outcome, reason=reason, message=message, decided_by=by
+    )
     note = f"{_verb(outcome)} {rollout.revision}: {message}"
     told = event("Warning" if outcome is Outcome.ROLLED_BACK else "Normal", str(outcome), "Abort", note)
-    return with_rollout(view, moved, note, told)
+    return with_rollout(view, moved, note, with_hand(told, by, f"back to {view.stable_revision}"))
 
 
 def aborted(view: View, rollout: RolloutStatus) -> Move:
@@ -55,7 +59,8 @@ def aborted(view: View, rollout: RolloutStatus) -> Move:
 
 def withdrawn(view: View, rollout: RolloutStatus, outcome: Outcome, message: str) -> Status:
     """Return the status in which a rollout is over that never began; an aborted one is remembered."""
-    status = _over(view, rollout, outcome, message)
+    by = hand(view, "abort") if outcome is Outcome.ABORTED else changed_by(view)
+    status = _over(view, rollout.model_copy(update={"decided_by": by}), outcome, message)
     if outcome is not Outcome.ABORTED:
         return status
     failed = FailedRevision(
@@ -86,7 +91,9 @@ def promoted(view: View, rollout: RolloutStatus) -> Move:
         }
     )
     note = f"promoted {rollout.revision}"
-    return Move(status, note, event("Normal", "Promoted", "Promote", note + told(rollout.checks)))
+    was = f"before it {rollout.from_}" if rollout.from_ else ""
+    said = event("Normal", "Promoted", "Promote", note + told(rollout.checks))
+    return Move(status, note, with_hand(said, rollout.decided_by, was))
 
 
 def replace_first(view: View, rollout: RolloutStatus) -> Move:
@@ -165,7 +172,15 @@ def _over(view: View, rollout: RolloutStatus, outcome: Outcome, message: str) ->
         shortfalls=None,
     )
     entry = HistoryEntry(
-        rollout=rollout.id, revision=rollout.revision, outcome=outcome, message=message, at=view.now
+        rollout=rollout.id,
+        revision=rollout.revision,
+        outcome=outcome,
+        message=message,
+        at=view.now,
+        from_=rollout.from_ or None,
+        started_at=rollout.started_at,
+        started_by=rollout.by or None,
+        by=ended.decided_by or outcome_by(rollout),
     )
     history = (entry, *view.status.history)[:KEPT]
     kept = tuple(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from ekiben.api.status import RolloutStatus, Stage, Status
@@ -22,6 +22,12 @@ class Move:
 def event(type_: Literal["Normal", "Warning"], reason: str, action: str, note: str) -> Event:
     """Build an Event about the model."""
     return Event(type=type_, reason=reason, action=action, note=note)
+
+
+def with_hand(said: Event, by: str, *more: str) -> Event:
+    """Add to an Event who decided, and what else only the reader of Events needs."""
+    parts = [said.note, *filter(None, (by and f"by {by}", *more))]
+    return replace(said, note="; ".join(parts))
 
 
 def in_stage(view: View, rollout: RolloutStatus, stage: Stage, **changes: Any) -> RolloutStatus:

@@ -58,3 +58,8 @@ def revision_labels(model: str, revision: str) -> dict[str, str]:
 def pod_selector(model: str, revision: str | None) -> dict[str, str]:
     """Select one revision's pods, or with None the pods of every revision."""
     return {MODEL: model} | ({REVISION: revision} if revision else {})
+
+
+def pause_of(rollout: str, step: int) -> str:
+    """Name a step of a rollout, as `rollout.resume` does."""
+    return f"{rollout}/{step}"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from ekiben.api.status import Status, Totals
+from ekiben.api.status import CheckResult, Status, Totals
 from ekiben.core.asking import Question
 from ekiben.core.snapshot import Manifest, Ref, Settled
 
@@ -35,6 +35,24 @@ class Event:
     reason: str
     action: str
     note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What was decided about a rollout, and by whom or what: one line of the log.
+
+    `old` and `new` are revisions, `old` empty where nothing served before; `by` is a command or `spec` with
+    the field manager that wrote it, a check, `checks`, or `operator`; `numbers` are what the checks said.
+    """
+
+    decision: str
+    rollout: str
+    old: str
+    new: str
+    by: str
+    reason: str
+    message: str
+    numbers: tuple[CheckResult, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +98,11 @@ class Plan:
     when something changes. `questions` are asked until a plan no longer names them. `settled` are the
     children that need no write, None where none was looked at. `rests_on` are children that must still be
     as they were seen when the status is written, because something is torn down on its strength. `notes`
-    are the reasons, for the log and the golden traces.
+    are the reasons, for the log and the golden traces; `decision` is the transition that `status` makes.
     """
 
     status: Status | None = None
+    decision: Decision | None = None
     applies: tuple[Manifest, ...] = ()
     scales: tuple[Scale, ...] = ()
     deletes: tuple[Delete, ...] = ()

@@ -15,6 +15,7 @@ from dataclasses import replace
 from ekiben.api.status import Stage, Status
 from ekiben.core import children, names, queueing
 from ekiben.core import conditions as c
+from ekiben.core.deciding import decided
 from ekiben.core.ending import next_retirement
 from ekiben.core.gates import Wait
 from ekiben.core.moves import Move
@@ -53,6 +54,7 @@ def _transition(view: View, move: Move) -> Plan:
     after = replace(view, status=move.status)
     return Plan(
         status=report(after, waits_for(after)),
+        decision=decided(view, move),
         events=(move.event,) if move.event else (),
         sampling=sampling(after),
         questions=questions(after),

@@ -27,6 +27,7 @@ from ekiben.api.status import Outcome, RolloutStatus, Stage, Totals
 from ekiben.core import ending, failures, gates, names, verdicts
 from ekiben.core import steps as steps_
 from ekiben.core.commands import commands, pause_of
+from ekiben.core.deciding import hand
 from ekiben.core.gates import Gate, Wait
 from ekiben.core.moves import Move, event, in_stage, with_rollout
 from ekiben.core.reach import reachable
@@ -129,9 +130,9 @@ def _holding(view: View, rollout: RolloutStatus) -> RolloutStatus:
     return in_stage(view, rollout, Stage.HOLDING, **fresh)
 
 
-def enlarge(view: View, rollout: RolloutStatus, why: str) -> Move:
-    """Give the canary the pods that all traffic needs."""
-    moved = in_stage(view, rollout, Stage.ENLARGING, message=why)
+def enlarge(view: View, rollout: RolloutStatus, why: str, by: str = "") -> Move:
+    """Give the canary the pods that all traffic needs; `by` is who or what skips what is left."""
+    moved = in_stage(view, rollout, Stage.ENLARGING, message=why, decided_by=by)
     return with_rollout(view, moved, f"promoting {rollout.revision}: {why}")
 
 
@@ -290,9 +291,9 @@ def _edited(view: View, rollout: RolloutStatus) -> Move | None:
 def _hurried(view: View, rollout: RolloutStatus) -> Move | None:
     """Skip the steps that are left: by command, or because stable serves nothing any more."""
     if view.spec.rollout.promote == rollout.id:
-        return enlarge(view, rollout, "rollout.promote says so")
+        return enlarge(view, rollout, "rollout.promote says so", hand(view, "promote"))
     if view.stable_is_down and view.canary and view.canary.ready:
-        return enlarge(view, rollout, "stable has had no ready pod for 60s")
+        return enlarge(view, rollout, "stable has had no ready pod for 60s", "operator")
     return None
 
 

@@ -23,7 +23,7 @@ class Ref(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """The ModelDeployment's metadata that decisions need."""
+    """The ModelDeployment's metadata that decisions need; `writers` tells whose hand is behind what."""
 
     namespace: str
     name: str
@@ -31,6 +31,7 @@ class Model:
     generation: int
     resource_version: str
     deleting: bool = False
+    writers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,10 @@ from ekiben.api.status import Outcome, RevisionStatus, RolloutPlan, RolloutStatu
 from ekiben.api.strategy import BlueGreen
 from ekiben.core import analysis
 from ekiben.core.commands import commands
-from ekiben.core.moves import Move, event
 from ekiben.core.reach import shortfalls
 from ekiben.core.view import View, once, switches_at_once
+from ekiben.core.deciding import changed_by, hand
+from ekiben.core.moves import Move, event, with_hand
 from ekiben.core.queueing import has_turn, line_up, taken_out
 
 DEFAULT_STEPS = (
@@ -123,14 +124,18 @@ def _begin(view: View, why: str) -> Move:
     steps = rollout.plan.steps if rollout.plan else ()
     short = "".join(f"; {text}" for text in shortfalls(view, steps, gateway=keep))
     note = f"rollout {rollout.id} started: {why}{short}"
-    return Move(status, note, event("Normal", "RolloutStarted", "Start", note))
+    told = event("Normal", "RolloutStarted", "Start", note)
+    return Move(status, note, with_hand(told, rollout.by, f"from {rollout.from_} to {wanted}"))
 
 
 def _new(view: View) -> RolloutStatus:
     revision, queued = view.wanted.revision, view.queued
-    promised = queued.id if queued and queued.revision == revision else ""
+    promised = queued if queued and queued.revision == revision else None
+    by = hand(view, "retry") if view.failure else changed_by(view)
     return RolloutStatus(
-        id=promised or f"{revision}.{next_number(view)}",
+        id=promised.id if promised else f"{revision}.{next_number(view)}",
+        from_=view.stable_revision or "",
+        by=promised.by if promised else by,
         revision=revision,
         provider="Gateway" if view.spec.traffic else "Service",
         stage=Stage.PREPARING,

@@ -96,7 +96,6 @@ class Store:
         if not isinstance(about, dict) or not isinstance(name := about.get("name"), str):
             logger.warning("ignored an object without metadata.name")
             return None
-        about.pop("managedFields", None)
         namespace, labels = about.get("namespace") or "", about.get("labels")
         model = labels.get(MODEL) if isinstance(labels, dict) else None
         return Entry(
@@ -105,7 +104,7 @@ class Store:
             version=parse_version(about.get("resourceVersion")),
             owner=_controller(about.get("ownerReferences")),
             model=model if isinstance(model, str) else "",
-            content=self._trimmed(item),
+            content=self._trimmed(item, about),
         )
 
     def wants(self, entry: Entry) -> bool:
@@ -165,14 +164,15 @@ class Store:
     def _pick(self, keys: Iterable[Key]) -> list[Manifest]:
         return [self._entries[key].content for key in sorted(keys)]
 
-    def _trimmed(self, item: Manifest) -> Manifest:
-        if self._trim is None:
-            return item
+    def _trimmed(self, item: Manifest, about: Manifest) -> Manifest:
+        kept = item
         try:
-            return self._trim(item)
+            # A trim may read managedFields; nobody keeps them.
+            kept = self._trim(item) if self._trim else item
         except Exception:
             logger.exception("an object could not be trimmed, and is kept whole")
-            return item
+        about.pop("managedFields", None)
+        return kept
 
     def _remove(self, entry: Entry) -> None:
         del self._entries[entry.key]

@@ -167,7 +167,7 @@ def rollout(tag: str, stage: str, step: int, number: int = 2, **more: Any) -> Js
     }
 
 
-def ended(tag: str, number: int, outcome: str, seconds: float, message: str = "") -> Json:
+def ended(tag: str, number: int, outcome: str, seconds: float, message: str = "", **more: Any) -> Json:
     """Return an entry of the history."""
     return {
         "rollout": f"{revision(tag)}.{number}",
@@ -175,6 +175,7 @@ def ended(tag: str, number: int, outcome: str, seconds: float, message: str = ""
         "outcome": outcome,
         "message": message,
         "at": ago(seconds),
+        **more,
     }
 
 
@@ -218,7 +219,10 @@ def rolled_back() -> Facts:
         "stable": side("v1"),
         "rollout": rollout("v2", "Over", 1, outcome="RolledBack", weight=0),
         "failedRevisions": [failed],
-        "history": [ended("v2", 2, "RolledBack", 20, why), ended("v1", 1, "Promoted", 7000)],
+        "history": [
+            ended("v2", 2, "RolledBack", 20, why, startedAt=ago(380), by="check error-rate", **{"from": V1}),
+            ended("v1", 1, "Promoted", 7000),
+        ],
         "conditions": settled("RolledBack", message),
     }
     return model(spec("v2"), status)
