@@ -30,9 +30,8 @@ from unit.sim.world import World
 
 assert scenarios.__all__
 CORE = Path(ekiben.core.__file__).parent
-WRITERS = {"spec": "kubectl-apply", "rollout": "helm"} | dict.fromkeys(
-    ("promote", "abort", "resume", "retry"), "ekiben-cli"
-)
+COMMANDS = ("promote", "abort", "resume", "retry")
+WRITERS = {"spec": "kubectl-apply", "rollout": "helm", **dict.fromkeys(COMMANDS, "ekiben-cli")}
 FIELDS = {"decision", "namespace", "name", "rollout", "from", "to", "by", "reason", "numbers"}
 
 

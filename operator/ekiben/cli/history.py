@@ -22,8 +22,8 @@ _OUTCOMES = {"Promoted": "good", "RolledBack": "bad", "Aborted": "bad", "InFligh
 class Entry:
     """One rollout; `image` is empty where its revision is not kept any more.
 
-    `began` is when it began, `source` the revision that served then, `by` who or what decided how it ended, or
-    while it is in flight who began it; empty where an older version of the operator did not say.
+    `began` is when it began, `source` the revision that served then, `by` who or what decided how it ended,
+    or who began it while it is in flight; empty where an older version of the operator did not say.
     """
 
     rollout: str
