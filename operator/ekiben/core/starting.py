@@ -11,11 +11,11 @@ from ekiben.api.status import Outcome, RevisionStatus, RolloutPlan, RolloutStatu
 from ekiben.api.strategy import BlueGreen
 from ekiben.core import analysis
 from ekiben.core.commands import commands
-from ekiben.core.reach import shortfalls
-from ekiben.core.view import View, once, switches_at_once
 from ekiben.core.deciding import changed_by, hand
 from ekiben.core.moves import Move, event, with_hand
 from ekiben.core.queueing import has_turn, line_up, taken_out
+from ekiben.core.reach import shortfalls
+from ekiben.core.view import View, once, switches_at_once
 
 DEFAULT_STEPS = (
     Step(weight=5, hold="2m"),

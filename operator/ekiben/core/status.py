@@ -9,8 +9,8 @@ from ekiben.core import gates, names, verdicts
 from ekiben.core.analysis import is_counted
 from ekiben.core.commands import commands
 from ekiben.core.gates import Wait
-from ekiben.core.reach import shortfalls
 from ekiben.core.queueing import told
+from ekiben.core.reach import shortfalls
 from ekiben.core.revision import image_of
 from ekiben.core.saying import conditions_of, failed_outcome, obstacle
 from ekiben.core.traffic import observed_headers, observed_weight

@@ -11,6 +11,7 @@ EVENTS: dict[str, str] = {
     "Queued": "As many rollouts run as may at once: the rollout waits for its turn.",
     "RolloutStarted": "A rollout began: why, by whom, from which revision to which.",
     "StepStarted": "A weight is asked for; with the numbers that the step before passed on.",
+    "AnalysisStarted": "A step of kind analysis judges the canary in place.",
     "Paused": "A pause step is reached.",
     "StepsEdited": "Edited steps or checks are taken over.",
     "NoData": "A step got too few requests in time, and waits for a hand.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from ekiben.api.status import Stage
@@ -13,7 +14,7 @@ from ekiben.core.snapshot import Snapshot
 from ekiben.fleet import Fleet, is_running
 from ekiben.kube.store import Key
 from unit.sim.clock import Clock
-from unit.sim.operator import Fault
+from unit.sim.operator import Fault, Pass
 from unit.sim.world import World, service_spec
 
 STEPS = [{"weight": 50, "hold": "20s"}]
@@ -48,10 +49,10 @@ class Line:
                 spec,
                 clock=self.clock,
                 fault=(faults or {}).get(key),
-                decide=lambda seen, key=key: self._decide(key, seen),
+                decide=partial(self._decide, key),
             )
-            world.operator.on_acted = lambda _, key=key: self.fleet.settled(key)
-            world.server.model_watchers.append(lambda key=key: self._changed(key))
+            world.operator.on_acted = partial(self._acted, key)
+            world.server.model_watchers.append(partial(self._changed, key))
             self.worlds[key] = world
 
     def __getitem__(self, name: str) -> World:
@@ -77,6 +78,9 @@ class Line:
         plan = decide(replace(seen, line=line))
         self.fleet.decided(key, line, plan.status)
         return plan
+
+    def _acted(self, key: Key, done: Pass) -> None:
+        self.fleet.settled(key)
 
     def _named(self, key: Key) -> Any:
         raw = self.worlds[key].server.model

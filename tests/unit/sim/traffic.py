@@ -37,8 +37,13 @@ class Traffic:
         self.lost_why: dict[str, float] = defaultdict(float)
         self.served_by: dict[str, float] = defaultdict(float)
         self._last = 0.0
-        before = clock.before_each
-        clock.before_each = lambda: (before(), self.flow())[0]
+        earlier = clock.before_each
+
+        def flow() -> None:
+            earlier()
+            self.flow()
+
+        clock.before_each = flow
 
     def set_weights(self, weights: Weights) -> None:
         """Take new weights into the data plane."""
