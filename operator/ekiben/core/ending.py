@@ -15,9 +15,9 @@ from ekiben.api.status import (
     Stage,
     Status,
 )
-from ekiben.core.snapshot import Scrape
 from ekiben.core.deciding import abort_by, changed_by, hand, outcome_by
 from ekiben.core.moves import Move, event, in_stage, with_hand, with_rollout
+from ekiben.core.snapshot import Scrape
 from ekiben.core.verdicts import told
 from ekiben.core.view import View
 
