@@ -62,6 +62,7 @@ class Controller:
         self._decide = decide
         self._worker_count = settings.workers
         self._policy = settings.pod_policy
+        self._preflight = settings.preflight
         self._queue: WorkQueue[Key] = WorkQueue()
         self._fleet = Fleet(
             settings.max_concurrent_rollouts,
@@ -249,7 +250,7 @@ class Controller:
             settled=memory.settled,
             readings=memory.readings,
         )
-        snapshot = build_snapshot(seen, remembered, datetime.now(UTC), self._policy)
+        snapshot = build_snapshot(seen, remembered, datetime.now(UTC), self._policy, self._preflight)
         memory.records = snapshot.records
         return snapshot
 

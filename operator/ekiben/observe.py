@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -29,6 +29,7 @@ from ekiben.core.snapshot import (
     Model,
     Observation,
     Pod,
+    Preflight,
     Record,
     Ref,
     Settled,
@@ -111,9 +112,16 @@ class Remembered:
 
 
 def build_snapshot(
-    seen: Seen, remembered: Remembered, now: datetime, policy: PodPolicy = RESTRICTED
+    seen: Seen,
+    remembered: Remembered,
+    now: datetime,
+    policy: PodPolicy = RESTRICTED,
+    preflight: Preflight = "none",
 ) -> Snapshot:
-    """Gather everything that one decision may see; `policy` is what models may ask for."""
+    """Gather everything that one decision may see.
+
+    `policy` is what models may ask for, `preflight` where their rollouts look for room.
+    """
     readings = remembered.readings
     readings.turn()
     model = observe_model(seen.model)
@@ -137,7 +145,7 @@ def build_snapshot(
         observation=remembered.observation,
         answers=remembered.answers,
         line=remembered.line,
-        cluster=_cluster(seen, model, spec, live),
+        cluster=replace(_cluster(seen, model, spec, live), preflight=preflight),
         ledger=remembered.ledger,
         settled=remembered.settled,
         rejections=remembered.rejections,

@@ -16,6 +16,7 @@ from ekiben.api.fields import DNS_LABEL_PATTERN, seconds
 from ekiben.api.policy import EVERY_ACCOUNT, NAMES, PodPolicy
 from ekiben.api.selector import parse_selector
 from ekiben.core.calling import CallPolicy
+from ekiben.core.snapshot import Preflight
 
 PREFIX = "EKIBEN_"
 
@@ -60,6 +61,9 @@ class Settings:
 
     secret_namespaces: tuple[str, ...] = ()
     """Namespaces in which Secrets that checks and gates name may be read, with commas. Empty: none."""
+
+    preflight: Preflight = "none"
+    """Where a rollout looks for room before it begins: none, quotas, or nodes too."""
 
     workers: int = 8
     """ModelDeployments that are worked on at the same time."""
@@ -286,6 +290,7 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "selector": _selector,
     "call_hosts": _listed(_host),
     "secret_namespaces": _listed(_label),
+    "preflight": _one_of("none", "quotas", "nodes"),
     "workers": _count,
     "max_concurrent_rollouts": _limit,
     "max_concurrent_rollouts_per_namespace": _limit,

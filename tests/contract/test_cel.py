@@ -171,6 +171,10 @@ ACCEPTED: dict[str, Json] = {
     "an analysis before, between and behind weights": steps(
         {"analysis": {}}, {"weight": 5}, {"analysis": {"hold": "10m", "maxWait": "1h"}}, {"weight": 50}
     ),
+    "Recreate, with a check that compares with nothing": rollout(strategy="Recreate", maxSurge="100%")
+    | {"analysis": {"checks": [{"metric": "error-rate", "max": "1%"}]}},
+    "a fallback where room is short": rollout(preflight={"fallback": "Recreate"}),
+    "no look for room": rollout(strategy="Recreate", preflight={"enabled": False}),
     "a rollout's ID in every command": rollout(
         promote="k7c4f9xw2p.1", resume="k7c4f9xw2p.12/3", abort="k7c4f9xw2p.1", retry="bcdf2456kk.999"
     ),
@@ -787,6 +791,28 @@ REFUSED = [
     Refused("no pods", traffic() | steps({"replicas": 0}), f"{STEP}[0].replicas", BAD_COUNT),
     Refused("a share of no pods", traffic() | steps({"replicas": "0%"}), f"{STEP}[0].replicas", BAD_COUNT),
     Refused("pods in words", traffic() | steps({"replicas": "two"}), f"{STEP}[0].replicas", BAD_COUNT),
+    Refused(
+        "Recreate with a surge",
+        {"rollout": {"strategy": "Recreate", "maxSurge": "50%"}},
+        "spec.rollout.maxSurge",
+        "strategy Recreate has no pods above stable's size: remove rollout.maxSurge",
+    ),
+    Refused(
+        "Recreate that falls back to itself",
+        {"rollout": {"strategy": "Recreate", "preflight": {"fallback": "Recreate"}}},
+        "spec.rollout.preflight.fallback",
+        "strategy Recreate is what rollout.preflight.fallback falls back to: remove the fallback",
+    ),
+    Refused(
+        "Recreate that compares with stable",
+        {
+            "rollout": {"strategy": "Recreate"},
+            "analysis": {"checks": [{"metric": "error-rate", "maxRatioToStable": "2"}]},
+        },
+        "spec.analysis.checks",
+        "strategy Recreate has no stable beside the new revision to compare with: write max in the place of"
+        " maxRatioToStable and maxIncreaseOverStable",
+    ),
     Refused("a hold in words", steps({"weight": 5, "hold": "1 min"}), f"{STEP}[0].hold", BAD_DURATION),
     Refused(
         "a weight over 100",

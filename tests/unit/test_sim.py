@@ -314,6 +314,24 @@ def rules_come_and_go(snapshot: Snapshot, plan: Plan) -> Plan:
     return replace(plan, applies=(*plan.applies, _as_applied(route, route["spec"]["rules"][:1])))
 
 
+def comes_before_the_other_has_gone(snapshot: Snapshot, plan: Plan) -> Plan:
+    """Bring the new revision up while the old one's pods are still ending."""
+    rollout = snapshot.status.rollout
+    if rollout is None or rollout.stage is not Stage.DRAINING:
+        return plan
+    gone = tuple(pod for pod in snapshot.pods if not pod.deleting)
+    return decide(replace(snapshot, pods=gone))
+
+
+def comes_back_smaller(snapshot: Snapshot, plan: Plan) -> Plan:
+    """Give a stable that was taken down one pod back, and call that its size."""
+    rollout = snapshot.status.rollout
+    if rollout is None or rollout.stage is not Stage.RESTORING:
+        return plan
+    small = rollout.model_copy(update={"stable_replicas": 1})
+    return decide(replace(snapshot, status=snapshot.status.model_copy(update={"rollout": small})))
+
+
 MUTANTS: tuple[tuple[Mutant, str, str], ...] = (
     (replicas_in_the_intent, "canary-promoted-through-the-gateway", "I8"),
     (weight_before_the_pods, "canary-promoted-through-the-gateway", "I1"),
@@ -330,6 +348,8 @@ MUTANTS: tuple[tuple[Mutant, str, str], ...] = (
     (settled_for_ever, "canary-promoted-through-the-gateway", "I15"),
     (canary_shrinks_under_its_weight, "canary-promoted-through-the-gateway", "I12"),
     (time_runs_ahead, "canary-promoted-through-the-gateway", "I13"),
+    (comes_before_the_other_has_gone, "recreate-takes-down-then-brings-up", "I18"),
+    (comes_back_smaller, "recreate-brings-the-old-back-when-the-new-crashes", "I19"),
     (requests_count_twice, "canary-promoted-through-the-gateway", "I14"),
     (headers_before_the_pods, "testers-go-first-by-header", "I9"),
     (headers_before_the_pods, "testers-go-first-by-header", "I16"),

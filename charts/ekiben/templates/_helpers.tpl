@@ -65,10 +65,26 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]
+{{- if ne .Values.preflight "none" }}
+- apiGroups: [""]
+  resources: [resourcequotas]
+  verbs: [list]
+{{- end }}
 {{- end -}}
 
 {{/* What it reads everywhere: Gateways live in other namespaces, and so do routes that claim the same hostname. */}}
 {{- define "ekiben.clusterRules" -}}
+{{- if eq .Values.preflight "nodes" }}
+- apiGroups: [""]
+  resources: [nodes, pods]
+  verbs: [list]
+- apiGroups: [scheduling.k8s.io]
+  resources: [priorityclasses]
+  verbs: [list]
+- apiGroups: [resource.k8s.io]
+  resources: [deviceclasses]
+  verbs: [list]
+{{- end }}
 - apiGroups: [gateway.networking.k8s.io]
   resources: [httproutes, gateways, gatewayclasses]
   verbs: [list, watch]

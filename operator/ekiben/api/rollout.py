@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints
 from ekiben.api import rules as say
 from ekiben.api.fields import DURATION, ApiModel, Duration, PositivePercent, Worded, at_least, checked, rules
 from ekiben.api.freeze import Freeze
+from ekiben.api.preflight import Preflight
 from ekiben.api.steps import HeaderMatch, PodCount
 from ekiben.api.strategy import BlueGreen, Strategy
 
@@ -93,13 +94,20 @@ class Canary(ApiModel):
 class Rollout(ApiModel):
     """How a new revision takes over; and the hands on the wheel, each naming `status.rollout.id`."""
 
-    model_config = rules(say.STEPS_FOR_CANARY, say.BLOCK_FOR_BLUE_GREEN, say.BLUE_GREEN_NEEDS_ROOM)
+    model_config = rules(
+        say.STEPS_FOR_CANARY,
+        say.BLOCK_FOR_BLUE_GREEN,
+        say.BLUE_GREEN_NEEDS_ROOM,
+        say.RECREATE_HAS_NO_SURGE,
+        say.FALLBACK_FROM_TWO,
+    )
 
     strategy: Annotated[
         Strategy,
         Field(
             description="Canary: traffic moves step by step. BlueGreen: the new revision gets all its pods"
-            " beside stable's, is judged without traffic, and takes everything at once."
+            " beside stable's, is judged without traffic, and takes everything at once. Recreate: stable's"
+            " pods go, then the new ones come, and nobody serves meanwhile."
         ),
     ] = "Canary"
     blue_green: Annotated[BlueGreen | None, Field(description="How strategy BlueGreen switches.")] = None
@@ -131,6 +139,7 @@ class Rollout(ApiModel):
             " rolled back, commands work, and so does a way back within `rollbackWindow`.",
         ),
     ] = ()
+    preflight: Preflight = Preflight()
     progress_deadline: Annotated[
         str,
         DURATION,

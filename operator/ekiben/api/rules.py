@@ -197,6 +197,26 @@ BLUE_GREEN_NEEDS_ROOM = cel(
     ".maxSurge",
 )
 
+_RECREATES = "has(self.strategy) && self.strategy == 'Recreate'"
+RECREATE_HAS_NO_SURGE = cel(
+    f"!({_RECREATES}) || !has(self.maxSurge) || {matches('^100([.]0+)?%$', 'self.maxSurge')}",
+    "strategy Recreate has no pods above stable's size: remove rollout.maxSurge",
+    ".maxSurge",
+)
+FALLBACK_FROM_TWO = cel(
+    f"!({_RECREATES}) || !has(self.preflight) || !has(self.preflight.fallback)",
+    "strategy Recreate is what rollout.preflight.fallback falls back to: remove the fallback",
+    ".preflight.fallback",
+)
+RECREATE_COMPARES_NOTHING = cel(
+    "!has(self.rollout) || !has(self.rollout.strategy) || self.rollout.strategy != 'Recreate'"
+    " || !has(self.analysis) || !has(self.analysis.checks)"
+    " || self.analysis.checks.all(c, !has(c.maxRatioToStable) && !has(c.maxIncreaseOverStable))",
+    "strategy Recreate has no stable beside the new revision to compare with: write max in the place of"
+    " maxRatioToStable and maxIncreaseOverStable",
+    ".analysis.checks",
+)
+
 SHARES = ("error-rate", "shed-rate", "slow-requests")
 MEANS = ("mean-batch-size", "concurrency")
 METRICS = (*SHARES, "throughput", *MEANS)

@@ -58,6 +58,7 @@ class Stage(StrEnum):
     """Where a rollout is; `core/rollout.py` holds the theory and the transitions."""
 
     QUEUED = "Queued"
+    PREFLIGHT = "Preflight"
     PREPARING = "Preparing"
     SHIFTING = "Shifting"
     HOLDING = "Holding"
@@ -67,6 +68,10 @@ class Stage(StrEnum):
     REPOINTING = "Repointing"
     RETURNING = "Returning"
     ABORTING = "Aborting"
+    DRAINING = "Draining"
+    REPLACING = "Replacing"
+    CLEARING = "Clearing"
+    RESTORING = "Restoring"
     OVER = "Over"
 
 
@@ -204,6 +209,9 @@ class RolloutStatus(ApiModel):
     ] = None
     observed_share: Annotated[
         str | None, Field(description="The canary's share of the step's requests, as counted.")
+    ] = None
+    stable_replicas: Annotated[
+        int | None, Field(description="Recreate: pods that stable had, and gets back if this fails.")
     ] = None
     plan: RolloutPlan | None = None
     totals: Totals | None = None

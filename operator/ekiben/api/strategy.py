@@ -8,7 +8,7 @@ from pydantic import Field
 
 from ekiben.api.fields import ApiModel, Duration, Hostname
 
-Strategy = Literal["Canary", "BlueGreen"]
+Strategy = Literal["Canary", "BlueGreen", "Recreate"]
 
 
 class BlueGreen(ApiModel):

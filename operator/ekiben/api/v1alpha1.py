@@ -47,6 +47,7 @@ class Spec(ApiModel):
         say.STEPS_NEED_TRAFFIC,
         say.PREVIEW_NEEDS_TRAFFIC,
         say.PREVIEW_DIFFERS,
+        say.RECREATE_COMPARES_NOTHING,
     )
 
     bento: Bento

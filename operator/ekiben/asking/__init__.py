@@ -7,8 +7,14 @@ from collections.abc import Mapping
 from ekiben.asking.asker import Finder
 from ekiben.asking.http import find_answer
 from ekiben.asking.numbers import find_number
+from ekiben.asking.room import find_room
 from ekiben.core.asking import Question
 from ekiben.core.calling import HttpCall
+from ekiben.core.capacity import Capacity
 from ekiben.core.measuring import Measure
 
-FINDERS: Mapping[type[Question], Finder] = {HttpCall: find_answer, Measure: find_number}
+FINDERS: Mapping[type[Question], Finder] = {
+    HttpCall: find_answer,
+    Measure: find_number,
+    Capacity: find_room,
+}

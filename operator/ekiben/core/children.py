@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
-from ekiben.api.status import Status
+from ekiben.api.status import Stage, Status
 from ekiben.core import names
 from ekiben.core.diff import in_sync, standing
 from ekiben.core.plan import Delete, Scale
@@ -87,7 +87,8 @@ def intents(view: View) -> Iterator[Child]:
 
 def serving(view: View) -> tuple[str, ...]:
     """Return the revisions that get pods: the canary first, since its start takes longest."""
-    return tuple(revision for revision in (view.canary_revision, view.stable_revision) if revision)
+    canary = view.canary_revision if view.is_fielded else None
+    return tuple(revision for revision in (canary, view.stable_revision) if revision)
 
 
 def too_new(view: View) -> str | None:
@@ -100,7 +101,7 @@ def too_new(view: View) -> str | None:
 def sizes(view: View) -> dict[str, Size]:
     """Return the size of each revision that gets pods."""
     found = {}
-    if view.canary_revision:
+    if view.canary_revision and view.is_fielded:
         found[view.canary_revision] = canary_size(view)
     if view.stable_revision:
         found[view.stable_revision] = stable_size(view)
@@ -175,7 +176,7 @@ def _records(view: View) -> Iterator[Child]:
     """Keep each revision's record: its labels tell a lost status what had become of it."""
     failed = {item.revision for item in view.status.failed_revisions}
     dropped = set(_beyond_history(view))
-    for revision in dict.fromkeys((*serving(view), *sorted(view.snapshot.records))):
+    for revision in dict.fromkeys((*_coming(view), *serving(view), *sorted(view.snapshot.records))):
         record = view.record(revision)
         if record is None or revision in dropped:
             continue
@@ -188,6 +189,12 @@ def _records(view: View) -> Iterator[Child]:
         numbered = _numbered(record, view.status)
         ref = Ref("ControllerRevision", names.revision_child(view.model.name, revision))
         yield Child(ref, (numbered, outcome), partial(build_record, view.model, numbered, outcome))
+
+
+def _coming(view: View) -> tuple[str, ...]:
+    """Return the revision that stable makes way for: it is recorded before, so that it can always be made."""
+    makes_way = view.rollout is not None and view.rollout.stage is Stage.DRAINING
+    return (view.canary_revision,) if makes_way and view.canary_revision else ()
 
 
 def _numbered(record: Record, status: Status) -> Record:
@@ -203,7 +210,7 @@ def _services(view: View) -> Iterator[Child]:
     name = view.model.name
     selected = {
         names.stable_service(name): stable_selector(view).get(names.REVISION),
-        names.canary_service(name): view.canary_revision or view.stable_revision,
+        names.canary_service(name): (view.is_fielded and view.canary_revision) or view.stable_revision,
     }
     for service, revision in selected.items():
         yield Child(

@@ -29,10 +29,16 @@ REASONS: tuple[Reason, ...] = (
     Reason(READY, "Serving", "At least one pod of stable is ready."),
     Reason(READY, "Starting", "The first pods are on their way."),
     Reason(READY, "NoReadyPods", "Stable had ready pods and has none now."),
+    Reason(READY, "Recreating", "Nobody serves, by rollout.strategy Recreate: one goes, the other comes."),
     Reason(RECONCILING, "Idle", "The spec is what serves."),
     Reason(RECONCILING, "FirstRevision", "The first revision gets its pods."),
     Reason(RECONCILING, "Waiting", "The rollout waits for what the message names."),
     Reason(RECONCILING, "Starting", "Pods are starting."),
+    Reason(RECONCILING, "Preflight", "The rollout looks for room before it begins."),
+    Reason(
+        RECONCILING, "InsufficientCapacity", "There is no room for the new pods; the message says how much."
+    ),
+    Reason(RECONCILING, "Draining", "Recreate: stable's pods finish their requests and end."),
     Reason(RECONCILING, "Scaling", "The canary gets the pods that the next weight needs."),
     Reason(RECONCILING, "SurgeLimit", "rollout.maxSurge does not leave room for the next weight."),
     Reason(RECONCILING, "Traffic", "The weight is written, and not yet taken over."),

@@ -29,14 +29,19 @@ _QUARANTINED = {Outcome.ROLLED_BACK, Outcome.ABORTED}
 
 
 def abort(view: View, rollout: RolloutStatus, outcome: Outcome, reason: str, message: str) -> Move:
-    """Take the canary's traffic away at once; the verdict is remembered with the transition."""
+    """Go back to stable at once; the verdict is remembered with the transition.
+
+    First the canary's traffic goes, or in Recreate its pods; where it has neither yet, all is over.
+    """
     by = abort_by(view, outcome)
-    moved = in_stage(
-        view, rollout, Stage.ABORTING, outcome=outcome, reason=reason, message=message, decided_by=by
-    )
+    back = Stage.CLEARING if view.recreates else Stage.ABORTING
+    moved = in_stage(view, rollout, back, outcome=outcome, reason=reason, message=message, decided_by=by)
     note = f"{_verb(outcome)} {rollout.revision}: {message}"
     told = event("Warning" if outcome is Outcome.ROLLED_BACK else "Normal", str(outcome), "Abort", note)
-    return with_rollout(view, moved, note, with_hand(told, by, f"back to {view.stable_revision}"))
+    told = with_hand(told, by, f"back to {view.stable_revision}")
+    if not view.is_fielded and rollout.stage is not Stage.DRAINING:
+        return Move(aborted(view, moved).status, note, told)
+    return with_rollout(view, moved, note, told)
 
 
 def aborted(view: View, rollout: RolloutStatus) -> Move:
@@ -44,7 +49,8 @@ def aborted(view: View, rollout: RolloutStatus) -> Move:
     outcome = rollout.outcome or Outcome.ABORTED
     delay = delta(view.spec.rollout.abort_scale_down_delay) if outcome in _QUARANTINED else timedelta()
     status = _over(view, rollout, outcome, rollout.message)
-    status = _retire(status, rollout.revision, view.now, view.now + delay)
+    if view.is_fielded:
+        status = _retire(status, rollout.revision, view.now, view.now + delay)
     if outcome in _QUARANTINED:
         failed = FailedRevision(
             revision=rollout.revision,
@@ -74,7 +80,7 @@ def make_stable(view: View, rollout: RolloutStatus) -> Status:
     stable = RevisionStatus(revision=rollout.revision, served_at=view.now)
     status = view.status.model_copy(update={"stable": stable})
     old = view.stable_revision
-    if old is None:
+    if old is None or view.recreates:
         return status
     return _retire(status, old, view.now, view.now + delta(view.spec.rollout.scale_down_delay))
 
@@ -99,7 +105,8 @@ def promoted(view: View, rollout: RolloutStatus) -> Move:
 def replace_first(view: View, rollout: RolloutStatus) -> Move:
     """Drop a first revision that never served: nobody loses anything by replacing it at once."""
     status = _over(view, rollout, Outcome.SUPERSEDED, "replaced before it ever served")
-    status = _retire(status, rollout.revision, view.now, view.now)
+    if view.is_fielded:
+        status = _retire(status, rollout.revision, view.now, view.now)
     note = f"first revision {rollout.revision} is replaced before it ever served"
     return Move(
         status.model_copy(update={"stable": None}), note, event("Normal", "Superseded", "Abort", note)

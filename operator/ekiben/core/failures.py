@@ -72,6 +72,8 @@ def _bad_signs(view: View, canary: Side) -> Failure | None:
     rollout = view.rollout
     if rollout is None or rollout.stage is Stage.PREPARING or rollout.stage_started_at is None:
         return None
+    if view.recreates:
+        return None
     since = min(rollout.stage_started_at, rollout.step_started_at or rollout.stage_started_at)
     for pod in canary.pods:
         if pod.restarts and (pod.started_at is None or pod.started_at > since):

@@ -11,13 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ekiben.api.status import RolloutStatus, Stage
-from ekiben.core import verdicts
+from ekiben.core import names, verdicts
 from ekiben.core.failures import seconds_to_deadline
 from ekiben.core.freezing import frozen_until
 from ekiben.core.reach import reachable
 from ekiben.core.scaling import canary_need, surge_limit
 from ekiben.core.steps import header_text, steps_of
-from ekiben.core.traffic import is_observed, missing_rules, route_state, target_weight
+from ekiben.core.traffic import is_observed, live_selector, missing_rules, route_state, target_weight
 from ekiben.core.view import Side, View
 
 
@@ -143,9 +143,9 @@ def stepping(view: View) -> Wait | None:
 
 
 def frozen(view: View) -> Wait | None:
-    """Wait while `rollout.freeze` wants no step; a way back takes none, and goes on."""
+    """Wait while `rollout.freeze` wants no step; a way back goes on, unless serving stops for it."""
     rollout = view.rollout
-    if rollout is None or rollout.plan is None or not rollout.plan.steps:
+    if rollout is None or rollout.plan is None or not (rollout.plan.steps or view.recreates):
         return None
     until = frozen_until(view.spec.rollout.freeze, view.now)
     if until is None:
@@ -172,6 +172,13 @@ def weight_observed(view: View) -> Wait | None:
     if view.rollout and view.rollout.stage is Stage.SHIFTING and not holds(view.rollout):
         return Wait("Traffic", f"waiting for the route's rules to be taken over{detail}")
     return Wait("Traffic", f"waiting for weight {target}% to be taken over{detail}")
+
+
+def service_repointed(view: View) -> Wait | None:
+    """Wait until the stable Service selects the new revision and nothing else."""
+    if live_selector(view) == names.pod_selector(view.model.name, view.stable_revision):
+        return None
+    return Wait("Promoting", "waiting for the stable Service to select the new revision")
 
 
 def hold_over(view: View) -> Wait | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from ekiben.api.status import RolloutStatus, Stage, Status
+from ekiben.core.gates import Gate
 from ekiben.core.plan import Event
 from ekiben.core.view import View
 
@@ -17,6 +19,14 @@ class Move:
     status: Status
     note: str
     event: Event | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a transition table: what must be open before a stage is left, and what leaving it does."""
+
+    gates: tuple[Gate, ...]
+    leave: Callable[[View, RolloutStatus], Move]
 
 
 def event(type_: Literal["Normal", "Warning"], reason: str, action: str, note: str) -> Event:

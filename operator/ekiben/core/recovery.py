@@ -7,9 +7,17 @@ every other revision.
 
 from __future__ import annotations
 
-from ekiben.api.status import FailedRevision, Outcome, RevisionStatus, RolloutStatus, Stage, Status
+from ekiben.api.status import (
+    FailedRevision,
+    Outcome,
+    RevisionStatus,
+    RolloutPlan,
+    RolloutStatus,
+    Stage,
+    Status,
+)
 from ekiben.core import names
-from ekiben.core.snapshot import Record, Ref, Snapshot
+from ekiben.core.snapshot import InvalidSpec, Record, Ref, Snapshot
 
 
 def recovered(snapshot: Snapshot) -> Status:
@@ -46,13 +54,16 @@ def _given_up(snapshot: Snapshot, stable: str) -> RolloutStatus | None:
         ref = Ref("Deployment", names.revision_child(snapshot.model.name, record.revision))
         if record.outcome != "candidate" or record.revision == stable or ref not in snapshot.live:
             continue
+        recreated = _recreated(snapshot, stable)
         return RolloutStatus(
             id=_last_rollout(record),
             revision=record.revision,
             provider="Gateway"
             if Ref("HTTPRoute", names.route(snapshot.model.name)) in snapshot.live
             else "Service",
-            stage=Stage.ABORTING,
+            stage=Stage.CLEARING if recreated else Stage.ABORTING,
+            stable_replicas=recreated,
+            plan=RolloutPlan(hash="", strategy="Recreate") if recreated else None,
             stage_started_at=snapshot.now,
             outcome=Outcome.SUPERSEDED,
             reason="StatusLost",
@@ -60,6 +71,15 @@ def _given_up(snapshot: Snapshot, stable: str) -> RolloutStatus | None:
             started_at=snapshot.now,
         )
     return None
+
+
+def _recreated(snapshot: Snapshot, stable: str) -> int | None:
+    """Return the pods that a stable is to get back that was taken down by strategy; None for any other."""
+    deployment = snapshot.live.get(Ref("Deployment", names.revision_child(snapshot.model.name, stable)), {})
+    if deployment.get("spec", {}).get("replicas") != 0 or isinstance(snapshot.spec, InvalidSpec):
+        return None
+    autoscaling = snapshot.spec.autoscaling
+    return autoscaling.min_replicas if autoscaling else snapshot.spec.replicas
 
 
 def _last_rollout(record: Record) -> str:

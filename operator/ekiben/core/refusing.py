@@ -50,7 +50,7 @@ def held_view(snapshot: Snapshot) -> View | None:
         analysis=Analysis(checks=plan.checks if plan else ()),
     )
     view = View(snapshot=snapshot, spec=spec, status=status, wanted=record)
-    size = view.stable.replicas if view.stable else 0
+    size = (rollout.stable_replicas if rollout else None) or (view.stable.replicas if view.stable else 0)
     return replace(view, spec=spec.model_copy(update={"replicas": max(size, 1)}))
 
 
@@ -74,7 +74,8 @@ def _said(snapshot: Snapshot, invalid: InvalidSpec, view: View | None, status: S
     old, generation = snapshot.status, snapshot.model.generation
     message = f"{invalid.message}; what serves goes on serving"
     if view and view.trial and view.trial.outcome is None:
-        message += f", and rollout {view.trial.id} goes no further"
+        halts = not view.recreates or view.trial.stage is Stage.PREPARING
+        message += f", and rollout {view.trial.id} {'goes no further' if halts else 'ends what it began'}"
     said = (
         Said(c.STALLED, "True", invalid.reason, message),
         Said(c.ROLLED_OUT, "False", invalid.reason, message),

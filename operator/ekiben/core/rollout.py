@@ -6,8 +6,8 @@ A rollout is in exactly one stage, and the stage is in `.status`. Children are r
 stage, so a transition is written first and takes effect in the next pass: a crash repeats or continues, it
 never skips. One pass makes at most one transition.
 
-    (Queued ->) Preparing -> Shifting -> Holding -> (Shifting -> Holding | Paused)* -> Enlarging -> TakingAll
-        -> Repointing -> Returning -> Over (Promoted)
+    (Queued ->) [Preflight ->] Preparing -> Shifting -> Holding -> (Shifting -> Holding | Paused)*
+        -> Enlarging -> TakingAll -> Repointing -> Returning -> Over (Promoted)
     any stage up to TakingAll -> Aborting -> Over (RolledBack, Aborted, Superseded, Reverted)
 
 `TABLE` says for each stage which gates must be open before the rollout leaves it, and where it goes then.
@@ -15,30 +15,31 @@ never skips. One pass makes at most one transition.
 the steps, a stable that is down. A queued rollout is not in flight (queueing.py).
 From Repointing on the new revision is stable and nothing interrupts.
 Without a Gateway the Service itself splits the traffic, so TakingAll and Returning have nothing to do.
+Preflight (preflight.py) is there only where the operator may look for room. Strategy Recreate goes another
+way: recreate.py holds its theory and its table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 
 from ekiben.api.rollout import Step
 from ekiben.api.status import Outcome, RolloutStatus, Stage, Totals
-from ekiben.core import ending, failures, gates, names, verdicts
+from ekiben.core import ending, failures, gates, preflight, recreate, verdicts
 from ekiben.core import steps as steps_
 from ekiben.core.commands import commands, pause_of
 from ekiben.core.deciding import hand
-from ekiben.core.gates import Gate, Wait
-from ekiben.core.moves import Move, event, in_stage, with_rollout
+from ekiben.core.gates import Wait
+from ekiben.core.moves import Move, Row, event, in_stage, with_rollout
 from ekiben.core.reach import reachable
 from ekiben.core.scaling import pods_granted
 from ekiben.core.snapshot import InvalidSpec
-from ekiben.core.starting import plan_of, start
+from ekiben.core.starting import fall_back, first_stage, plan_of, prepare, start
 from ekiben.core.steps import header_rules
-from ekiben.core.traffic import live_selector
-from ekiben.core.view import FINISHING, View, once, step_weight
+from ekiben.core.view import FINISHING, GIVEN_UP, View, once, step_weight
 
-REVERSIBLE = frozenset({Stage.PREPARING, Stage.SHIFTING, Stage.HOLDING, Stage.PAUSED})
+REVERSIBLE = frozenset({Stage.PREFLIGHT, Stage.PREPARING, Stage.SHIFTING, Stage.HOLDING, Stage.PAUSED})
 
 
 def resumed(view: View) -> Wait | None:
@@ -52,13 +53,6 @@ def resumed(view: View) -> Wait | None:
     reason = rollout.reason or "PauseStep"
     why = f" ({rollout.message})" if rollout.message else ""
     return Wait(reason, f"paused at step {rollout.step}{why}; set rollout.resume to {ticket} to go on")
-
-
-def service_repointed(view: View) -> Wait | None:
-    """Wait until the stable Service selects the new revision and nothing else."""
-    if live_selector(view) == names.pod_selector(view.model.name, view.stable_revision):
-        return None
-    return Wait("Promoting", "waiting for the stable Service to select the new revision")
 
 
 def first_ready(view: View) -> Wait | None:
@@ -160,15 +154,8 @@ def give_back(view: View, rollout: RolloutStatus) -> Move:
     return with_rollout(view, moved, f"promoting {rollout.revision}: 100% through the stable backend")
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """What must be open before a stage is left, and what leaving it does."""
-
-    gates: tuple[Gate, ...]
-    leave: Callable[[View, RolloutStatus], Move]
-
-
 TABLE: Mapping[Stage, Row] = {
+    Stage.PREFLIGHT: Row((preflight.room,), prepare),
     Stage.PREPARING: Row(
         (gates.paused, gates.pods_ready, gates.routed, gates.metrics_readable, gates.held, gates.frozen),
         enter_next_step,
@@ -181,7 +168,7 @@ TABLE: Mapping[Stage, Row] = {
     Stage.PAUSED: Row((gates.paused, resumed), go_on),
     Stage.ENLARGING: Row((gates.pods_ready,), take_all),
     Stage.TAKING_ALL: Row((gates.weight_observed,), repoint),
-    Stage.REPOINTING: Row((service_repointed,), give_back),
+    Stage.REPOINTING: Row((gates.service_repointed,), give_back),
     Stage.RETURNING: Row((gates.weight_observed,), ending.promoted),
     Stage.ABORTING: Row((gates.weight_observed,), ending.aborted),
 }
@@ -190,7 +177,9 @@ FIRST = Row((first_ready,), ending.promoted)
 
 def row_of(view: View, rollout: RolloutStatus) -> Row:
     """Return the row of the table that holds now."""
-    return FIRST if view.is_first else TABLE[rollout.stage]
+    if view.is_first:
+        return FIRST
+    return recreate.TABLE[rollout.stage] if view.recreates else TABLE[rollout.stage]
 
 
 @once
@@ -215,7 +204,7 @@ def next_move(view: View) -> Move | None:
 
 
 def _interrupt(view: View, rollout: RolloutStatus) -> Move | None:
-    if rollout.stage in FINISHING or rollout.stage is Stage.ABORTING:
+    if rollout.stage in FINISHING or rollout.stage in GIVEN_UP:
         return None
     if view.wanted.revision != rollout.revision:
         return _spec_changed(view, rollout)
@@ -223,7 +212,9 @@ def _interrupt(view: View, rollout: RolloutStatus) -> Move | None:
         return None
     if view.spec.rollout.abort == rollout.id and view.stable is not None:
         return ending.abort(view, rollout, Outcome.ABORTED, "Aborted", "aborted by rollout.abort")
-    if view.stable is not None and (failure := failures.verdict(view)):
+    if why := preflight.falls_back(view, rollout):
+        return fall_back(view, rollout, why)
+    if view.stable is not None and (failure := _failure(view)):
         if not failures.forgiven(view, failure):
             return ending.abort(view, rollout, Outcome.ROLLED_BACK, failure.reason, failure.message)
         if move := _count_failed_look(view, rollout, failure):
@@ -231,6 +222,11 @@ def _interrupt(view: View, rollout: RolloutStatus) -> Move | None:
     if rollout.stage not in REVERSIBLE:
         return None
     return _edited(view, rollout) or _hurried(view, rollout) or _uncertain(view, rollout)
+
+
+def _failure(view: View) -> failures.Failure | None:
+    """Return the evidence that the canary is bad; pods that are left of an earlier rollout are none."""
+    return (failures.verdict(view) if view.is_fielded else None) or recreate.overdue(view)
 
 
 def _spec_changed(view: View, rollout: RolloutStatus) -> Move:
@@ -271,8 +267,14 @@ def _edited(view: View, rollout: RolloutStatus) -> Move | None:
     if isinstance(view.snapshot.spec, InvalidSpec):
         return None
     note = "the steps or checks were edited"
-    if rollout.stage is Stage.PREPARING:
-        return with_rollout(view, rollout.model_copy(update={"plan": plan}), note)
+    other_way = plan.strategy != rollout.plan.strategy
+    if rollout.stage in (Stage.PREFLIGHT, Stage.PREPARING):
+        stage = first_stage(view, plan) if other_way else rollout.stage
+        moved = in_stage(view, rollout, stage) if stage is not rollout.stage else rollout
+        return with_rollout(view, moved.model_copy(update={"plan": plan}), note)
+    if other_way and "Recreate" in (plan.strategy, rollout.plan.strategy):
+        # What carries traffic goes on as it began; the next rollout takes the other way.
+        return None
     carried = step_weight(rollout, rollout.step)
     entry = max(
         (n for n, step in enumerate(plan.steps, start=1) if step.weight and step.weight <= carried), default=0
@@ -291,6 +293,10 @@ def _edited(view: View, rollout: RolloutStatus) -> Move | None:
 def _hurried(view: View, rollout: RolloutStatus) -> Move | None:
     """Skip the steps that are left: by command, or because stable serves nothing any more."""
     if view.spec.rollout.promote == rollout.id:
+        if rollout.stage is Stage.PREFLIGHT:
+            return prepare(view, rollout)
+        if view.recreates:
+            return recreate.take_down(view, rollout, hand(view, "promote"))
         return enlarge(view, rollout, "rollout.promote says so", hand(view, "promote"))
     if view.stable_is_down and view.canary and view.canary.ready:
         return enlarge(view, rollout, "stable has had no ready pod for 60s", "operator")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal, NamedTuple
 
-from ekiben.api.status import Condition, Outcome, Status
+from ekiben.api.status import Condition, Outcome, Stage, Status
 from ekiben.api.v1alpha1 import DEFAULT_REPLICAS
 from ekiben.core import children
 from ekiben.core import conditions as c
@@ -60,7 +60,10 @@ def timed(said: Said, before: Status, generation: int, now: datetime) -> Conditi
 
 def _ready(view: View, status: Status) -> Said:
     stable = status.stable
-    if stable and stable.ready_replicas:
+    serves = stable is not None and stable.ready_replicas > 0
+    if not serves and view.recreates and view.rollout and view.rollout.stage is not Stage.PREPARING:
+        return Said(c.READY, "False", "Recreating", status.message)
+    if stable and serves:
         remarks = (f"{stable.revision} serves", *_remarks(view))
         return Said(c.READY, "True", "Serving", "; ".join(remarks))
     if stable and stable.served_at:

@@ -16,6 +16,8 @@ from ekiben.core.steps import pods_asked, steps_of
 from ekiben.core.view import FINISHING, View, step_weight, switches_at_once
 
 CARRYING_ALL = frozenset({Stage.ENLARGING, Stage.TAKING_ALL})
+# Recreate: stable has no pods at these stages.
+DOWN = frozenset({Stage.DRAINING, Stage.REPLACING, Stage.CLEARING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,8 @@ def canary_size(view: View) -> Size:
     canary, rollout = view.canary, view.rollout
     if canary is None or rollout is None:
         return Size(0)
+    if view.recreates:
+        return Size(replacing_size(view))
     wanted = min(canary_need(view), surge_limit(view))
     autoscaling = view.spec.autoscaling
     # Without a Gateway the pods are the weight: an autoscaler would move traffic.
@@ -101,8 +105,11 @@ def canary_size(view: View) -> Size:
 def stable_size(view: View) -> Size:
     """Size stable: what the spec says, and while others run beside it never fewer than it has."""
     stable = view.stable
-    if stable is None:
+    rollout = view.rollout
+    if stable is None or (rollout and rollout.stage in DOWN):
         return Size(0)
+    if rollout and rollout.stage is Stage.RESTORING:
+        return Size(rollout.stable_replicas or 1)
     hold = is_held(view)
     has = stable.replicas if stable.deployment else 0
     autoscaling = view.spec.autoscaling
@@ -111,6 +118,18 @@ def stable_size(view: View) -> Size:
     keeps = has if view.rollout and view.rollout.stage in FINISHING else 0
     floor_ = max(autoscaling.min_replicas, keeps)
     return Size(floor_, autoscaled=True, max_replicas=max(autoscaling.max_replicas, floor_), hold=hold)
+
+
+def replacing_size(view: View) -> int:
+    """Return the pods that the new revision gets in stable's place: what stable had, or the spec says.
+
+    Its autoscaler comes when it serves; until then nobody else sets its size.
+    """
+    autoscaling, rollout = view.spec.autoscaling, view.rollout
+    if autoscaling is None:
+        return view.spec.replicas
+    had = (rollout.stable_replicas if rollout else None) or view.full_size
+    return min(max(had, autoscaling.min_replicas), autoscaling.max_replicas)
 
 
 def is_held(view: View) -> bool:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from ekiben.api.status import Counters, Status
 from ekiben.api.v1alpha1 import Spec
 from ekiben.core.asking import Answer, Question
 
 Manifest = dict[str, Any]
+Preflight = Literal["none", "quotas", "nodes"]
 
 
 class Ref(NamedTuple):
@@ -162,7 +163,8 @@ class RouteClaim:
 class Cluster:
     """What the cluster offers beyond the model's own children.
 
-    `claims` are others' routes in the place of ours, `preview_claims` in the place of the preview's.
+    `claims` are others' routes in the place of ours, `preview_claims` in the place of the preview's;
+    `preflight` is what may be read for room.
     """
 
     gateway_api: bool = True
@@ -170,6 +172,7 @@ class Cluster:
     claims: tuple[RouteClaim, ...] = ()
     preview_claims: tuple[RouteClaim, ...] = ()
     watches_fresh: bool = True
+    preflight: Preflight = "none"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,10 @@ from typing import Any
 from ekiben.api.rollout import Pause, Step, StepAnalysis
 from ekiben.api.status import Outcome, RevisionStatus, RolloutPlan, RolloutStatus, Stage
 from ekiben.api.strategy import BlueGreen
-from ekiben.core import analysis
+from ekiben.core import analysis, preflight
 from ekiben.core.commands import commands
 from ekiben.core.deciding import changed_by, hand
-from ekiben.core.moves import Move, event, with_hand
+from ekiben.core.moves import Move, event, in_stage, with_hand, with_rollout
 from ekiben.core.queueing import has_turn, line_up, taken_out
 from ekiben.core.reach import shortfalls
 from ekiben.core.view import View, once, switches_at_once
@@ -45,6 +45,8 @@ def plan_of(view: View) -> RolloutPlan:
 
 def steps_of(view: View) -> tuple[Step, ...]:
     """Return the steps that a strategy comes to: BlueGreen's judge without traffic, then all goes over."""
+    if view.spec.rollout.strategy == "Recreate":
+        return ()
     if view.spec.rollout.strategy == "BlueGreen":
         rules = view.spec.rollout.blue_green or BlueGreen()
         judged = Step(analysis=StepAnalysis(hold=rules.auto_promotion_delay))
@@ -98,18 +100,21 @@ def _first(view: View) -> Move | None:
     rollout = _new(view)
     if view.spec.rollout.initial == "Held":
         note = f"first revision {wanted.revision} is held until rollout.promote is {rollout.id}"
-        held = rollout.model_copy(update={"plan": plan_of(view).model_copy(update={"steps": ()})})
+        # There is nothing that it could take the place of.
+        alone = plan_of(view).model_copy(update={"steps": (), "strategy": "Canary"})
+        held = rollout.model_copy(update={"plan": alone})
         return Move(
             view.status.model_copy(update={"rollout": held}), note, event("Normal", "Held", "Start", note)
         )
-    stable = RevisionStatus(revision=wanted.revision)
     note = f"first revision {wanted.revision}"
-    status = view.status.model_copy(update={"stable": stable, "rollout": rollout})
-    return Move(status, note, event("Normal", "FirstRevision", "Start", note))
+    first: dict[str, Any] = {"rollout": rollout}
+    if rollout.stage is Stage.PREPARING:
+        first["stable"] = RevisionStatus(revision=wanted.revision)
+    return Move(view.status.model_copy(update=first), note, event("Normal", "FirstRevision", "Start", note))
 
 
 def _begin(view: View, why: str) -> Move:
-    rollout = _new(view).model_copy(update={"plan": plan_of(view)})
+    rollout = _new(view, plan_of(view))
     wanted = view.wanted.revision
     # Without a Gateway the widened Service would select the pods of every revision that is still there.
     keep = rollout.provider == "Gateway" or switches_at_once(rollout)
@@ -128,7 +133,32 @@ def _begin(view: View, why: str) -> Move:
     return Move(status, note, with_hand(told, rollout.by, f"from {rollout.from_} to {wanted}"))
 
 
-def _new(view: View) -> RolloutStatus:
+def prepare(view: View, rollout: RolloutStatus) -> Move:
+    """Leave Preflight: the new revision gets its first pods."""
+    moved = in_stage(view, rollout, Stage.PREPARING)
+    unseen = preflight.unseen(view, rollout)
+    note = f"getting pods of {rollout.revision} ready" + (f"; {unseen}" if unseen else "")
+    told = event("Warning", "PreflightIncomplete", "Preflight", note) if unseen else None
+    if view.stable is not None or view.spec.rollout.initial == "Held":
+        return with_rollout(view, moved, note, told)
+    stable = RevisionStatus(revision=rollout.revision)
+    return Move(view.status.model_copy(update={"stable": stable, "rollout": moved}), note, told)
+
+
+def fall_back(view: View, rollout: RolloutStatus, why: str) -> Move:
+    """Take the way that `preflight.fallback` allows."""
+    plan = (rollout.plan or plan_of(view)).model_copy(update={"strategy": "Recreate", "steps": ()})
+    moved = in_stage(view, rollout, Stage.PREPARING, plan=plan)
+    note = f"rollout {rollout.id} falls back to Recreate, by rollout.preflight.fallback: {why}"
+    return with_rollout(view, moved, note, event("Warning", "FallingBack", "Preflight", note))
+
+
+def first_stage(view: View, plan: RolloutPlan | None) -> Stage:
+    """Return where a rollout begins."""
+    return Stage.PREFLIGHT if preflight.is_wanted(view, plan) else Stage.PREPARING
+
+
+def _new(view: View, plan: RolloutPlan | None = None) -> RolloutStatus:
     revision, queued = view.wanted.revision, view.queued
     promised = queued if queued and queued.revision == revision else None
     by = hand(view, "retry") if view.failure else changed_by(view)
@@ -138,7 +168,8 @@ def _new(view: View) -> RolloutStatus:
         by=promised.by if promised else by,
         revision=revision,
         provider="Gateway" if view.spec.traffic else "Service",
-        stage=Stage.PREPARING,
+        stage=first_stage(view, plan),
         stage_started_at=view.now,
         started_at=view.now,
+        plan=plan,
     )

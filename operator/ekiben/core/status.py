@@ -54,7 +54,7 @@ def _measured(view: View) -> RolloutStatus | None:
     if rollout.stage not in FINISHING and rollout.stage is not Stage.ABORTING:
         steps = rollout.plan.steps if rollout.plan else ()
         split["shortfalls"] = shortfalls(view, steps, gateway=view.uses_gateway) or None
-    if rollout.stage is Stage.PREPARING:
+    if rollout.stage in (Stage.PREFLIGHT, Stage.PREPARING) or view.recreates:
         # Nothing is judged yet, and a rollout may wait here for days without a word.
         return rollout.model_copy(update=split)
     if rollout.stage in FINISHING or rollout.stage is Stage.ABORTING:
@@ -117,6 +117,8 @@ def phase_of(view: View, wait: Wait | None) -> Phase:
     """Return the one word for people."""
     stable = view.stable
     if view.trial:
+        if stable is None and view.trial.stage is Stage.PREFLIGHT:
+            return Phase.PENDING
         stopped = wait is not None and wait.reason in STOPPED
         return Phase.PAUSED if stopped else Phase.PROGRESSING
     if stable is None or stable.ready == 0:

@@ -79,7 +79,7 @@ def route_problem(route: Manifest, *, any_generation: bool = False) -> str:
 
 def target_weight(rollout: RolloutStatus | None) -> int:
     """Return the percent that the canary's backend should get at this stage."""
-    if rollout is None:
+    if rollout is None or (rollout.plan and rollout.plan.strategy == "Recreate"):
         return 0
     match rollout.stage:
         case Stage.SHIFTING | Stage.HOLDING | Stage.PAUSED | Stage.ENLARGING:
@@ -148,7 +148,9 @@ def may_reshape(view: View) -> bool:
 def is_widened(view: View) -> bool:
     """Tell, without a Gateway, whether the stable Service selects the canary's pods too."""
     rollout, canary = view.rollout, view.canary
-    if rollout is None or canary is None or view.uses_gateway or switches_at_once(rollout):
+    if rollout is None or canary is None or view.uses_gateway:
+        return False
+    if view.recreates or switches_at_once(rollout):
         return False
     if rollout.stage in ON_TRIAL:
         return step_weight(rollout, rollout.step) > 0 or rollout.stage is Stage.ENLARGING

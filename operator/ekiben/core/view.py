@@ -20,6 +20,8 @@ STABLE_DOWN_AFTER = timedelta(seconds=60)
 
 # From here on the new revision is stable: a rollout can only be finished.
 FINISHING = frozenset({Stage.REPOINTING, Stage.RETURNING})
+# The rollout is given up, and on its way back to stable.
+GIVEN_UP = frozenset({Stage.ABORTING, Stage.CLEARING, Stage.RESTORING})
 
 # Stages in which the weight of the rollout's step is what the canary carries; before, it is the last one's.
 _AT_ITS_STEP = frozenset({Stage.HOLDING, Stage.PAUSED, Stage.ENLARGING, Stage.TAKING_ALL, Stage.ABORTING})
@@ -127,6 +129,19 @@ class View:
         return None if self.is_first else self.rollout
 
     @cached_property
+    def recreates(self) -> bool:
+        """Tell whether the rollout in flight takes stable down before the new revision comes up."""
+        plan = self.rollout.plan if self.rollout else None
+        return plan is not None and plan.strategy == "Recreate"
+
+    @cached_property
+    def is_fielded(self) -> bool:
+        """Tell whether the canary has pods at this stage."""
+        if self.rollout is None or self.rollout.stage is Stage.PREFLIGHT:
+            return False
+        return not self.recreates or self.rollout.stage is Stage.REPLACING
+
+    @cached_property
     def failure(self) -> FailedRevision | None:
         """How the revision that the spec asks for failed before; None when it did not."""
         failed = self.status.failed_revisions
@@ -187,6 +202,7 @@ class View:
         since = self.status.stable.unready_since if self.status.stable else None
         return (
             since is not None
+            and not self.recreates
             and self.now - since >= STABLE_DOWN_AFTER
             and self.snapshot.cluster.watches_fresh
             and (self.stable is None or self.stable.ready == 0)

@@ -47,6 +47,10 @@ SERVICE = Kind("", "v1", "Service", "services")
 POD = Kind("", "v1", "Pod", "pods")
 SECRET = Kind("", "v1", "Secret", "secrets")
 NAMESPACE = Kind("", "v1", "Namespace", "namespaces", namespaced=False)
+NODE = Kind("", "v1", "Node", "nodes", namespaced=False)
+RESOURCEQUOTA = Kind("", "v1", "ResourceQuota", "resourcequotas")
+PRIORITYCLASS = Kind("scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses", namespaced=False)
+DEVICECLASS = Kind("resource.k8s.io", "v1", "DeviceClass", "deviceclasses", namespaced=False)
 HPA = Kind("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
 PDB = Kind("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets")
 HTTPROUTE = Kind("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes")
@@ -66,6 +70,10 @@ KINDS = (
     POD,
     SECRET,
     NAMESPACE,
+    NODE,
+    RESOURCEQUOTA,
+    PRIORITYCLASS,
+    DEVICECLASS,
     HPA,
     PDB,
     HTTPROUTE,

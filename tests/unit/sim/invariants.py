@@ -16,16 +16,19 @@ from ekiben.core.steps import Headers
 from unit.sim.apiserver import Write, ref_of
 from unit.sim.budget import Budget
 from unit.sim.evidence import Evidence
+from unit.sim.nodes import SimPod
 from unit.sim.operator import Pass
 from unit.sim.world import MODEL, World
 
 ROUTE = Ref("HTTPRoute", names.route(MODEL))
 STABLE_SERVICE = Ref("Service", names.stable_service(MODEL))
 EVERYTHING = frozenset({Stage.TAKING_ALL, Stage.REPOINTING})
+ONE_AT_A_TIME = frozenset({Stage.REPLACING, Stage.RESTORING})
 
 # Where a rollout may go in one pass; staying is always allowed. None is: no rollout in flight.
 EDGES: Mapping[Stage | None, frozenset[Stage | None]] = {
-    None: frozenset({Stage.PREPARING}),
+    None: frozenset({Stage.PREPARING, Stage.PREFLIGHT}),
+    Stage.PREFLIGHT: frozenset({Stage.PREPARING, None}),
     Stage.PREPARING: frozenset(
         {Stage.SHIFTING, Stage.HOLDING, Stage.PAUSED, Stage.ENLARGING, Stage.ABORTING, None}
     ),
@@ -44,6 +47,15 @@ EDGES: Mapping[Stage | None, frozenset[Stage | None]] = {
     Stage.RETURNING: frozenset({None}),
     Stage.ABORTING: frozenset({None}),
 }
+# Recreate's own way; before it begins nothing was touched, and it is over at once.
+RECREATING: Mapping[Stage | None, frozenset[Stage | None]] = {
+    Stage.PREPARING: frozenset({Stage.DRAINING, Stage.PREFLIGHT, None}),
+    Stage.DRAINING: frozenset({Stage.REPLACING, Stage.CLEARING}),
+    Stage.REPLACING: frozenset({Stage.REPOINTING, Stage.CLEARING}),
+    Stage.CLEARING: frozenset({Stage.RESTORING}),
+    Stage.RESTORING: frozenset({None}),
+    Stage.REPOINTING: frozenset({None}),
+}
 
 
 class Invariants:
@@ -57,9 +69,11 @@ class Invariants:
         self._found: Pass | None = None
         self._rollout, self._number = "", 0
         self._sizes: dict[str, int] = {}
+        self._had: dict[str, int] = {}
         world.operator.on_decided = self._decided
         world.operator.on_write = self._written
         world.server.watchers.append(self._changed)
+        world.nodes.watchers.append(self._pod_changed)
 
     def _note(self, problems: Iterator[str]) -> None:
         self.violations += [f"+{self.world.clock.now:.2f}s {problem}" for problem in problems]
@@ -70,6 +84,7 @@ class Invariants:
         self._note(intents_without_replicas(done))
         self._note(nothing_stolen(done))
         self._note(no_header_without_pods(done))
+        self._note(self._size_given_back(done))
         self._note(self._memory_decides_nothing(done))
 
     def _memory_decides_nothing(self, done: Pass) -> Iterator[str]:
@@ -105,8 +120,33 @@ class Invariants:
         rollout = in_flight(status)
         if before is None or rollout is None or rollout.stage is Stage.PREPARING or status.stable is None:
             return
+        if recreates(rollout) and rollout.stage in (Stage.DRAINING, Stage.CLEARING):
+            return  # By strategy; an autoscaler has no part in it, for there is none any more.
         if now < before and ref.name == names.revision_child(MODEL, status.stable.revision):
             self._note(iter([f"I4: stable shrank from {before} to {now} in {rollout.stage}"]))
+
+    def _pod_changed(self, pod: SimPod) -> None:
+        """I18: in Recreate no pod of one revision comes while the other has any that will end."""
+        rollout, nodes = in_flight(self.world.status), self.world.nodes
+        if rollout is None or not recreates(rollout) or pod.uid not in nodes.pods or pod.deleting:
+            return
+        others = [item for item in nodes.pods.values() if item.tag != pod.tag]
+        if rollout.stage in ONE_AT_A_TIME and any(nodes.behaviour(item.tag).ends for item in others):
+            self._note(iter([f"I18: {pod.name} in {rollout.stage} beside {others[0].name}"]))
+
+    def _size_given_back(self, done: Pass) -> Iterator[str]:
+        """I19: a Recreate that is given up is over only once stable has been asked for its size again."""
+        before, after = in_flight(done.snapshot.status), done.plan.status
+        stable = done.snapshot.status.stable
+        if before is None or stable is None or not recreates(before):
+            return
+        live = done.snapshot.live.get(Ref("Deployment", names.revision_child(MODEL, stable.revision)))
+        has = live["spec"]["replicas"] if live else 0
+        if before.stage is Stage.PREPARING and has:
+            self._had[before.id] = has
+        over = after is not None and in_flight(after) is None
+        if before.stage is Stage.RESTORING and over and has != self._had.get(before.id, has):
+            yield f"I19: stable comes back with {has} of {self._had[before.id]} pods"
 
     def _weight_taken_back(self, done: Pass) -> Iterator[str]:
         """I2: a canary whose pods are gone loses its weight, at the latest right behind a transition."""
@@ -125,6 +165,11 @@ class Invariants:
         if rollout.id != self._rollout and number <= self._number:
             yield f"I6: rollout {rollout.id} after {self._rollout}"
         self._rollout, self._number = rollout.id, max(number, self._number)
+
+
+def recreates(rollout: RolloutStatus) -> bool:
+    """Tell whether a rollout takes stable down before the new revision comes up."""
+    return rollout.plan is not None and rollout.plan.strategy == "Recreate"
 
 
 def in_flight(status: Status) -> RolloutStatus | None:
@@ -225,7 +270,10 @@ def at_most_one_step(done: Pass) -> Iterator[str]:
         return
     before, after = in_flight(done.snapshot.status), in_flight(done.plan.status)
     stages = (before.stage if before else None, after.stage if after else None)
-    if stages[0] is not stages[1] and stages[1] not in EDGES[stages[0]]:
+    ways = EDGES if before is None or not recreates(before) else RECREATING
+    if after and before and recreates(after) is not recreates(before):
+        ways = {before.stage: frozenset({Stage.PREPARING, Stage.PREFLIGHT})}
+    if stages[0] is not stages[1] and stages[1] not in ways.get(stages[0], ()):
         yield f"I3: from {stages[0]} to {stages[1]} in one pass"
     if (
         before
@@ -244,6 +292,9 @@ def stable_not_shrunk(done: Pass, ref: Ref) -> Iterator[str]:
     if in_flight(status) is None or stable is None or live is None:
         return
     asked = next(item.replicas for item in done.plan.scales if item.deployment == ref.name)
+    rollout = in_flight(status)
+    if rollout and recreates(rollout) and rollout.stage in (Stage.DRAINING, Stage.CLEARING):
+        return
     if ref.name == names.revision_child(MODEL, stable.revision) and asked < live["spec"]["replicas"]:
         yield f"I4: stable scaled from {live['spec']['replicas']} to {asked} in {in_flight(status)}"
 

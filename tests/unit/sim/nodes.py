@@ -20,7 +20,7 @@ RESTART = 1.0
 class Behaviour:
     """How the pods of one image behave; shares are fractions of the requests, times are seconds.
 
-    Without `buckets` a page tells no durations but their number.
+    Without `buckets` a page tells no durations but their number; without `ends` a pod goes on ending.
     """
 
     pull: float = 1.0
@@ -39,6 +39,7 @@ class Behaviour:
     service: str = "Iris"
     scrapable: bool = True
     buckets: bool = True
+    ends: bool = True
 
 
 @dataclass
@@ -265,6 +266,9 @@ class Nodes:
             self._tell(pod)
 
     def _remove(self, pod: SimPod) -> None:
+        if not self.behaviour(pod.tag).ends:
+            self.clock.after(RETRY, lambda: self._remove(pod))
+            return
         del self.pods[pod.uid]
         self._tell(pod)
 

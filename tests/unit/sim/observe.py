@@ -7,7 +7,7 @@ from datetime import datetime
 
 from ekiben.core.asking import Answer, Question
 from ekiben.core.names import MANAGED_BY, MANAGER
-from ekiben.core.snapshot import Applied, Manifest, Observation, Ref, Settled, Snapshot
+from ekiben.core.snapshot import Applied, Manifest, Observation, Preflight, Ref, Settled, Snapshot
 from ekiben.observe import CHILD_KINDS, Readings, Remembered, Seen, build_snapshot, fixed_refs
 from unit.sim.apiserver import ApiServer
 from unit.sim.nodes import Nodes
@@ -23,6 +23,7 @@ class Cluster:
         self.gateway_api = True
         self.gateway = True
         self.watches_fresh = True
+        self.preflight: Preflight = "none"
 
     def gateways(self) -> dict[tuple[str, str], Manifest]:
         """Return the Gateways that exist."""
@@ -105,7 +106,7 @@ class Cache:
             settled=self.settled,
             readings=self.readings,
         )
-        return build_snapshot(seen, remembered, now)
+        return build_snapshot(seen, remembered, now, preflight=self.cluster.preflight)
 
 
 def version_of(manifest: Manifest) -> int:

@@ -1,5 +1,27 @@
 """The stories; importing this package registers them all."""
 
-from unit.sim.scenarios import changing, faults, hands, judging, routing, sources, starting, strategies
+from unit.sim.scenarios import (
+    changing,
+    faults,
+    hands,
+    judging,
+    preflight,
+    recreate,
+    routing,
+    sources,
+    starting,
+    strategies,
+)
 
-__all__ = ["changing", "faults", "hands", "judging", "routing", "sources", "starting", "strategies"]
+__all__ = [
+    "changing",
+    "faults",
+    "hands",
+    "judging",
+    "preflight",
+    "recreate",
+    "routing",
+    "sources",
+    "starting",
+    "strategies",
+]
