@@ -15,6 +15,9 @@ from ekiben.core.plan import Decision
 Key = tuple[str, str]
 
 _decisions = logging.getLogger("ekiben.decisions")
+# json.dumps would make one for every line.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, default=str)
+
 _about: ContextVar[Key | None] = ContextVar("about", default=None)
 
 
@@ -75,7 +78,7 @@ class JsonFormatter(logging.Formatter):
         line |= getattr(record, "fields", {})
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
+        return _ENCODER.encode(line)
 
 
 class TextFormatter(logging.Formatter):
