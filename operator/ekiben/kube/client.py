@@ -7,11 +7,11 @@ more than the request, and drops fields that they do not know.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
+import orjson
 from aiohttp import ClientError, ClientResponse, ClientTimeout
 from prometheus_client import Counter
 
@@ -286,8 +286,8 @@ class Client:
             except _BROKEN as problem:
                 raise network_error(problem) from problem
         try:
-            content = json.loads(body)
-        except (ValueError, RecursionError):
+            content = orjson.loads(body)
+        except ValueError:
             raise garbled(f"an answer about {request.resource} that is no JSON") from None
         if not isinstance(content, dict):
             raise garbled(f"an answer about {request.resource} that is no object")

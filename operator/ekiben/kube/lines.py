@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
+
+import orjson
 
 from ekiben.kube.errors import ApiError, error_from_status
 
@@ -38,9 +39,9 @@ def parse_event(line: bytes) -> tuple[str, dict[str, Any]]:
     Raises ApiError: what an ERROR event says, or "Garbled" for what is no watch event.
     """
     try:
-        event = json.loads(line)
+        event = orjson.loads(line)
         kind, item = event["type"], event["object"]
-    except (ValueError, RecursionError, TypeError, KeyError) as problem:
+    except (ValueError, TypeError, KeyError) as problem:
         raise garbled(f"{type(problem).__name__} in a watch event") from None
     if not isinstance(kind, str) or not isinstance(item, dict):
         raise garbled("a watch event without type or object")
