@@ -16,6 +16,7 @@ from ekiben.core.conditions import CONDITIONS, REASONS
 from ekiben.core.deciding import DECISIONS
 from ekiben.core.telling import EVENTS, OTHER, OUTCOME_REASONS
 from ekiben.kube import client, informer, recorder, workqueue
+from ekiben.samples import pods
 
 PATH = "docs/reference.md"
 MODULE = "ekiben.docs"
@@ -143,7 +144,7 @@ def named(meanings: Mapping[str, str]) -> list[tuple[str, str]]:
 def metric_rows() -> list[tuple[str, str, str, str]]:
     """List what the operator tells Prometheus about itself, by name."""
     found = {}
-    for module in (metrics, client, informer, recorder, workqueue):
+    for module in (metrics, client, informer, pods, recorder, workqueue):
         for item in vars(module).values():
             if isinstance(item, MetricWrapperBase):
                 (family,) = item.describe()
