@@ -10,7 +10,7 @@ import aiohttp
 from ekiben.samples.metrics import PAGE_LIMIT, MetricsError, too_large
 
 _LONGEST_MESSAGE = 300
-# A little longer than the default time between two looks: a fleet has thousands of pods, 11 KiB each while kept.
+# A little longer than the default time between two looks: a fleet has thousands of pods, each worth 11 KiB.
 _KEPT_SECONDS = 12.0
 
 
