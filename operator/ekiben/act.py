@@ -17,12 +17,13 @@ from ekiben import logs, metrics
 from ekiben.api.status import Status
 from ekiben.asking.asker import Asker
 from ekiben.caches import CHILDREN, Caches
+from ekiben.copies import LostContentError, write_copy
 from ekiben.core.children import ref_of
 from ekiben.core.diff import applied, digest
-from ekiben.core.plan import Delete, Plan, Sampling, Scale
+from ekiben.core.plan import Copy, Delete, Plan, Sampling, Scale
 from ekiben.core.snapshot import Applied, Manifest, Model, Observation, Ref, Snapshot
 from ekiben.kube.client import ApiError, Client
-from ekiben.kube.kinds import CONTROLLERREVISION, DEPLOYMENT, MODELDEPLOYMENT
+from ekiben.kube.kinds import CONFIGMAP, CONTROLLERREVISION, DEPLOYMENT, MODELDEPLOYMENT
 from ekiben.kube.recorder import Recorder
 from ekiben.kube.store import Key, parse_version
 from ekiben.memory import Attempt, Memory, Refusal
@@ -36,6 +37,7 @@ REFUSED_SECONDS = 60.0
 TAKEN_SECONDS = 30.0
 
 _KINDS = {kind.kind: kind for kind in CHILDREN}
+Intent = Manifest | Scale | str
 
 
 class Sampler(Protocol):
@@ -134,11 +136,15 @@ class Act:
     async def _write_children(self) -> None:
         await self._look_up_missing()
         asked: set[Attempt] = {("apply", ref_of(manifest)) for manifest in self._plan.applies}
+        asked |= {("copy", ref_of(copy.manifest)) for copy in self._plan.copies}
         # A revision's record comes before its pods: it is what a lost status is rebuilt from.
         for is_record in (True, False):
             await self._apply_together(
                 item for item in self._plan.applies if (item["kind"] == CONTROLLERREVISION.kind) is is_record
             )
+            if is_record:
+                for copy in self._plan.copies:
+                    await self._copy(copy)
         for scale in self._plan.scales:
             attempt = ("scale", Ref(DEPLOYMENT.kind, scale.deployment))
             asked.add(attempt)
@@ -161,6 +167,27 @@ class Act:
             if result is not None:
                 raise result
 
+    async def _copy(self, copy: Copy) -> None:
+        """Make one copy of a ConfigMap; one whose content is lost waits until that is there again."""
+        attempt: Attempt = ("copy", ref_of(copy.manifest))
+        known = self._snapshot.config.get(copy.source)
+        intent = f"{copy.digest} {known.digest if known else ''}"
+        if self._is_held(attempt, intent):
+            return
+        try:
+            await self._offer(attempt, intent, self._write_copy(copy))
+        except LostContentError as lost:
+            self._refused(attempt, intent, str(lost))
+
+    async def _write_copy(self, copy: Copy) -> None:
+        ref = ref_of(copy.manifest)
+        made = await write_copy(self._tools.client, self._model, copy)
+        if made is None:
+            self._memory.taken[ref] = time.monotonic() + TAKEN_SECONDS * random.uniform(0.9, 1.1)
+            raise NameTakenError(f"{ref.kind} {ref.name}")
+        self._tools.caches.store(CONFIGMAP, self._namespace).note_written(made)
+        logger.info("copied ConfigMap %s to %s", copy.source, ref.name)
+
     async def _look_up_missing(self) -> None:
         """Look, all at once, who has the names of the children that are to be made."""
         asked = ((ref_of(item), item) for item in self._plan.applies)
@@ -172,13 +199,11 @@ class Act:
         lookups = (look_up(self._tools, self._memory, self._model, ref) for ref in refs)
         self._looked_up = dict(zip(refs, await asyncio.gather(*lookups, return_exceptions=True), strict=True))
 
-    def _is_held(self, attempt: Attempt, intent: Manifest | Scale) -> bool:
+    def _is_held(self, attempt: Attempt, intent: Intent) -> bool:
         refusal = self._memory.refusals.get(attempt)
         return refusal is not None and refusal.holds(_told_apart(intent))
 
-    async def _offer(
-        self, attempt: Attempt, intent: Manifest | Scale, write: Coroutine[None, None, None]
-    ) -> None:
+    async def _offer(self, attempt: Attempt, intent: Intent, write: Coroutine[None, None, None]) -> None:
         """Make one write; what the server refuses is remembered, and the others are made all the same."""
         try:
             await write
@@ -197,10 +222,12 @@ class Act:
         # Where an apply finds nothing, the server lacks the kind or the namespace.
         if not (error.is_rejected or error.is_not_found):
             raise error
-        message = f"{ref.kind} {ref.name}: {error.message}"
+        self._refused(attempt, intent, f"{ref.kind} {ref.name}: {error.message}")
+
+    def _refused(self, attempt: Attempt, intent: str, message: str) -> None:
         before = self._memory.refusals.get(attempt)
         if before is None or before.message != message:
-            logger.warning("refused: %s of %s", verb, message)
+            logger.warning("refused: %s of %s", attempt[0], message)
             self.news = True
         retry_at = time.monotonic() + REFUSED_SECONDS * random.uniform(0.9, 1.1)
         self._memory.refusals[attempt] = Refusal(message, intent, self._model.generation, retry_at)
@@ -305,6 +332,8 @@ async def look_up(tools: Tools, memory: Memory, model: Model, ref: Ref) -> Manif
     raise NameTakenError(f"{ref.kind} {ref.name}")
 
 
-def _told_apart(intent: Manifest | Scale) -> str:
+def _told_apart(intent: Intent) -> str:
     """Return what tells one intent for a child from another."""
+    if isinstance(intent, str):
+        return intent
     return str(intent.replicas) if isinstance(intent, Scale) else digest(intent)

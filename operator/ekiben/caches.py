@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterable, Iterator
 from ekiben.api.selector import matches, parse_selector
 from ekiben.core import names
 from ekiben.core.snapshot import Manifest
+from ekiben.following import Following, tracked_names
 from ekiben.kube.client import Client
 from ekiben.kube.informer import Informer, Store
 from ekiben.kube.kinds import (
+    CONFIGMAP,
     CONTROLLERREVISION,
     DEPLOYMENT,
     GATEWAY,
@@ -27,9 +29,9 @@ from ekiben.kube.store import Key, OnChange, parse_version
 from ekiben.observe import Seen, controller_of, fixed_refs
 from ekiben.observe_pods import trim_pod
 from ekiben.observe_routes import Place, places_of_model, places_of_route
-from ekiben.trims import trim_deployment, trim_gateway, trim_model, trim_status
+from ekiben.trims import trim_config_map, trim_deployment, trim_gateway, trim_model, trim_status
 
-CHILDREN = (DEPLOYMENT, SERVICE, HPA, PDB, HTTPROUTE, CONTROLLERREVISION)
+CHILDREN = (DEPLOYMENT, SERVICE, HPA, PDB, HTTPROUTE, CONTROLLERREVISION, CONFIGMAP)
 _OURS = f"{names.MANAGED_BY}={names.MANAGER}"
 
 
@@ -70,6 +72,9 @@ class Caches:
             self._inform(kind, self._namespaces, _OURS, trim=trim_status)
         self._inform(DEPLOYMENT, self._namespaces, _OURS, trim=trim_deployment)
         self._inform(POD, self._namespaces, _OURS, trim=trim_pod)
+        # Copies that we made; of those that models track each is followed by its name.
+        self._inform(CONFIGMAP, self._namespaces, _OURS, trim=trim_config_map, metadata_only=True)
+        self.following = Following(client, wake)
         # Routes of others too, wherever they are: they may answer where a model wants to.
         self._inform(HTTPROUTE, ("",), None, on_change=self._route_changed)
         # A model may name a Gateway of any namespace.
@@ -84,6 +89,7 @@ class Caches:
         *,
         trim: Callable[[Manifest], Manifest] | None = None,
         on_change: Callable[[Manifest | None, Manifest | None], None] | None = None,
+        metadata_only: bool = False,
     ) -> None:
         for namespace in namespaces:
             self._informers[kind.plural, namespace] = Informer(
@@ -93,6 +99,7 @@ class Caches:
                 selector,
                 trim=trim,
                 on_change=on_change or self._child_changed,
+                metadata_only=metadata_only,
             )
 
     def start(self) -> None:
@@ -102,6 +109,7 @@ class Caches:
 
     async def stop(self) -> None:
         """End every watch."""
+        await self.following.stop()
         for informer in self._informers.values():
             await informer.stop()
 
@@ -139,6 +147,7 @@ class Caches:
         return Seen(
             model=model,
             children=tuple(self._children(namespace, name, model["metadata"].get("uid", ""))),
+            config=self.following.contents(key),
             pods=tuple(self.store(POD, namespace).by_model(namespace, name)),
             routes=tuple(self._routes.at(places_of_model(model))),
             gateways={_key(raw): raw for raw in gateways.all()},
@@ -157,6 +166,7 @@ class Caches:
         ages: dict[str, float] = {}
         for (plural, _), informer in self._informers.items():
             ages[plural] = max(ages.get(plural, 0.0), informer.age(now))
+        ages[CONFIGMAP.plural] = max(ages[CONFIGMAP.plural], *self.following.ages(now), 0.0)
         return ages
 
     def problems(self) -> list[str]:
@@ -187,6 +197,7 @@ class Caches:
         self._model_changes += 1
         self._wanted_places.change(old, new)
         self._on_model(old, new)
+        self.following.ensure(_key(new or old or {}), tracked_names(new) if new else ())
         for raw in filter(None, (old, new)):
             self._wake(_key(raw))
 

@@ -197,6 +197,9 @@ class Controller:
         if (pause := memory.not_before - time.monotonic()) > 0:
             self._queue.add_after(key, pause)
             return "retry"
+        if not self._caches.following.is_read(key):
+            # What it tracks is being read, which wakes it.
+            return "waiting"
         await self._look_again(raw, memory)
         snapshot = self._observe(key, memory)
         if snapshot is None:

@@ -13,7 +13,7 @@ from ekiben.core.telling import bounded
 BUILD = Info("ekiben_build", "The version that runs.")
 PASSES = Counter(
     "ekiben_reconciles_total",
-    "Passes over one ModelDeployment by how they ended: done, gone, conflict, rejected, retry or bug.",
+    "Passes over one ModelDeployment by how they ended: done, gone, waiting, conflict, rejected, retry, bug.",
     ["result"],
 )
 DURATION = Histogram(

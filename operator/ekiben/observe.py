@@ -23,6 +23,7 @@ from ekiben.core.revision import record_of, revision_of
 from ekiben.core.snapshot import (
     Applied,
     Cluster,
+    Content,
     InvalidSpec,
     Line,
     Manifest,
@@ -45,6 +46,7 @@ CHILD_KINDS = (
     "PodDisruptionBudget",
     "HTTPRoute",
     "ControllerRevision",
+    "ConfigMap",
 )
 
 
@@ -78,12 +80,14 @@ class Seen:
     """What the caches hold about one model, as the API server sent it.
 
     `children` are all objects of CHILD_KINDS that are the model's, carry its label, or have a name that its
-    children have; `routes` are at least the HTTPRoutes that answer where the model wants to; `gateways` are
-    by (namespace, name), `gateway_classes` by name.
+    children have; `config` is what is known of the ConfigMaps that it tracks; `routes` are at least the
+    HTTPRoutes that answer where the model wants to; `gateways` are by (namespace, name), `gateway_classes`
+    by name.
     """
 
     model: Manifest
     children: tuple[Manifest, ...] = ()
+    config: Mapping[str, Content] = field(default_factory=dict)
     pods: tuple[Manifest, ...] = ()
     routes: tuple[Manifest, ...] = ()
     gateways: Mapping[tuple[str, str], Manifest] = field(default_factory=dict)
@@ -137,7 +141,8 @@ def build_snapshot(
         spec=spec,
         status=status,
         now=now,
-        wanted=None if isinstance(spec, InvalidSpec) else readings.of("wanted", spec, revision_of),
+        wanted=_wanted(spec, seen.config, readings),
+        config=seen.config,
         live=live,
         foreign=foreign,
         records=_with_pods(remembered.records, status) | _records(live, readings),
@@ -150,6 +155,13 @@ def build_snapshot(
         settled=remembered.settled,
         rejections=remembered.rejections,
     )
+
+
+def _wanted(spec: Spec | InvalidSpec, config: Mapping[str, Content], readings: Readings) -> Record | None:
+    """Name the revision that the spec asks for, with what its ConfigMaps hold."""
+    if isinstance(spec, InvalidSpec):
+        return None
+    return readings.of("wanted", (spec, config), lambda pair: revision_of(pair[0], config=pair[1]))
 
 
 def observe_model(raw: Manifest) -> Model:
@@ -221,7 +233,8 @@ def is_child_name(ref: Ref, model: str) -> bool:
         return True
     per_revision = ref.kind in CHILD_KINDS and ref.kind not in ("Service", "HTTPRoute")
     revision = ref.name.removeprefix(f"{model}-")
-    return per_revision and revision != ref.name and re.match(r"^[a-z][a-z0-9]{9}$", revision) is not None
+    pattern = r"^[a-z][a-z0-9]{9}" + ("-[0-9a-f]{8}$" if ref.kind == "ConfigMap" else "$")
+    return per_revision and revision != ref.name and re.match(pattern, revision) is not None
 
 
 def fixed_refs(model: str) -> tuple[Ref, ...]:

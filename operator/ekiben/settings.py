@@ -60,7 +60,7 @@ class Settings:
     """Hosts that checks and gates may call, with commas: name, name:port, *.suffix or *. Empty: none."""
 
     secret_namespaces: tuple[str, ...] = ()
-    """Namespaces in which Secrets that checks and gates name may be read, with commas. Empty: none."""
+    """Namespaces in which Secrets that models name may be read, separated by commas. Empty: none."""
 
     preflight: Preflight = "none"
     """Where a rollout looks for room before it begins: none, quotas, or nodes too."""

@@ -48,3 +48,10 @@ def trim_gateway(raw: Manifest) -> Manifest:
         "spec": {"gatewayClassName": class_name},
         "status": {"conditions": conditions},
     }
+
+
+def trim_config_map(raw: Manifest) -> Manifest:
+    """Keep the metadata, which is all that the server sends, as that of a ConfigMap."""
+    kept = ("name", "namespace", "uid", "resourceVersion", "labels", "ownerReferences", "deletionTimestamp")
+    metadata = {key: raw["metadata"][key] for key in kept if key in raw["metadata"]}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}

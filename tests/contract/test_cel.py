@@ -116,6 +116,15 @@ def mounted(path: str) -> Json:
 
 
 ACCEPTED: dict[str, Json] = {
+    "config that is tracked, a Secret of the same name beside a ConfigMap": {
+        "bento": {"image": IMAGE, "trackedConfig": [{"configMap": "flags"}, {"secret": "flags"}]}
+    },
+    "as much config as may be tracked": {
+        "bento": {
+            "image": IMAGE,
+            "trackedConfig": [{"configMap": f"{'c' * 250}.{number:02}"} for number in range(16)],
+        }
+    },
     "an image alone": {},
     "an image without a registry": image("iris:1"),
     "a registry with a port and a tag": image("localhost:5000/team/iris:1.4.2"),
@@ -410,6 +419,30 @@ CHECK, STEP = "spec.analysis.checks[0]", "spec.rollout.canary.steps"
 METRIC, PATH = "spec.autoscaling.metrics[0]", "spec.traffic.path"
 REFUSED = [
     Refused("no tag", image("registry.example.com/iris"), "spec.bento.image", BAD_IMAGE),
+    Refused(
+        "a tracked object of two kinds",
+        {"bento": {"image": IMAGE, "trackedConfig": [{"configMap": "flags", "secret": "key-v1"}]}},
+        "spec.bento.trackedConfig[0]",
+        "an item of bento.trackedConfig is either configMap or secret: write one item for each object",
+    ),
+    Refused(
+        "a tracked object of no kind",
+        {"bento": {"image": IMAGE, "trackedConfig": [{}]}},
+        "spec.bento.trackedConfig[0]",
+        "an item of bento.trackedConfig is either configMap or secret: write one item for each object",
+    ),
+    Refused(
+        "a ConfigMap that is tracked twice",
+        {"bento": {"image": IMAGE, "trackedConfig": [{"configMap": "flags"}, {"configMap": "flags"}]}},
+        "spec.bento.trackedConfig",
+        "bento.trackedConfig must not name an object twice: remove one of the two",
+    ),
+    Refused(
+        "a tracked object with no possible name",
+        {"bento": {"image": IMAGE, "trackedConfig": [{"secret": "API_KEY"}]}},
+        "spec.bento.trackedConfig[0].secret",
+        "must be a name of lower-case letters, digits, dashes and dots, such as my-model.v2",
+    ),
     Refused(
         "a cron of four fields",
         {"rollout": {"freeze": [{"cron": "0 18 * *", "duration": "60h"}]}},

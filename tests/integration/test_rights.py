@@ -7,11 +7,20 @@ from typing import Any
 
 import pytest
 
-from ekiben.kube.kinds import CONTROLLERREVISION, DEPLOYMENT, HPA, HTTPROUTE, LEASE, MODELDEPLOYMENT, PDB
+from ekiben.kube.kinds import (
+    CONFIGMAP,
+    CONTROLLERREVISION,
+    DEPLOYMENT,
+    HPA,
+    HTTPROUTE,
+    LEASE,
+    MODELDEPLOYMENT,
+    PDB,
+)
 from ekiben.settings import Settings
 from integration.lab import used
 from integration.operators import Manifest, Operator
-from integration.site import THROUGH_GATEWAY, Site, is_at
+from integration.site import THROUGH_GATEWAY, Site, image, is_at
 
 pytestmark = pytest.mark.apiserver
 
@@ -33,7 +42,12 @@ async def test_the_chart_grants_exactly_what_a_whole_life_uses(site: Site) -> No
     assert told.namespaces == ()
 
     rollout = {"canary": {"steps": STEPS}, "revisionHistoryLimit": 0}
-    first = await site.serve("v1", traffic=THROUGH_GATEWAY, autoscaling=AUTOSCALING, rollout=rollout)
+    flags = {"metadata": {"name": "flags"}, "data": {"colour": "blue"}}
+    await site.client.create(CONFIGMAP, site.namespace, flags)
+    bento = {"image": image("v1"), "service": "Iris", "trackedConfig": [{"configMap": "flags"}]}
+    first = await site.serve(
+        "v1", bento=bento, traffic=THROUGH_GATEWAY, autoscaling=AUTOSCALING, rollout=rollout
+    )
     await be_late(site, operator)
     for tag in ("v2", "v3"):
         await site.release(tag)

@@ -26,6 +26,7 @@ from ekiben.api.fields import (
     keyed_by,
     rules,
 )
+from ekiben.api.tracked import TrackedObject
 
 _HOST = r"([A-Za-z0-9]([-.A-Za-z0-9]*[A-Za-z0-9])?|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?"
 _PATH = r"[a-z0-9]+((\.|__?|-+)[a-z0-9]+)*"
@@ -81,6 +82,15 @@ class Bento(ApiModel):
         Field(
             description="Class name of the bento's entry service; needed with `runtime`, and with a check"
             " over a bound that is not one of BentoML's own."
+        ),
+    ] = None
+    tracked_config: Annotated[
+        tuple[TrackedObject, ...] | None,
+        Field(
+            max_length=16,
+            description="ConfigMaps and Secrets whose content is part of the revision: a changed one starts a"
+            " rollout. See docs/config.md.",
+            json_schema_extra=checked(say.TRACKED_DIFFER),
         ),
     ] = None
 

@@ -50,6 +50,17 @@ BOUNDS_NEED_SERVICE = cel(
     ".bento.service",
 )
 
+TRACKED_ONE_KIND = cel(
+    "has(self.configMap) != has(self.secret)",
+    "an item of bento.trackedConfig is either configMap or secret: write one item for each object",
+)
+TRACKED_DIFFER = cel(
+    "self.all(a, self.exists_one(b, has(a.configMap) == has(b.configMap)"
+    " && (!has(a.configMap) || a.configMap == b.configMap)"
+    " && has(a.secret) == has(b.secret) && (!has(a.secret) || a.secret == b.secret)))",
+    "bento.trackedConfig must not name an object twice: remove one of the two",
+)
+
 REQUESTS_WITHIN_LIMITS = cel(
     "!has(self.requests) || !has(self.limits) || self.requests.all(k, !(k in self.limits)"
     " || !isQuantity(string(self.requests[k])) || !isQuantity(string(self.limits[k]))"

@@ -312,6 +312,13 @@ class Status(ApiModel):
         Field(description="For programs: see the conditions below.", json_schema_extra=keyed_by("type")),
     ] = ()
 
+    @property
+    def moving(self) -> str | None:
+        """The revision that is on its way, else the one that serves."""
+        if self.rollout and self.rollout.stage not in (Stage.OVER, Stage.QUEUED):
+            return self.rollout.revision
+        return self.stable.revision if self.stable else None
+
     def to_wire(self) -> dict[str, Any]:
         """Return the JSON form, absent fields left out."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)

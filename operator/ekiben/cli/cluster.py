@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -15,8 +16,19 @@ from ekiben.cli.exits import CommandError, Exit
 from ekiben.cli.facts import Facts, Manifest, facts_of
 from ekiben.cli.why import Surroundings, troubled
 from ekiben.core import names
+from ekiben.core.snapshot import Content, Record
+from ekiben.core.tracking import content_digest, digests_of, tracked_maps
 from ekiben.kube.client import ApiError, Client
-from ekiben.kube.kinds import CONTROLLERREVISION, DEPLOYMENT, EVENT, HTTPROUTE, MODELDEPLOYMENT, POD, Kind
+from ekiben.kube.kinds import (
+    CONFIGMAP,
+    CONTROLLERREVISION,
+    DEPLOYMENT,
+    EVENT,
+    HTTPROUTE,
+    MODELDEPLOYMENT,
+    POD,
+    Kind,
+)
 
 # Not kubectl-ekiben: Flux takes away at its next look what a manager whose name begins with kubectl wrote.
 MANAGER = "ekiben-cli"
@@ -54,7 +66,42 @@ class Cluster:
         raw = await self.client.get(MODELDEPLOYMENT, self.namespace, name)
         if raw is None:
             raise await self._missing(name)
-        return facts_of(raw)
+        return await self.known(raw)
+
+    async def known(self, raw: Manifest) -> Facts:
+        """Return what is known of a model, with what the ConfigMaps hold that it tracks."""
+        facts = facts_of(raw)
+        return await self.knowing(facts, tracked_maps(facts.spec) if facts.spec else ())
+
+    async def knowing(self, facts: Facts, config_maps: Iterable[str]) -> Facts:
+        """Return the same facts with what these ConfigMaps hold."""
+        known = dict(facts.config)
+        for name in config_maps:
+            if name not in known:
+                found = await self._config_map(name)
+                known[name] = (
+                    Content(content_digest(found)) if isinstance(found, dict) else Content(None, found)
+                )
+        return replace(facts, config=known)
+
+    async def born_with(self, facts: Facts, record: Record) -> dict[str, Manifest | None]:
+        """Return what a revision's ConfigMaps held when it was born, None where that is not kept."""
+        held: dict[str, Manifest | None] = {}
+        for name, digest in digests_of(record).items():
+            copy = names.config_copy(facts.name, record.revision, name)
+            found = [await self._config_map(copy) or await self._config_map(name)]
+            genuine = (item for item in found if isinstance(item, dict) and content_digest(item) == digest)
+            held[name] = next(genuine, None)
+        return held
+
+    async def _config_map(self, name: str) -> Manifest | str:
+        """Read one ConfigMap; a sentence where the user may not, "" where there is none."""
+        try:
+            return await self.client.get(CONFIGMAP, self.namespace, name) or ""
+        except ApiError as error:
+            if error.status != 403:
+                raise
+            return f"you may not get ConfigMap {name}"
 
     async def find(self, name: str) -> Manifest | None:
         """Read one model, None where there is none."""

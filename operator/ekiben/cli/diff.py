@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 
 from ekiben.cli.text import PLAIN, Paint
 from ekiben.cli.yamls import dump
-from ekiben.core.snapshot import Record
+from ekiben.core.snapshot import Manifest, Record
+from ekiben.core.tracking import content_of
 
 _MEANINGS = {"+": "good", "-": "bad", "@": "dim"}
 
@@ -21,6 +23,31 @@ def diff(old: Record, new: Record, paint: Paint = PLAIN) -> list[str]:
         paint(line, "bold" if number < 2 else _MEANINGS.get(line[:1], ""))
         for number, line in enumerate(lines)
     ]
+
+
+def config_lines(
+    old: Mapping[str, Manifest | None], new: Mapping[str, Manifest | None], paint: Paint = PLAIN
+) -> list[str]:
+    """Say which keys of the tracked ConfigMaps differ, by name: values may be large, or nobody's business."""
+    lines = []
+    for name in sorted(old.keys() & new.keys()):
+        before, after = old[name], new[name]
+        if before is None or after is None:
+            lines.append(f"ConfigMap {name}: what it held is not kept, or not yours to read")
+            continue
+        one, other = _values(before), _values(after)
+        said = [f"{key} is new" for key in sorted(other.keys() - one.keys())]
+        said += [f"{key} is gone" for key in sorted(one.keys() - other.keys())]
+        said += [f"{key} differs" for key in sorted(one.keys() & other.keys()) if one[key] != other[key]]
+        if said:
+            lines.append(f"ConfigMap {name}: {', '.join(said)}")
+    return [paint(line, "warn") for line in lines]
+
+
+def _values(config_map: Manifest) -> dict[str, tuple[str, str]]:
+    return {
+        key: (part, value) for part, values in content_of(config_map).items() for key, value in values.items()
+    }
 
 
 def _title(record: Record) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +13,8 @@ from ekiben.api.status import Condition, RolloutStatus, Stage, Status
 from ekiben.api.v1alpha1 import Spec, parse_spec
 from ekiben.cli.text import parse_time
 from ekiben.core.revision import revision_of
+from ekiben.core.snapshot import Content
+from ekiben.core.tracking import tracked_maps
 from ekiben.core.view import FINISHING
 
 Manifest = dict[str, Any]
@@ -19,11 +22,15 @@ Manifest = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of one model; `spec` is None where this version can't understand it."""
+    """What is known of one model; `spec` is None where this version can't understand it.
+
+    `config` is what is known of the ConfigMaps that it tracks.
+    """
 
     raw: Manifest
     spec: Spec | None
     status: Status
+    config: Mapping[str, Content] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -82,7 +89,10 @@ class Facts:
     @property
     def wanted(self) -> str | None:
         """The revision that the spec asks for; None where this version can't tell."""
-        return revision_of(self.spec).revision if self.spec else None
+        known = {name for name, content in self.config.items() if content.digest is not None}
+        if self.spec is None or not known.issuperset(tracked_maps(self.spec)):
+            return None
+        return revision_of(self.spec, config=self.config).revision
 
     def condition(self, kind: str) -> Condition | None:
         """Return one condition."""

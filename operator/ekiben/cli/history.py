@@ -144,7 +144,12 @@ def chosen(word: str, facts: Facts, records: dict[str, Record]) -> Record:
     if word == "spec":
         if facts.spec is None:
             raise CommandError(f"the spec of {facts.name} can't be read: kubectl ekiben why {facts.name}")
-        return revision_of(facts.spec)
+        if facts.wanted is None:
+            raise CommandError(
+                f"what the spec of {facts.name} asks for is not known: a ConfigMap that it tracks is missing,"
+                f" or may not be read; see kubectl ekiben why {facts.name}"
+            )
+        return revision_of(facts.spec, config=facts.config)
     if word in ("stable", "canary"):
         name = facts.stable if word == "stable" else facts.canary
         if name is None:

@@ -15,6 +15,7 @@ from ekiben.cli.patches import leaves, merge_patch
 from ekiben.cli.text import PLAIN, Cell, Paint, span, table
 from ekiben.core import names
 from ekiben.core.canonical import quantity_value
+from ekiben.core.configuring import configured
 from ekiben.core.reach import shortfalls
 from ekiben.core.render import build_deployment
 from ekiben.core.revision import revision_of
@@ -22,6 +23,7 @@ from ekiben.core.scaling import need, pods_granted
 from ekiben.core.snapshot import Model, Record, Ref, Snapshot
 from ekiben.core.starting import plan_of
 from ekiben.core.steps import hold_of, kind_of, told
+from ekiben.core.tracking import tracked_secrets
 from ekiben.core.view import View
 
 _ANY_MODEL = Model(namespace="", name="x", uid="", generation=0, resource_version="")
@@ -65,7 +67,8 @@ def plan_for(new: Facts, live: Facts | None, records: dict[str, Record], now: da
     verdict, says, rolls = _verdict(view)
     old = (live.raw.get("spec") or {}) if live else {}
     changed = tuple(path for path, _ in leaves(merge_patch(old, new.raw.get("spec") or {}))) if live else ()
-    said = Plan(new.name, verdict, says, view.wanted.revision, changed, notes=_notes(view))
+    revision = "" if configured(view) else view.wanted.revision
+    said = Plan(new.name, verdict, says, revision, changed, notes=_notes(view))
     if not rolls:
         return said
     if view.status.stable is None:
@@ -95,13 +98,15 @@ def _view(new: Facts, spec: Spec, live: Facts | None, now: datetime) -> View:
         if side
     }
     model = Model(new.namespace, new.name, new.uid, 0, "")
-    snapshot = Snapshot(model=model, spec=spec, status=status, now=now, live=deployments)
-    return View(snapshot=snapshot, spec=spec, status=status, wanted=revision_of(spec))
+    snapshot = Snapshot(model=model, spec=spec, status=status, now=now, live=deployments, config=new.config)
+    return View(snapshot=snapshot, spec=spec, status=status, wanted=revision_of(spec, config=new.config))
 
 
 def _verdict(view: View) -> tuple[str, str, bool]:
     """Return what happens in a word, as a sentence, and whether a rollout starts."""
     wanted, stable, rollout = view.wanted.revision, view.stable_revision, view.rollout
+    if lacks := configured(view):
+        return "Waits", lacks.message, False
     if stable is None:
         held = view.spec.rollout.initial == "Held"
         how = "held until promote" if held else "served as soon as its pods are ready"
@@ -167,10 +172,10 @@ def _limits(view: View, steps: Sequence[StepPlan]) -> list[str]:
 
 
 def _notes(view: View) -> tuple[str, ...]:
-    scaled = view.spec.autoscaling is not None
-    return (
-        ("autoscaling: counted from the present size, which load changes",) if scaled and view.stable else ()
-    )
+    notes = tuple(f"it begins once Secret {name} is immutable" for name in tracked_secrets(view.spec))
+    if view.spec.autoscaling is not None and view.stable:
+        notes = (*notes, "autoscaling: counted from the present size, which load changes")
+    return notes
 
 
 def _requests(record: Record) -> Resources:

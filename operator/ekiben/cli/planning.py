@@ -61,7 +61,7 @@ def _home(cluster: Cluster, model: Manifest, options: Namespace) -> Cluster:
 
 async def _plan(cluster: Cluster, model: Manifest) -> plans.Plan:
     raw = await cluster.find(model["metadata"]["name"])
-    stored = facts_of(await _rehearsed(cluster, model, raw))
+    stored = await cluster.known(await _rehearsed(cluster, model, raw))
     if raw is None:
         return plans.plan_for(stored, None, {}, now())
     live = facts_of(raw)

@@ -200,5 +200,7 @@ async def diff(cluster: Cluster, options: Namespace) -> Exit:
     records = past.records_of(await cluster.records(facts))
     words = (options.old, options.new) if options.new else ("stable", options.old)
     old, new = (past.chosen(word, facts, records) for word in words)
-    say(differences.diff(old, new, paint_for(sys.stdout)))
+    paint = paint_for(sys.stdout)
+    before, after = [await cluster.born_with(facts, record) for record in (old, new)]
+    say([*differences.diff(old, new, paint), *differences.config_lines(before, after, paint)])
     return Exit.OK

@@ -14,6 +14,7 @@ from ekiben.cli.exits import Exit
 from ekiben.cli.facts import Facts, Manifest
 from ekiben.cli.history import chosen, records_of
 from ekiben.cli.patches import leaves, merged, writers
+from ekiben.core.tracking import digests_of
 
 SIMPLE: dict[str, Callable[[Facts], wheel.Change]] = {
     "promote": wheel.promote,
@@ -41,6 +42,7 @@ async def undo(cluster: Cluster, options: Namespace) -> Exit:
     facts = await cluster.model(options.name)
     records = records_of(await cluster.records(facts))
     target = chosen(options.to, facts, records) if options.to else wheel.before(facts, records)
+    facts = await cluster.knowing(facts, digests_of(target))
     return await _write(cluster, facts, wheel.undo(facts, target), options)
 
 

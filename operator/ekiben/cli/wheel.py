@@ -16,9 +16,11 @@ from ekiben.api.v1alpha1 import HASHED_FIELDS, parse_spec
 from ekiben.cli.exits import CommandError, Exit
 from ekiben.cli.facts import Facts
 from ekiben.cli.patches import Manifest, merge_patch, merged
+from ekiben.core import names
 from ekiben.core.commands import PROMOTING, pause_of
 from ekiben.core.revision import image_of, revision_of
-from ekiben.core.snapshot import Record
+from ekiben.core.snapshot import Content, Record
+from ekiben.core.tracking import TRACKED, digests_of
 
 RESTARTED = "ekiben.dev/restarted-at"
 _FIELDS = tuple(to_camel(name) for name in HASHED_FIELDS)
@@ -120,7 +122,7 @@ def restart(facts: Facts, now: datetime) -> Change:
         raise CommandError(f"{facts.name} does not serve what its spec asks for: {facts.status.message}")
     stamp = now.strftime("%Y-%m-%dT%H:%M:%SZ")
     patch = {"podTemplate": {"annotations": {RESTARTED: stamp}}}
-    revision = revision_of(parse_spec(merged(facts.raw["spec"], patch))).revision
+    revision = revision_of(parse_spec(merged(facts.raw["spec"], patch)), config=facts.config).revision
     said = f"restarting as revision {revision}: rolled out like any other, by its steps and checks"
     return Change(patch, said, lasts=True, notes=_paused(facts))
 
@@ -130,10 +132,12 @@ def undo(facts: Facts, target: Record) -> Change:
     if target.revision == facts.wanted:
         raise CommandError(f"the spec asks for {target.revision} already: {facts.status.message}")
     spec: Manifest = facts.raw.get("spec") or {}
-    inputs: Manifest = copy.deepcopy(dict(target.inputs))
+    inputs = _as_written(target)
+    digests = digests_of(target)
     new = {key: value for key, value in spec.items() if key not in _FIELDS} | inputs
     try:
-        restored = revision_of(parse_spec(new)).revision
+        born_with = {name: Content(digest) for name, digest in digests.items()}
+        restored = revision_of(parse_spec(new), config=born_with).revision
     except ValidationError as problem:
         first = problem.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -144,6 +148,13 @@ def undo(facts: Facts, target: Record) -> Change:
         raise CommandError(
             f"{target.revision} was made by another version of Ekiben: use that version's plugin"
         )
+    for name, digest in digests.items():
+        if facts.config.get(name, Content()).digest != digest:
+            raise CommandError(
+                f"{target.revision} was born with other content in ConfigMap {name}, which no spec can bring"
+                f" back: write it again as its copy has it, ConfigMap"
+                f" {names.config_copy(facts.name, target.revision, name)}"
+            )
     if target.revision == facts.stable:
         said = f"asking for {target.revision} again, which serves: what is on its way is taken back"
     else:
@@ -156,6 +167,15 @@ def undo(facts: Facts, target: Record) -> Change:
             f"it failed before ({failed.message}): kubectl ekiben retry {facts.name} is needed too",
         )
     return Change(merge_patch(spec, new), said, lasts=True, notes=notes)
+
+
+def _as_written(target: Record) -> Manifest:
+    """Return a revision's inputs as a spec has them: what it tracks is named there, and nothing more."""
+    inputs: Manifest = copy.deepcopy(dict(target.inputs))
+    tracked = [
+        {key: value for key, value in item.items() if key != "digest"} for item in inputs.pop(TRACKED, [])
+    ]
+    return inputs | ({"bento": {**inputs["bento"], TRACKED: tracked}} if tracked else {})
 
 
 def before(facts: Facts, records: Mapping[str, Record]) -> Record:

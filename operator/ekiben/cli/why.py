@@ -18,7 +18,7 @@ from ekiben.core.analysis import is_counted
 REMEDIES: Mapping[str, str] = {
     "Unschedulable": "make room on a node that fits, or lower what the pod asks for",
     "ImagePull": "push the image, or correct bento.image or imagePullSecrets",
-    "MissingConfig": "create what the pod names",
+    "MissingConfig": "create what is named",
     "Quota": "raise the quota, or lower what the pods ask for",
     "ChildRejected": "correct the field that the API server names",
     "SurgeLimit": "raise rollout.maxSurge, or edit the steps; kubectl ekiben plan -f FILE tells before",

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from ekiben.api.status import Stage, Status
 from ekiben.core import names
+from ekiben.core.copying import copies_of, lacking
 from ekiben.core.diff import in_sync, standing
 from ekiben.core.plan import Delete, Scale
 from ekiben.core.previewing import is_preview_due, preview_hostnames, preview_ref
@@ -32,7 +33,10 @@ from ekiben.core.traffic import header_weight, live_route, may_reshape, next_wei
 from ekiben.core.view import View, once
 
 # Any of them may be all that is left of a revision that was given up before it had all of them.
-OF_ONE_REVISION = ("Deployment", "ControllerRevision", "HorizontalPodAutoscaler", "PodDisruptionBudget")
+OF_ONE_REVISION = (
+    *("Deployment", "ControllerRevision", "HorizontalPodAutoscaler", "PodDisruptionBudget"),
+    "ConfigMap",
+)
 
 
 class Child(NamedTuple):
@@ -72,11 +76,16 @@ def applies(view: View) -> tuple[tuple[Manifest, ...], dict[Ref, Settled]]:
 
 def intents(view: View) -> Iterator[Child]:
     """Yield every child that the model should have, in the order in which they are made."""
+    if view.status.stable is None and view.status.rollout is None:
+        # What is to be served is not known yet, and a name without pods behind it is of no use.
+        return
     yield from _records(view)
     for revision in serving(view):
         record = view.record(revision)
-        if record and revision != too_new(view):
-            ref = Ref("Deployment", names.revision_child(view.model.name, revision))
+        ref = Ref("Deployment", names.revision_child(view.model.name, revision))
+        # Without their config the first pods would only fail, and be started again and again.
+        complete = ref in view.live or not lacking(view, revision)
+        if record and complete and revision != too_new(view):
             yield Child(ref, (record,), partial(build_deployment, view.model, record))
     yield from _services(view)
     yield from _routes(view)
@@ -142,7 +151,7 @@ def deletes(view: View) -> tuple[Delete, ...]:
         unwanted.append(preview_ref(view))
     for revision in _beyond_history(view):
         name = names.revision_child(view.model.name, revision)
-        unwanted += [Ref("Deployment", name), Ref("ControllerRevision", name)]
+        unwanted += [Ref("Deployment", name), Ref("ControllerRevision", name), *copies_of(view, revision)]
     live = view.live
     return tuple(Delete(ref, live[ref]["metadata"]["uid"]) for ref in unwanted if ref in live)
 

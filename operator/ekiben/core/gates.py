@@ -38,10 +38,11 @@ _MISSING_CONFIG = {"CreateContainerConfigError", "CreateContainerError"}
 
 def blocked(view: View, side: Side) -> Wait | None:
     """Say what keeps a revision from getting its pods that is not the revision's fault."""
-    rejections = view.snapshot.rejections.items()
-    rejection = next((text for ref, text in rejections if ref.name.endswith(side.revision)), None)
-    if rejection:
-        return Wait("ChildRejected", rejection)
+    for ref, text in sorted(view.snapshot.rejections.items()):
+        if ref.kind == "ConfigMap" and ref.name.startswith(f"{view.model.name}-{side.revision}-"):
+            return Wait("ConfigNotCopied", text)
+        if ref.name.endswith(side.revision):
+            return Wait("ChildRejected", text)
     if side.replica_failure:
         return Wait("Quota", side.replica_failure)
     for pod in side.pods:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 MANAGER = "ekiben"
 MANAGED_BY = "app.kubernetes.io/managed-by"
 MODEL = "ekiben.dev/model"
@@ -9,6 +11,7 @@ REVISION = "ekiben.dev/revision"
 OUTCOME = "ekiben.dev/outcome"
 TEMPLATE_VERSION = "ekiben.dev/template-version"
 ROLLOUT = "ekiben.dev/rollout"
+COPY_OF = "ekiben.dev/copy-of"
 
 CONTAINER = "bento"
 PORT_NAME = "http"
@@ -18,6 +21,11 @@ PORT = 3000
 def revision_child(model: str, revision: str) -> str:
     """Name the Deployment, autoscaler, disruption budget and ControllerRevision of one revision."""
     return f"{model}-{revision}"
+
+
+def config_copy(model: str, revision: str, config_map: str) -> str:
+    """Name a revision's copy of a ConfigMap; the ConfigMap's own name may be too long to be part of it."""
+    return f"{revision_child(model, revision)}-{hashlib.sha256(config_map.encode()).hexdigest()[:8]}"
 
 
 def stable_service(model: str) -> str:

@@ -20,6 +20,15 @@ class Scale:
 
 
 @dataclass(frozen=True, slots=True)
+class Copy:
+    """Make a revision's copy of a ConfigMap: `manifest` with what `source` holds, if that has this digest."""
+
+    source: str
+    digest: str
+    manifest: Manifest
+
+
+@dataclass(frozen=True, slots=True)
 class Delete:
     """Delete a child that our uid controls."""
 
@@ -92,7 +101,7 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do now, in this order: status, applies, scales, deletes, events; then when to look again.
+    """What to do now: status, copies, applies, scales, deletes, events; then when to look again.
 
     `status` None means: nothing new to say. `requeue_after` is in seconds; 0 means at once; None means only
     when something changes. `questions` are asked until a plan no longer names them. `settled` are the
@@ -103,6 +112,7 @@ class Plan:
 
     status: Status | None = None
     decision: Decision | None = None
+    copies: tuple[Copy, ...] = ()
     applies: tuple[Manifest, ...] = ()
     scales: tuple[Scale, ...] = ()
     deletes: tuple[Delete, ...] = ()

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from ekiben.core import sources
+from ekiben.core import sources, starting
 from ekiben.core.asking import Question
 from ekiben.core.preflight import room_questions
 from ekiben.core.view import View
 
 # Each says what it wants to know of a model as it stands: small functions, beside the gates that they serve.
-ASKING: tuple[Callable[[View], Iterable[Question]], ...] = (sources.open_questions, room_questions)
+ASKING: tuple[Callable[[View], Iterable[Question]], ...] = (
+    sources.open_questions,
+    room_questions,
+    starting.asks,
+)
 
 
 def questions(view: View) -> tuple[Question, ...]:

@@ -15,6 +15,8 @@ from dataclasses import replace
 from ekiben.api.status import Stage, Status
 from ekiben.core import children, names, queueing
 from ekiben.core import conditions as c
+from ekiben.core.configuring import wanted_of
+from ekiben.core.copying import copies
 from ekiben.core.deciding import decided
 from ekiben.core.ending import next_retirement
 from ekiben.core.gates import Wait
@@ -23,7 +25,6 @@ from ekiben.core.plan import Plan
 from ekiben.core.questions import questions
 from ekiben.core.recovery import recovered
 from ekiben.core.refusing import held_view, refused
-from ekiben.core.revision import revision_of
 from ekiben.core.rollout import next_move, waits_for
 from ekiben.core.sampling import is_judged, sampling
 from ekiben.core.snapshot import InvalidSpec, Ref, Snapshot
@@ -39,8 +40,9 @@ def decide(snapshot: Snapshot) -> Plan:
     if isinstance(snapshot.spec, InvalidSpec):
         return _refuse(snapshot, snapshot.spec)
     spec = snapshot.spec
-    wanted = snapshot.wanted or revision_of(spec)
-    return _follow(View(snapshot=snapshot, spec=spec, status=recovered(snapshot), wanted=wanted))
+    status = recovered(snapshot)
+    wanted = wanted_of(snapshot, spec, status)
+    return _follow(View(snapshot=snapshot, spec=spec, status=status, wanted=wanted))
 
 
 def _follow(view: View) -> Plan:
@@ -86,6 +88,7 @@ def _steady(view: View) -> Plan:
     applies, settled = children.applies(view)
     return Plan(
         status=status if write else None,
+        copies=copies(view, (*children.serving(view), *(item.revision for item in view.status.retiring))),
         applies=applies,
         scales=scales,
         deletes=children.deletes(view),

@@ -35,7 +35,7 @@ def held_view(snapshot: Snapshot) -> View | None:
     status = recovered(snapshot)
     at_rest = (Stage.OVER, Stage.QUEUED)
     rollout = status.rollout if status.rollout and status.rollout.stage not in at_rest else None
-    revision = rollout.revision if rollout else status.stable.revision if status.stable else None
+    revision = status.moving
     record = snapshot.records.get(revision) if revision else None
     if record is None:
         return None

@@ -17,7 +17,8 @@ from ekiben.api.v1alpha1 import HASHED_FIELDS, Spec
 from ekiben.core import names
 from ekiben.core.canonical import canonical, canonical_json, canonical_quantity, duration_text
 from ekiben.core.defaults import DEFAULTS, Defaults, reduced_resources
-from ekiben.core.snapshot import Manifest, Record
+from ekiben.core.snapshot import Content, Manifest, Record
+from ekiben.core.tracking import TRACKED, digests_of, tracked_inputs
 
 CURRENT_TEMPLATE_VERSION = 1
 
@@ -30,12 +31,18 @@ _ALPHABET = _LETTERS + "2456789"
 _LENGTH = 10
 
 
-def revision_of(spec: Spec, template_version: int = CURRENT_TEMPLATE_VERSION) -> Record:
+def revision_of(
+    spec: Spec,
+    template_version: int = CURRENT_TEMPLATE_VERSION,
+    *,
+    config: Mapping[str, Content] | None = None,
+) -> Record:
     """Name the revision that a spec asks for, and say what it would be if it were born now.
 
-    What equals a default of `template_version` counts as not written.
+    What equals a default of `template_version` counts as not written. `config` is what is known of the
+    tracked ConfigMaps: while one's content is not, the name is one that no revision ever has.
     """
-    inputs = _inputs(spec, DEFAULTS[template_version])
+    inputs = _inputs(spec, DEFAULTS[template_version], config or {})
     return Record(
         revision=_name(inputs),
         inputs=inputs,
@@ -94,7 +101,7 @@ def _buckets(checks: Iterable[Check]) -> tuple[float, ...]:
     return tuple(sorted(bounds.union(DEFAULT_BUCKETS))) if bounds else ()
 
 
-def _inputs(spec: Spec, defaults: Defaults) -> dict[str, Any]:
+def _inputs(spec: Spec, defaults: Defaults, config: Mapping[str, Content]) -> dict[str, Any]:
     wire = canonical(
         spec.model_dump(mode="json", by_alias=True, exclude_none=True, include=set(HASHED_FIELDS))
     )
@@ -102,6 +109,9 @@ def _inputs(spec: Spec, defaults: Defaults) -> dict[str, Any]:
     wire["resources"] = reduced_resources(_quantities(wire.get("resources", {})), defaults)
     wire["env"] = [_without_nulls(_env_var(variable)) for variable in wire.get("env", [])]
     wire["podTemplate"] = _pod_template(wire.get("podTemplate", {}))
+    # What stands for it is its content, whatever the order in which it is named.
+    wire["bento"] = {key: value for key, value in wire["bento"].items() if key != TRACKED}
+    wire[TRACKED] = tracked_inputs(spec, config)
     return _written(wire)
 
 
@@ -177,6 +187,7 @@ def _record(controller_revision: Manifest) -> Record | None:
     # The name proves the content: whatever was edited by hand no longer hashes to it.
     genuine = labels[names.MANAGED_BY] == names.MANAGER and record.revision == _name(record.inputs)
     possible = record.template_version > 0 and record.deadline_seconds > 0 and record.number >= 0
+    digests_of(record)
     return record if genuine and possible and image_of(record) else None
 
 

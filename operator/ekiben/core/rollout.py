@@ -29,13 +29,14 @@ from ekiben.api.status import Outcome, RolloutStatus, Stage, Totals
 from ekiben.core import ending, failures, gates, preflight, recreate, verdicts
 from ekiben.core import steps as steps_
 from ekiben.core.commands import commands, pause_of
+from ekiben.core.configuring import configured
 from ekiben.core.deciding import hand
 from ekiben.core.gates import Wait
 from ekiben.core.moves import Move, Row, event, in_stage, with_rollout
 from ekiben.core.reach import reachable
 from ekiben.core.scaling import pods_granted
 from ekiben.core.snapshot import InvalidSpec
-from ekiben.core.starting import fall_back, first_stage, plan_of, prepare, start
+from ekiben.core.starting import fall_back, first_stage, hindrance, plan_of, prepare, start
 from ekiben.core.steps import header_rules
 from ekiben.core.view import FINISHING, GIVEN_UP, View, once, step_weight
 
@@ -157,15 +158,20 @@ def give_back(view: View, rollout: RolloutStatus) -> Move:
 TABLE: Mapping[Stage, Row] = {
     Stage.PREFLIGHT: Row((preflight.room,), prepare),
     Stage.PREPARING: Row(
-        (gates.paused, gates.pods_ready, gates.routed, gates.metrics_readable, gates.held, gates.frozen),
+        (
+            *(gates.paused, configured, gates.pods_ready, gates.routed),
+            *(gates.metrics_readable, gates.held, gates.frozen),
+        ),
         enter_next_step,
     ),
     Stage.SHIFTING: Row(
         (gates.paused, gates.alone, gates.pods_ready, gates.routed, gates.weight_observed, gates.stepping),
         begin_hold,
     ),
-    Stage.HOLDING: Row((gates.paused, gates.hold_over, gates.checks_pass, gates.frozen), enter_next_step),
-    Stage.PAUSED: Row((gates.paused, resumed), go_on),
+    Stage.HOLDING: Row(
+        (gates.paused, configured, gates.hold_over, gates.checks_pass, gates.frozen), enter_next_step
+    ),
+    Stage.PAUSED: Row((gates.paused, configured, resumed), go_on),
     Stage.ENLARGING: Row((gates.pods_ready,), take_all),
     Stage.TAKING_ALL: Row((gates.weight_observed,), repoint),
     Stage.REPOINTING: Row((gates.service_repointed,), give_back),
@@ -184,9 +190,9 @@ def row_of(view: View, rollout: RolloutStatus) -> Row:
 
 @once
 def waits_for(view: View) -> Wait | None:
-    """Say the one thing that the rollout in flight waits for; None when it can go on, or is over."""
+    """Say the one thing that a rollout waits for, to go on or to begin; None when there is nothing."""
     if view.rollout is None:
-        return None
+        return hindrance(view)
     row = row_of(view, view.rollout)
     return next((wait for gate in row.gates if (wait := gate(view))), None)
 

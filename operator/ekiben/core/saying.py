@@ -9,9 +9,11 @@ from ekiben.api.status import Condition, Outcome, Stage, Status
 from ekiben.api.v1alpha1 import DEFAULT_REPLICAS
 from ekiben.core import children
 from ekiben.core import conditions as c
+from ekiben.core.configuring import NEEDS_HAND
 from ekiben.core.gates import Wait
 from ekiben.core.previewing import preview_problem
 from ekiben.core.queueing import told
+from ekiben.core.starting import hindrance
 from ekiben.core.traffic import live_route, route_problem
 from ekiben.core.view import FINISHING, View
 
@@ -33,7 +35,7 @@ def conditions_of(view: View, status: Status, wait: Wait | None) -> tuple[Condit
         _reconciling(view, status, wait),
         _stalled(view, status, failed),
         _traffic_applied(view),
-        *_outcome(view, status, failed),
+        *_outcome(view, status, failed, wait),
     )
     return tuple(timed(item, view.status, view.model.generation, view.now) for item in said)
 
@@ -86,8 +88,12 @@ def _reconciling(view: View, status: Status, wait: Wait | None) -> Said:
     rollout = view.rollout
     if view.snapshot.rejections:
         ref, why = min(view.snapshot.rejections.items())
+        if ref.kind == "ConfigMap":
+            return Said(c.RECONCILING, "True", "ConfigNotCopied", why)
         return Said(c.RECONCILING, "True", "ChildRejected", f"{ref.kind} {ref.name} was rejected: {why}")
     if rollout is None:
+        if wait and wait.reason not in NEEDS_HAND:
+            return Said(c.RECONCILING, "True", wait.reason, wait.message)
         if told(view):
             return Said(c.RECONCILING, "True", "Queued", status.message)
         if view.status.retiring:
@@ -115,6 +121,8 @@ def obstacle(view: View) -> tuple[str, str] | None:
             f"the pods of {newer} were made by a newer operator and are left as they are:"
             " upgrade the operator again, or delete the ModelDeployment"
         )
+    if (wait := hindrance(view)) and wait.reason in NEEDS_HAND:
+        return wait.reason, wait.message
     return None
 
 
@@ -164,13 +172,18 @@ def _traffic_applied(view: View) -> Said:
     return Said(c.TRAFFIC_APPLIED, "True", "Accepted", "every Gateway serves the route")
 
 
-def _outcome(view: View, status: Status, failed: Outcome | None) -> tuple[Said, Said]:
+def _outcome(view: View, status: Status, failed: Outcome | None, wait: Wait | None) -> tuple[Said, Said]:
+    if view.rollout is None and wait and wait.reason in NEEDS_HAND:
+        return (
+            Said(c.ROLLED_OUT, "False", wait.reason, wait.message),
+            Said(c.SETTLED, "True", wait.reason, wait.message),
+        )
     if failed:
         return (
             Said(c.ROLLED_OUT, "False", str(failed), status.message),
             Said(c.SETTLED, "True", str(failed), status.message),
         )
-    if view.rollout is not None or view.wanted.revision != view.stable_revision:
+    if view.rollout is not None or wait or view.wanted.revision != view.stable_revision:
         return (
             Said(c.ROLLED_OUT, "Unknown", "InProgress", status.message),
             Said(c.SETTLED, "Unknown", "InProgress", status.message),

@@ -193,11 +193,23 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
+class Content:
+    """What is known of a tracked ConfigMap: a digest of its content, None where there is no such ConfigMap.
+
+    `problem` says why it can't be read.
+    """
+
+    digest: str | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """One instant of one model, as our caches see it.
 
-    `wanted` is the revision that the spec asks for, None where nobody has named it yet; `settled` are the
-    children that an earlier decision found as they should be; `line` is None where there is no limit.
+    `wanted` is the revision that the spec asks for, None where nobody has named it yet; `config` is what is
+    known of the ConfigMaps that the spec tracks, by name; `settled` are the children that an earlier decision
+    found as they should be; `line` is None where there is no limit.
     """
 
     model: Model
@@ -208,6 +220,7 @@ class Snapshot:
     live: Mapping[Ref, Manifest] = field(default_factory=dict)
     foreign: frozenset[Ref] = frozenset()
     records: Mapping[str, Record] = field(default_factory=dict)
+    config: Mapping[str, Content] = field(default_factory=dict)
     pods: tuple[Pod, ...] = ()
     observation: Observation | None = None
     answers: Mapping[Question, Answer] = field(default_factory=dict)

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from ekiben.api.rollout import Pause, Step, StepAnalysis
 from ekiben.api.status import Outcome, RevisionStatus, RolloutPlan, RolloutStatus, Stage
 from ekiben.api.strategy import BlueGreen
 from ekiben.core import analysis, preflight
+from ekiben.core.asking import Question
 from ekiben.core.commands import commands
+from ekiben.core.configuring import configured, secret_looks, secrets_immutable
 from ekiben.core.deciding import changed_by, hand
+from ekiben.core.gates import Wait
 from ekiben.core.moves import Move, event, in_stage, with_hand, with_rollout
 from ekiben.core.queueing import has_turn, line_up, taken_out
 from ekiben.core.reach import shortfalls
+from ekiben.core.snapshot import Record
+from ekiben.core.tracking import TRACKED, digests_of
 from ekiben.core.view import View, once, switches_at_once
 
 DEFAULT_STEPS = (
@@ -76,23 +82,67 @@ def next_number(view: View) -> int:
     return max(used, default=0) + 1
 
 
+def is_due(view: View) -> bool:
+    """Tell whether a rollout is to begin: not of what serves already, or failed and was not released."""
+    if view.rollout is not None or configured(view) or view.wanted.revision == view.stable_revision:
+        return False
+    if view.status.stable is None:
+        return True
+    released = view.failure is None or view.spec.rollout.retry == view.failure.rollout
+    return released and not view.spec.rollout.paused
+
+
+@once
+def hindrance(view: View) -> Wait | None:
+    """Say what keeps the spec's revision from being begun that lies in the config it tracks."""
+    if view.rollout is not None:
+        return None
+    return configured(view) or (secrets_immutable(view) if _is_next(view) else None)
+
+
+def asks(view: View) -> Iterable[Question]:
+    """Ask about the Secrets of a revision that is to begin."""
+    return secret_looks(view) if _is_next(view) else ()
+
+
+def _is_next(view: View) -> bool:
+    """Tell whether a rollout is to begin now, or to take its place in the line: there nothing is asked."""
+    return is_due(view) and (view.queued is None or has_turn(view))
+
+
 def start(view: View) -> Move | None:
-    """Start what the spec asks for; None when it serves already, or failed and was not released."""
-    wanted = view.wanted.revision
+    """Start what the spec asks for; None when there is nothing to start, or something is in the way."""
     if move := taken_out(view):
         return move
-    if wanted == view.stable_revision:
+    if not is_due(view) or hindrance(view):
         return None
     if view.status.stable is None:
         return _first(view)
-    if view.spec.rollout.paused:
-        return None
-    if view.failure and view.spec.rollout.retry != view.failure.rollout:
-        return None
+    wanted = view.wanted.revision
     if not is_way_back(view) and not has_turn(view):
         return line_up(view, _new(view))
     way_back = f"{wanted} served before: no steps, by rollout.rollbackWindow" if is_way_back(view) else ""
-    return _begin(view, "retry" if view.failure else way_back or "the spec changed")
+    return _begin(view, "retry" if view.failure else way_back or _what_changed(view))
+
+
+def _what_changed(view: View) -> str:
+    """Say whether the spec brought the wanted revision about, or what a tracked ConfigMap holds."""
+    changed = _changed_maps(view)
+    return f"what ConfigMap {changed} holds changed" if changed else "the spec changed"
+
+
+def _changed_maps(view: View) -> str:
+    """Name the ConfigMaps that alone make the wanted revision another than stable; "" where more does."""
+    stable = view.record(view.stable_revision or "")
+    if stable is None or _but_digests(stable) != _but_digests(view.wanted):
+        return ""
+    old, new = digests_of(stable), digests_of(view.wanted)
+    return ", ".join(name for name in new if old.get(name) != new[name])
+
+
+def _but_digests(record: Record) -> dict[str, Any]:
+    tracked = [{**item, "digest": ""} for item in record.inputs.get(TRACKED, ())]
+    return {**record.inputs, TRACKED: tracked}
 
 
 def _first(view: View) -> Move | None:
@@ -161,7 +211,8 @@ def first_stage(view: View, plan: RolloutPlan | None) -> Stage:
 def _new(view: View, plan: RolloutPlan | None = None) -> RolloutStatus:
     revision, queued = view.wanted.revision, view.queued
     promised = queued if queued and queued.revision == revision else None
-    by = hand(view, "retry") if view.failure else changed_by(view)
+    maps = _changed_maps(view)
+    by = hand(view, "retry") if view.failure else f"ConfigMap {maps}" if maps else changed_by(view)
     return RolloutStatus(
         id=promised.id if promised else f"{revision}.{next_number(view)}",
         from_=view.stable_revision or "",

@@ -8,6 +8,7 @@ from ekiben.api.status import Outcome, Phase, RevisionStatus, RolloutStatus, Sta
 from ekiben.core import gates, names, verdicts
 from ekiben.core.analysis import is_counted
 from ekiben.core.commands import commands
+from ekiben.core.configuring import NEEDS_HAND
 from ekiben.core.gates import Wait
 from ekiben.core.queueing import told
 from ekiben.core.reach import shortfalls
@@ -126,6 +127,8 @@ def phase_of(view: View, wait: Wait | None) -> Phase:
         return Phase.DEGRADED if served else Phase.PENDING
     if view.is_first:
         return Phase.PROGRESSING
+    if view.rollout is None and wait is not None:
+        return Phase.DEGRADED if wait.reason in NEEDS_HAND else Phase.PROGRESSING
     if told(view):
         return Phase.QUEUED
     if view.wanted.revision != view.stable_revision:

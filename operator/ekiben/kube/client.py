@@ -20,7 +20,14 @@ from ekiben.kube import config
 from ekiben.kube.errors import ApiError, error_from_response, network_error
 from ekiben.kube.kinds import DEPLOYMENT, Kind
 from ekiben.kube.lines import LineSplitter, garbled, parse_event
-from ekiben.kube.request import APPLY_PATCH, MERGE_PATCH, Request
+from ekiben.kube.request import (
+    APPLY_PATCH,
+    JSON,
+    MERGE_PATCH,
+    METADATA_LIST,
+    METADATA_ONLY,
+    Request,
+)
 
 __all__ = ["API_REQUESTS", "ApiError", "Client", "Manifest"]
 
@@ -112,16 +119,20 @@ class Client:
         namespace: str | None = None,
         label_selector: str | None = None,
         field_selector: str | None = None,
+        *,
+        metadata_only: bool = False,
     ) -> AsyncGenerator[tuple[list[Manifest], str], None]:
         """List page by page: (objects, the list's resource version, the same on every page).
 
-        A 410 in the middle (the list became too old) is raised: start again.
+        With `metadata_only` the server leaves out all else of the objects. A 410 in the middle (the list
+        became too old) is raised: start again.
         """
         query: dict[str, Any] = {"limit": PAGE}
         query |= {"labelSelector": label_selector} if label_selector else {}
         query |= {"fieldSelector": field_selector} if field_selector else {}
         while True:
-            answer = await self._call(Request("list", kind, namespace, query=query))
+            accept = METADATA_LIST if metadata_only else JSON
+            answer = await self._call(Request("list", kind, namespace, query=query, accept=accept))
             items, about = answer.get("items") or [], answer.get("metadata") or {}
             if not isinstance(items, list) or not isinstance(about, dict):
                 raise garbled(f"a list of {kind.plural} without items")
@@ -174,6 +185,8 @@ class Client:
         label_selector: str | None = None,
         timeout_seconds: int = 270,
         field_selector: str | None = None,
+        *,
+        metadata_only: bool = False,
     ) -> AsyncGenerator[tuple[str, Manifest], None]:
         """Yield (ADDED, MODIFIED, DELETED or BOOKMARK; object) until the server ends it at `timeout_seconds`.
 
@@ -190,7 +203,10 @@ class Client:
         limit = ClientTimeout(total=timeout_seconds + self._timeout)
         try:
             async with asyncio.timeout(self._timeout):
-                stream = await self._send(Request("watch", kind, namespace, query=query), limit)
+                accept = METADATA_ONLY if metadata_only else JSON
+                stream = await self._send(
+                    Request("watch", kind, namespace, query=query, accept=accept), limit
+                )
         except TimeoutError as problem:
             raise network_error(problem) from problem
         splitter = LineSplitter()
@@ -298,7 +314,7 @@ class Client:
         code = "error"
         try:
             answer = await self._connection.send(
-                request.method, request.path, request.payload, request.content_type, timeout
+                request.method, request.path, request.payload, request.content_type, timeout, request.accept
             )
             code = str(answer.status)
             if not 200 <= answer.status < 300:

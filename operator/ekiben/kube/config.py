@@ -59,7 +59,6 @@ class Connection:
             cookie_jar=aiohttp.DummyCookieJar(),
             # Long lists would come compressed: that costs both sides more CPU than the bytes are worth.
             headers={
-                "Accept": "application/json",
                 "Accept-Encoding": "identity",
                 "User-Agent": user_agent,
             },
@@ -67,10 +66,16 @@ class Connection:
         )
 
     async def send(
-        self, method: str, path: str, body: bytes | None, content_type: str, timeout: aiohttp.ClientTimeout
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        content_type: str,
+        timeout: aiohttp.ClientTimeout,
+        accept: str = "application/json",
     ) -> aiohttp.ClientResponse:
         """Send one request; return the answer with its body unread. Raises what aiohttp raises."""
-        headers = {"Content-Type": content_type}
+        headers = {"Content-Type": content_type, "Accept": accept}
         if authorization := await self._authorization():
             headers["Authorization"] = authorization
         url = f"{self._configuration.host}{path}"

@@ -13,6 +13,7 @@ import math
 import random
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from prometheus_client import Counter
 
@@ -63,7 +64,8 @@ class Informer:
 
     `store` is what is known; `synced` is set once it is whole; `present` is False while the server does not
     have the kind, which counts as whole and empty; `problem` says why the last request failed, "" if it did
-    not. `trim` and `on_change` are the store's.
+    not. `trim` and `on_change` are the store's. With `name` one object alone is watched, and with
+    `metadata_only` no more than the metadata of each is sent and kept.
     """
 
     def __init__(
@@ -76,6 +78,8 @@ class Informer:
         trim: Trim | None = None,
         on_change: OnChange | None = None,
         timing: Timing | None = None,
+        name: str | None = None,
+        metadata_only: bool = False,
     ) -> None:
         self.kind = kind
         self.store = Store(trim, on_change)
@@ -85,6 +89,8 @@ class Informer:
         self._client = client
         self._namespace = namespace
         self._label_selector = label_selector
+        self._narrowed: dict[str, Any] = {"field_selector": f"metadata.name={name}"} if name else {}
+        self._narrowed |= {"metadata_only": True} if metadata_only else {}
         self._timing = timing or Timing()
         self._task: asyncio.Task[None] | None = None
         self._version: str | None = None
@@ -187,7 +193,7 @@ class Informer:
         RELISTS.labels(self.kind.plural, self._relist_reason).inc()
         entries: list[Entry] = []
         version = ""
-        pages = self._client.list_pages(self.kind, self._namespace, self._label_selector)
+        pages = self._client.list_pages(self.kind, self._namespace, self._label_selector, **self._narrowed)
         async with contextlib.aclosing(pages):
             async for items, version in pages:  # noqa: B007
                 entries += [entry for item in items if (entry := self.store.prepare(item))]
@@ -211,7 +217,12 @@ class Informer:
         """
         seconds = random.randint(*self._timing.watch)
         events = self._client.watch(
-            self.kind, self._namespace, self._version or "", self._label_selector, seconds
+            self.kind,
+            self._namespace,
+            self._version or "",
+            self._label_selector,
+            seconds,
+            **self._narrowed,
         )
         started = renewed = time.monotonic()
         # Until a bookmark has been seen, silence may only mean that nothing happens. And the first one in a

@@ -44,6 +44,7 @@ MODELDEPLOYMENT = Kind("ekiben.dev", "v1alpha1", "ModelDeployment", "modeldeploy
 DEPLOYMENT = Kind("apps", "v1", "Deployment", "deployments")
 CONTROLLERREVISION = Kind("apps", "v1", "ControllerRevision", "controllerrevisions")
 SERVICE = Kind("", "v1", "Service", "services")
+CONFIGMAP = Kind("", "v1", "ConfigMap", "configmaps")
 POD = Kind("", "v1", "Pod", "pods")
 SECRET = Kind("", "v1", "Secret", "secrets")
 NAMESPACE = Kind("", "v1", "Namespace", "namespaces", namespaced=False)
@@ -67,6 +68,7 @@ KINDS = (
     DEPLOYMENT,
     CONTROLLERREVISION,
     SERVICE,
+    CONFIGMAP,
     POD,
     SECRET,
     NAMESPACE,

@@ -10,6 +10,9 @@ from urllib.parse import urlencode
 from ekiben.kube.kinds import Kind
 
 JSON = "application/json"
+# Of each object its metadata alone: what the rest of it says is not sent.
+METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 MERGE_PATCH = "application/merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 _METHODS = {
@@ -36,6 +39,7 @@ class Request:
     body: dict[str, Any] | None = None
     content_type: str = JSON
     discovery: str = ""
+    accept: str = JSON
 
     @property
     def method(self) -> str:

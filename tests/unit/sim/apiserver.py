@@ -21,6 +21,7 @@ API_VERSIONS = {
     "HorizontalPodAutoscaler": "autoscaling/v2",
     "PodDisruptionBudget": "policy/v1",
     "HTTPRoute": "gateway.networking.k8s.io/v1",
+    "ConfigMap": "v1",
 }
 
 
@@ -103,6 +104,13 @@ class ApiServer:
     def create(self, manifest: Manifest) -> None:
         """Create an object for somebody else."""
         self._store(ref_of(manifest), with_defaults(ref_of(manifest), manifest), None)
+
+    def create_new(self, manifest: Manifest) -> tuple[Manifest, bool]:
+        """Create an object that must not be there yet."""
+        ref = ref_of(manifest)
+        if ref in self.objects:
+            raise ApiError("Conflict", f"{ref.kind} {ref.name} exists already")
+        return self._store(ref, with_defaults(ref, json.loads(json.dumps(manifest))), None)
 
     def delete(self, ref: Ref, uid: str | None = None) -> None:
         """Delete an object; with a uid only if it still is that one."""

@@ -10,9 +10,11 @@ from dataclasses import replace
 
 from ekiben.api.status import RolloutStatus, Stage, Status
 from ekiben.core import names
+from ekiben.core.revision import record_of
 from ekiben.core.snapshot import Manifest, Ref, Snapshot
 from ekiben.core.splitting import percent_to, rules_of
 from ekiben.core.steps import Headers
+from ekiben.core.tracking import content_digest, digests_of
 from unit.sim.apiserver import Write, ref_of
 from unit.sim.budget import Budget
 from unit.sim.evidence import Evidence
@@ -74,6 +76,7 @@ class Invariants:
         world.operator.on_write = self._written
         world.server.watchers.append(self._changed)
         world.nodes.watchers.append(self._pod_changed)
+        world.nodes.watchers.append(lambda pod: self._note(self._config_of_its_birth(pod)))
 
     def _note(self, problems: Iterator[str]) -> None:
         self.violations += [f"+{self.world.clock.now:.2f}s {problem}" for problem in problems]
@@ -86,6 +89,7 @@ class Invariants:
         self._note(no_header_without_pods(done))
         self._note(self._size_given_back(done))
         self._note(self._memory_decides_nothing(done))
+        self._note(copies_kept(done))
 
     def _memory_decides_nothing(self, done: Pass) -> Iterator[str]:
         """I15: what was settled or named before saves work; without it the same would be decided."""
@@ -147,6 +151,17 @@ class Invariants:
         over = after is not None and in_flight(after) is None
         if before.stage is Stage.RESTORING and over and has != self._had.get(before.id, has):
             yield f"I19: stable comes back with {has} of {self._had[before.id]} pods"
+
+    def _config_of_its_birth(self, pod: SimPod) -> Iterator[str]:
+        """I20: a pod reads what its revision was born with, whenever it is started."""
+        revision = pod.labels[names.REVISION]
+        live = self.world.server.objects.get(Ref("ControllerRevision", names.revision_child(MODEL, revision)))
+        record = record_of(live) if live else None
+        if pod.started is None or record is None:
+            return
+        born_with = sorted(digests_of(record).values())
+        if born_with and sorted(map(content_digest, pod.config.values())) != born_with:
+            yield f"I20: {pod.name} reads other config than {revision} was born with"
 
     def _weight_taken_back(self, done: Pass) -> Iterator[str]:
         """I2: a canary whose pods are gone loses its weight, at the latest right behind a transition."""
@@ -326,6 +341,17 @@ def nothing_stolen(done: Pass) -> Iterator[str]:
     asked = {ref_of(item) for item in done.plan.applies} | {item.ref for item in done.plan.deletes}
     for ref in asked & done.snapshot.foreign:
         yield f"I11: {ref.kind} {ref.name} is not ours"
+
+
+def copies_kept(done: Pass) -> Iterator[str]:
+    """I21: no revision that may start a pod loses its copy of a ConfigMap."""
+    status, rollout = done.snapshot.status, in_flight(done.snapshot.status)
+    needed = {item.revision for item in (*status.retiring, status.stable, rollout) if item}
+    for delete in done.plan.deletes:
+        if delete.ref.kind == "ConfigMap":
+            revision = done.snapshot.live[delete.ref]["metadata"]["labels"][names.REVISION]
+            if revision in needed or any(pod.revision == revision for pod in done.snapshot.pods):
+                yield f"I21: {delete.ref.name} is deleted, and {revision} may need it"
 
 
 def written_ahead(done: Pass, manifest: Manifest) -> Iterator[str]:

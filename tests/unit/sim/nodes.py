@@ -75,6 +75,8 @@ class SimPod:
     waiting_reason: str = ""
     waiting_message: str = ""
     served: Served = field(default_factory=Served)
+    config_maps: tuple[str, ...] = ()
+    config: dict[str, Manifest] = field(default_factory=dict)
 
     @property
     def tag(self) -> str:
@@ -143,6 +145,7 @@ class Nodes:
         self.pods: dict[str, SimPod] = {}
         self.behaviours: dict[str, Behaviour] = {}
         self.watchers: list[Callable[[SimPod], None]] = []
+        self.config_map: Callable[[str], Manifest | None] = lambda name: None
         self._count = 0
 
     def behaviour(self, tag: str) -> Behaviour:
@@ -170,6 +173,7 @@ class Nodes:
             image=template["spec"]["containers"][0]["image"],
             created=self.clock.now,
             ready_changed=self.clock.now,
+            config_maps=tuple(sorted(set(config_maps_of(template["spec"])))),
         )
         self.pods[pod.uid] = pod
         self._tell(pod)
@@ -221,6 +225,12 @@ class Nodes:
     def _start(self, pod: SimPod) -> None:
         if pod.deleting:
             return
+        found = {name: self.config_map(name) for name in pod.config_maps}
+        if missing := [name for name, content in found.items() if content is None]:
+            self._wait(pod, "CreateContainerConfigError", f'configmap "{missing[0]}" not found')
+            self.clock.after(RETRY, lambda: self._start(pod))
+            return
+        pod.config = {name: content for name, content in found.items() if content is not None}
         pod.ip = pod.ip or f"10.0.0.{pod.uid.removeprefix('pod-')}"
         pod.started = self.clock.now
         pod.served = Served()
@@ -275,3 +285,16 @@ class Nodes:
     def _tell(self, pod: SimPod) -> None:
         for watcher in self.watchers:
             watcher(pod)
+
+
+def config_maps_of(spec: Any) -> Iterator[str]:
+    """Name the ConfigMaps that a pod refers to, wherever it does."""
+    if isinstance(spec, list):
+        for item in spec:
+            yield from config_maps_of(item)
+    if isinstance(spec, dict):
+        for key, value in spec.items():
+            if key in ("configMap", "configMapRef", "configMapKeyRef"):
+                yield value["name"]
+            else:
+                yield from config_maps_of(value)

@@ -5,9 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
+from ekiben.api.v1alpha1 import parse_spec
 from ekiben.core.asking import Answer, Question
 from ekiben.core.names import MANAGED_BY, MANAGER
-from ekiben.core.snapshot import Applied, Manifest, Observation, Preflight, Ref, Settled, Snapshot
+from ekiben.core.snapshot import (
+    Applied,
+    Content,
+    Manifest,
+    Observation,
+    Preflight,
+    Ref,
+    Settled,
+    Snapshot,
+)
+from ekiben.core.tracking import content_digest, tracked_maps
 from ekiben.observe import CHILD_KINDS, Readings, Remembered, Seen, build_snapshot, fixed_refs
 from unit.sim.apiserver import ApiServer
 from unit.sim.nodes import Nodes
@@ -77,6 +88,11 @@ class Cache:
         self.pods[uid] = raw
         return True
 
+    def _config(self) -> dict[str, Content]:
+        """Return what is known of the ConfigMaps that the spec tracks."""
+        spec = parse_spec(self.model["spec"])
+        return {name: _content(self.objects.get(Ref("ConfigMap", name))) for name in tracked_maps(spec)}
+
     def snapshot(
         self, observation: Observation | None, answers: Mapping[Question, Answer], now: datetime
     ) -> Snapshot:
@@ -91,6 +107,7 @@ class Cache:
         seen = Seen(
             model=self.model,
             children=tuple(children),
+            config=self._config(),
             pods=tuple(self.pods.values()),
             gateways=self.cluster.gateways(),
             gateway_classes={GATEWAY_CLASS: {}},
@@ -107,6 +124,10 @@ class Cache:
             readings=self.readings,
         )
         return build_snapshot(seen, remembered, now, preflight=self.cluster.preflight)
+
+
+def _content(manifest: Manifest | None) -> Content:
+    return Content(content_digest(manifest)) if manifest else Content()
 
 
 def version_of(manifest: Manifest) -> int:

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
+from ekiben.copies import refusal_of
 from ekiben.core.asking import Question
 from ekiben.core.diff import applied, digest
-from ekiben.core.plan import Delete, Plan, Scale
+from ekiben.core.plan import Copy, Delete, Plan, Scale
 from ekiben.core.snapshot import Manifest, Ref, Snapshot
+from ekiben.core.tracking import content_digest, content_of
 from ekiben.observe import is_ours
 from unit.sim.apiserver import ApiError, ApiServer, Write, ref_of
 from unit.sim.asker import Asker, Oracle
@@ -190,8 +192,14 @@ class Operator:
             self._dirty |= self.cache.bring_model(self.server.model)
         self.sampler.ensure(plan.sampling)
         self.asker.ensure(plan.questions)
-        for manifest in plan.applies:
+        records = [item for item in plan.applies if item["kind"] == "ControllerRevision"]
+        for manifest in records:
             yield from self._apply(done, manifest)
+        for copy in plan.copies:
+            yield from self._copy(done, copy)
+        for manifest in plan.applies:
+            if manifest not in records:
+                yield from self._apply(done, manifest)
         for scale in plan.scales:
             yield from self._scale(done, scale)
         for delete in plan.deletes:
@@ -237,6 +245,24 @@ class Operator:
             made = applied(manifest, answer)
             self.cache.ledger |= {ref: made} if made else {}
             self._dirty |= self.cache.bring(ref, answer)
+
+    def _copy(self, done: Pass, copy: Copy) -> Iterator[None]:
+        """Write a copy of a ConfigMap as `ekiben.copies` does, unless that holds something else by now."""
+        ref, source = ref_of(copy.manifest), self.server.objects.get(Ref("ConfigMap", copy.source))
+        intent = f"{copy.digest} {done.snapshot.config.get(copy.source)}"
+        if self.cache.refused.get(ref, ("", 0.0))[0] == intent:
+            return
+        if source is None or content_digest(source) != copy.digest:
+            self.cache.refused[ref] = (intent, 0.0)
+            self.cache.rejections[ref] = refusal_of(copy, source)
+            self._dirty = True
+            return
+        body = {**copy.manifest, **content_of(source)}
+        if ref not in self.server.objects:
+            yield from self._write(done, "create", ref, lambda: self.server.create_new(body)[1])
+        self.cache.refused.pop(ref, None)
+        self.cache.rejections.pop(ref, None)
+        self._dirty |= self.cache.bring(ref, self.server.objects.get(ref))
 
     def _look_up(self, done: Pass, ref: Ref) -> Manifest | None:
         """Look who has the name of a child that the watches don't show; somebody else's is left alone."""

@@ -70,7 +70,7 @@ class Trace:
 
     def _state(self) -> str:
         world = self.world
-        tags = sorted({pod.tag for pod in world.nodes.pods.values() if not pod.deleting})
+        tags = sorted({world.tag_of(pod) for pod in world.nodes.pods.values() if not pod.deleting})
         pods = " ".join(f"{tag} {world.pods(tag)[0]}/{world.pods(tag)[1]}" for tag in tags) or "no pods"
         if world.traffic.through_gateway:
             return f"route {world.weights()} | {pods}"

@@ -13,14 +13,15 @@ from ekiben.core.asking import Question
 from ekiben.core.plan import Plan
 from ekiben.core.reconcile import decide as core_decide
 from ekiben.core.revision import revision_of
-from ekiben.core.snapshot import Ref, Snapshot
+from ekiben.core.snapshot import Content, Ref, Snapshot
 from ekiben.core.splitting import percent_to, rules_of
 from ekiben.core.steps import header_text
+from ekiben.core.tracking import content_digest, tracked_maps, tracked_secrets
 from unit.sim.apiserver import ApiServer
 from unit.sim.asker import Oracle
 from unit.sim.clock import Clock
 from unit.sim.controllers import Autoscalers, DeploymentController, GatewayController
-from unit.sim.nodes import Behaviour, Nodes
+from unit.sim.nodes import Behaviour, Nodes, SimPod
 from unit.sim.observe import Cluster
 from unit.sim.operator import Fault, Operator
 from unit.sim.traffic import Traffic
@@ -55,6 +56,7 @@ class World:
         self.cluster = Cluster()
         self.operator = Operator(self.clock, self.server, self.nodes, self.cluster, decide)
         self.operator.fault = fault
+        self.nodes.config_map = lambda name: self.server.objects.get(Ref("ConfigMap", name))
         self._tags: dict[str, str] = {}
         self._name_revision()
         self.on_say: Callable[[str], None] = lambda text: None
@@ -104,6 +106,27 @@ class World:
         self.say(f"user sets {path}: {value}" if value is not None else f"user takes {path} away")
         self.server.edit_model(_with(self.server.model["spec"], path.split("."), value))
         self._name_revision()
+
+    def configure(self, name: str, **data: str) -> None:
+        """Write a ConfigMap, as a user does; without data it is deleted."""
+        ref = Ref("ConfigMap", name)
+        self.say(f"user writes ConfigMap {name}: {data}" if data else f"user deletes ConfigMap {name}")
+        if not data:
+            self.server.delete(ref)
+        elif ref in self.server.objects:
+            self.server.edit(ref, data=data)
+        else:
+            self.server.create(
+                {"apiVersion": "v1", "kind": ref.kind, "metadata": {"name": name}, "data": data}
+            )
+        self._name_revision()
+
+    def reads(self, tag: str) -> set[str]:
+        """Return what the pods of a version read in their ConfigMaps when they started."""
+        pods = [
+            pod for pod in self.nodes.pods.values() if self.tag_of(pod) == tag and pod.started is not None
+        ]
+        return {value for pod in pods for held in pod.config.values() for value in held["data"].values()}
 
     def behave(self, tag: str, **changes: Any) -> Behaviour:
         """Change how the pods of a version behave, from now on."""
@@ -238,12 +261,22 @@ class World:
         return ""
 
     def _name_revision(self) -> None:
+        """Name the spec's revision by the tag of its image, and by what its ConfigMaps hold."""
         spec = self.spec
-        self._tags[revision_of(spec).revision] = spec.bento.image.rsplit(":", 1)[-1]
+        live = {name: self.server.objects.get(Ref("ConfigMap", name)) for name in tracked_maps(spec)}
+        config = {name: Content(content_digest(found)) for name, found in live.items() if found}
+        if len(config) == len(live):
+            values = [value for found in live.values() if found for value in found["data"].values()]
+            tag = "+".join([spec.bento.image.rsplit(":", 1)[-1], *values, *tracked_secrets(spec)])
+            self._tags[revision_of(spec, config=config).revision] = tag
 
     def tag(self, revision: str | None) -> str | None:
         """Name a revision by the tag of its image."""
         return self._tags.get(revision, revision) if revision else None
+
+    def tag_of(self, pod: SimPod) -> str:
+        """Name a pod's version."""
+        return self.tag(pod.labels[names.REVISION]) or pod.tag
 
     def named(self, text: str) -> str:
         """Replace every revision in a text by the tag of its image."""
@@ -257,7 +290,7 @@ class World:
 
     def pods(self, tag: str) -> tuple[int, int]:
         """Count a version's ready pods and all its pods."""
-        pods = self.nodes.of(tag)
+        pods = [pod for pod in self.nodes.pods.values() if self.tag_of(pod) == tag and not pod.deleting]
         return sum(pod.ready for pod in pods), len(pods)
 
     def replicas(self, tag: str) -> int:

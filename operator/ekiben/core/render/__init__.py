@@ -1,6 +1,7 @@
 """Render every child of a ModelDeployment: pure functions from the model and one decision to a manifest."""
 
 from ekiben.core.render.autoscaler import build_autoscaler
+from ekiben.core.render.config_copy import build_config_copy
 from ekiben.core.render.deployment import TEMPLATES, build_deployment
 from ekiben.core.render.disruption_budget import build_disruption_budget
 from ekiben.core.render.preview import build_preview
@@ -11,6 +12,7 @@ from ekiben.core.render.service import build_service
 __all__ = [
     "TEMPLATES",
     "build_autoscaler",
+    "build_config_copy",
     "build_deployment",
     "build_disruption_budget",
     "build_preview",

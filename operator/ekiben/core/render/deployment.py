@@ -7,6 +7,7 @@ from math import ceil
 
 from ekiben.core import names
 from ekiben.core.render import template_v1
+from ekiben.core.render.config_copy import naming_copies
 from ekiben.core.render.metadata import build_metadata
 from ekiben.core.snapshot import Manifest, Model, Record
 
@@ -42,6 +43,6 @@ def build_deployment(model: Model, record: Record) -> Manifest:
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": 0}},
             "revisionHistoryLimit": 1,
             "progressDeadlineSeconds": max(1, min(ceil(record.deadline_seconds), _INT32_MAX)),
-            "template": TEMPLATES[record.template_version](model, record),
+            "template": naming_copies(model, record, TEMPLATES[record.template_version](model, record)),
         },
     }

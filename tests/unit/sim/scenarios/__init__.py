@@ -2,6 +2,7 @@
 
 from unit.sim.scenarios import (
     changing,
+    configuring,
     faults,
     hands,
     judging,
@@ -15,6 +16,7 @@ from unit.sim.scenarios import (
 
 __all__ = [
     "changing",
+    "configuring",
     "faults",
     "hands",
     "judging",
