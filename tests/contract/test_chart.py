@@ -105,6 +105,30 @@ def test_secrets_are_read_by_name_in_the_listed_namespaces_only(helm: Path) -> N
     assert told["EKIBEN_SECRET_NAMESPACES"] == "shop"
 
 
+def rights_to_look(helm: Path, where: str) -> set[tuple[str, str, str]]:
+    """Return what a value of preflight grants beyond none."""
+    (plain,) = of_kind(template(helm), "ClusterRole")
+    (role,) = of_kind(objects := template(helm, "--set", f"preflight={where}"), "ClusterRole")
+    (deployment,) = of_kind(objects, "Deployment")
+    environment = deployment["spec"]["template"]["spec"]["containers"][0]["env"]
+    assert {item["name"]: item.get("value") for item in environment}["EKIBEN_PREFLIGHT"] == where
+    return granted(role) - granted(plain)
+
+
+def test_looking_for_room_is_granted_as_far_as_the_value_says(helm: Path) -> None:
+    quotas = {("", "resourcequotas", "list")}
+    assert rights_to_look(helm, "none") == set()
+    assert rights_to_look(helm, "quotas") == quotas
+    assert rights_to_look(helm, "nodes") == quotas | {
+        ("", "nodes", "list"),
+        ("scheduling.k8s.io", "priorityclasses", "list"),
+        ("resource.k8s.io", "deviceclasses", "list"),
+    }
+    (everywhere,) = of_kind(template(helm, "--set", "preflight=nodes,namespaces={shop}"), "ClusterRole")
+    assert ("", "pods", "list") in granted(everywhere)
+    assert ("", "resourcequotas", "list") not in granted(everywhere)
+
+
 @pytest.mark.parametrize(
     ("option", "named"),
     [
@@ -119,6 +143,7 @@ def test_secrets_are_read_by_name_in_the_listed_namespaces_only(helm: Path) -> N
         ("podPolicy.allow={hostNetwork}", "allow"),
         ("podPolicy.serviceAccounts={Not_A_Name}", "serviceAccounts"),
         ("networkPolicy.metricsFrom=monitoring", "metricsFrom"),
+        ("preflight=all", "preflight"),
         ("calls.hosts={http://a.svc}", "hosts"),
         ("secrets.namespaces={Shop}", "namespaces"),
     ],

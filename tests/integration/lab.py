@@ -6,9 +6,11 @@ log, so that tests count requests that were really made, kopf's included.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -160,17 +162,37 @@ class Lab:
         kubeconfig.touch(mode=0o600)
         kubeconfig.write_text(yaml.safe_dump(config))
 
+    @contextlib.contextmanager
+    def granting(self, *values: str) -> Iterator[set[Right]]:
+        """Give the operator what the chart grants with these values; yields what is more than by default."""
+        chart = render_chart(*values)
+        (role,) = (item for item in chart if item["kind"] == "ClusterRole")
+        (binding,) = (item for item in chart if item["kind"] == "ClusterRoleBinding")
+        for item in (role, binding):
+            item["metadata"]["name"] += "-more"
+        binding["roleRef"]["name"] = role["metadata"]["name"]
+        self._apply([role, binding])
+        try:
+            may = f"--as={USER}"
+            for group, resource, verb in (more := granted_by(chart) - self.granted()):
+                self._until_may(verb, f"{resource}.{group}" if group else resource, may)
+            yield more
+        finally:
+            self._kubectl("delete", "clusterrolebinding,clusterrole", role["metadata"]["name"])
+
+    def _until_may(self, verb: str, resource: str, may: str) -> None:
+        """Wait until the API server knows of a right."""
+        for _ in range(50):
+            command = [str(command_path("kubectl")), f"--kubeconfig={self.plane.kubeconfig}"]
+            command += ["auth", "can-i", verb, resource, may, "--all-namespaces", "--quiet"]
+            if subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 0:
+                return
+            time.sleep(0.1)
+        raise AssertionError(f"{USER} may never {verb} {resource}")
+
     def granted(self) -> set[Right]:
         """Return every (group, resource, verb) that the chart grants."""
-        return {
-            (group, resource, verb)
-            for role in self.chart
-            if role["kind"] in ("Role", "ClusterRole")
-            for rule in role["rules"]
-            for group in rule["apiGroups"]
-            for resource in rule["resources"]
-            for verb in rule["verbs"]
-        }
+        return granted_by(self.chart)
 
     def _install(self) -> None:
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM_NAMESPACE}}
@@ -192,6 +214,19 @@ class Lab:
         return done.stdout
 
 
+def granted_by(chart: Iterable[Manifest]) -> set[Right]:
+    """Return every (group, resource, verb) that a rendered chart grants."""
+    return {
+        (group, resource, verb)
+        for role in chart
+        if role["kind"] in ("Role", "ClusterRole")
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
 def used(requests: Iterable[Request]) -> set[Right]:
     """Return the rights that requests needed: an apply that makes its object needs `create` as well."""
     rights = {(item.group, item.resource, item.verb) for item in requests if item.resource}
@@ -203,9 +238,10 @@ def used(requests: Iterable[Request]) -> set[Right]:
     return rights | made
 
 
-def render_chart() -> list[Manifest]:
-    """Render the chart with its defaults, as `helm install` would send it."""
+def render_chart(*values: str) -> list[Manifest]:
+    """Render the chart as `helm install` would send it; `values` are written as `--set` takes them."""
     command = [str(command_path("helm")), "template", RELEASE, str(CHART), "--namespace", SYSTEM_NAMESPACE]
+    command += [word for value in values for word in ("--set", value)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return [item for item in yaml.safe_load_all(done.stdout) if item]

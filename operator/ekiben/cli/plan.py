@@ -13,13 +13,14 @@ from ekiben.api.v1alpha1 import Spec
 from ekiben.cli.facts import Facts
 from ekiben.cli.patches import leaves, merge_patch
 from ekiben.cli.text import PLAIN, Cell, Paint, span, table
-from ekiben.core import names
+from ekiben.core import names, preflight
 from ekiben.core.canonical import quantity_value
+from ekiben.core.capacity import Capacity
 from ekiben.core.configuring import configured
 from ekiben.core.reach import shortfalls
 from ekiben.core.render import build_deployment
 from ekiben.core.revision import revision_of
-from ekiben.core.scaling import need, pods_granted
+from ekiben.core.scaling import need, pods_granted, replacing_size
 from ekiben.core.snapshot import Model, Record, Ref, Snapshot
 from ekiben.core.starting import plan_of
 from ekiben.core.steps import hold_of, kind_of, told
@@ -73,6 +74,8 @@ def plan_for(new: Facts, live: Facts | None, records: dict[str, Record], now: da
         return said
     if view.status.stable is None:
         return replace(said, peak_pods=view.floor, peak_requests=_times(_requests(view.wanted), view.floor))
+    if view.spec.rollout.strategy == "Recreate":
+        return _recreated(said, view, records)
     steps = _steps(view)
     peak = max(step.pods for step in steps)
     stable = records.get(view.stable_revision or "") or view.wanted
@@ -85,6 +88,32 @@ def plan_for(new: Facts, live: Facts | None, records: dict[str, Record], now: da
         least_seconds=sum(seconds(step.hold) for step in steps if step.hold != NO_HOLD),
         notes=(*said.notes, *_limits(view, steps)),
     )
+
+
+def _recreated(said: Plan, view: View, records: dict[str, Record]) -> Plan:
+    """Say what Recreate comes to: one revision at a time, and nobody serves in between."""
+    stable = records.get(view.stable_revision or "") or view.wanted
+    old, new = _times(_requests(stable), view.full_size), _times(_requests(view.wanted), replacing_size(view))
+    stops = f"serving stops: {view.full_size} pods of {view.stable_revision} end before"
+    return replace(
+        said,
+        peak_pods=max(view.full_size, replacing_size(view)),
+        peak_requests={name: max(old.get(name, 0.0), new.get(name, 0.0)) for name in sorted({**old, **new})},
+        notes=(*said.notes, f"{stops} {replacing_size(view)} of {view.wanted.revision} come"),
+    )
+
+
+def room_question(new: Facts, live: Facts | None, now: datetime) -> Capacity | None:
+    """Return what the preflight of the rollout would ask; None where none begins, or none is wanted."""
+    if new.spec is None or not new.spec.rollout.preflight.enabled:
+        return None
+    view = _view(new, new.spec, live, now)
+    if not _verdict(view)[2]:
+        return None
+    revision = view.wanted.revision
+    coming = RolloutStatus(id=f"{revision}.1", revision=revision, stage=Stage.PREFLIGHT, plan=plan_of(view))
+    asked = preflight.planned(view, coming)
+    return replace(asked, nodes=True) if asked else None
 
 
 def _view(new: Facts, spec: Spec, live: Facts | None, now: datetime) -> View:

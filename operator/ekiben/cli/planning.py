@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from argparse import Namespace
+from dataclasses import replace
 from typing import Any
 
 from ekiben.cli import plan as plans
@@ -16,8 +17,11 @@ from ekiben.cli.history import records_of
 from ekiben.cli.patches import LAST_APPLIED, last_applied, three_way
 from ekiben.cli.reading import now, say
 from ekiben.cli.text import paint_for
+from ekiben.core.capacity import Capacity
+from ekiben.core.room import shortage
 from ekiben.kube.client import ApiError
 from ekiben.kube.kinds import MODELDEPLOYMENT
+from ekiben.kube.room import find_room
 
 
 async def plan(cluster: Cluster, options: Namespace) -> Exit:
@@ -62,10 +66,21 @@ def _home(cluster: Cluster, model: Manifest, options: Namespace) -> Cluster:
 async def _plan(cluster: Cluster, model: Manifest) -> plans.Plan:
     raw = await cluster.find(model["metadata"]["name"])
     stored = await cluster.known(await _rehearsed(cluster, model, raw))
-    if raw is None:
-        return plans.plan_for(stored, None, {}, now())
-    live = facts_of(raw)
-    return plans.plan_for(stored, live, records_of(await cluster.records(live)), now())
+    live = facts_of(raw) if raw is not None else None
+    records = records_of(await cluster.records(live)) if live else {}
+    made = plans.plan_for(stored, live, records, now())
+    asked = plans.room_question(stored, live, now())
+    return replace(made, notes=(*made.notes, *await _room(cluster, asked, made.revision))) if asked else made
+
+
+async def _room(cluster: Cluster, asked: Capacity, revision: str) -> list[str]:
+    """Say what the preflight finds, as far as whoever asks may look."""
+    try:
+        found = await find_room(cluster.client, cluster.namespace, asked)
+    except ApiError as error:
+        return [f"room was not looked for: {error.message}"]
+    lacks = shortage(found, asked.pods, revision)
+    return [*([f"preflight: {lacks}"] if lacks else []), *(f"preflight: {text}" for text in found.unseen)]
 
 
 async def _rehearsed(cluster: Cluster, model: Manifest, live: Manifest | None) -> Manifest:

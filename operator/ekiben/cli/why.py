@@ -20,6 +20,8 @@ REMEDIES: Mapping[str, str] = {
     "ImagePull": "push the image, or correct bento.image or imagePullSecrets",
     "MissingConfig": "create what is named",
     "Quota": "raise the quota, or lower what the pods ask for",
+    "InsufficientCapacity": "make room, or allow rollout.preflight.fallback: Recreate, or go on all the same:"
+    " kubectl ekiben promote {name}",
     "ChildRejected": "correct the field that the API server names",
     "SurgeLimit": "raise rollout.maxSurge, or edit the steps; kubectl ekiben plan -f FILE tells before",
     "Samples": "send it requests, or lower analysis.minSamples",

@@ -97,6 +97,12 @@ def unseen(view: View, rollout: RolloutStatus) -> str:
     return f"preflight: {'; '.join(found.unseen)}" if found and found.unseen else ""
 
 
+def planned(view: View, rollout: RolloutStatus) -> Capacity | None:
+    """Return what a rollout that has not begun would ask; None where it has all its pods."""
+    recreates = rollout.plan is not None and rollout.plan.strategy == "Recreate"
+    return _instead(view, rollout) if recreates and view.stable is not None else _beside(view, rollout)
+
+
 def largest_size(view: View, rollout: RolloutStatus) -> int:
     """Return the most pods that the new revision gets beside stable; a first one must find room for one."""
     if view.stable is None:

@@ -9,7 +9,7 @@ import pytest
 
 from ekiben.cli.facts import Facts, facts_of
 from ekiben.cli.history import records_of
-from ekiben.cli.plan import amount, as_data, plan_for, plan_lines
+from ekiben.cli.plan import amount, as_data, plan_for, plan_lines, room_question
 from ekiben.cli.planning import applier, findings, is_finding
 from ekiben.kube.errors import ApiError
 from unit.cli import world
@@ -50,6 +50,29 @@ def test_blue_green_is_planned_with_all_its_pods_from_the_start() -> None:
     ]
     assert (made.peak_pods, made.least_seconds) == (2 * size, 90)
     golden("plan-blue-green", plan_lines(made))
+
+
+def test_recreate_is_planned_with_one_revision_at_a_time_and_says_that_serving_stops() -> None:
+    big = serving(stable={**world.side("v2"), "replicas": 4, "readyReplicas": 4})
+    gpus = {"limits": {"nvidia.com/gpu": 2}}
+    new = stored("v3", rollout={"strategy": "Recreate"}, replicas=3, resources=gpus)
+    made = plan_for(new, big, RECORDS, NOW)
+    assert (made.steps, made.peak_pods) == ((), 4)
+    assert made.peak_requests is not None
+    assert made.peak_requests["nvidia.com/gpu"] == 6
+    assert any("serving stops: 4 pods" in note for note in made.notes)
+    asked = room_question(new, big, NOW)
+    assert asked is not None
+    assert (asked.pods, asked.leaves, asked.nodes) == (3, big.stable, True)
+
+
+def test_room_is_asked_for_beside_stable_and_not_where_nothing_begins() -> None:
+    big = serving(stable={**world.side("v2"), "replicas": 4, "readyReplicas": 4})
+    asked = room_question(stored("v3", traffic=GATEWAY), big, NOW)
+    assert asked is not None
+    assert (asked.pods, asked.leaves) == (4, "")
+    assert room_question(stored("v2"), big, NOW) is None
+    assert room_question(stored("v3", rollout={"preflight": {"enabled": False}}), big, NOW) is None
 
 
 def test_a_first_revision_is_planned_with_its_pods() -> None:
