@@ -212,7 +212,8 @@ VERBS: tuple[Verb, ...] = (
         "plan",
         "say what applying a manifest would do; nothing is written",
         "The API server checks it by a dry run, as kubectl apply would send it. Then: new revision or not,\n"
-        "its steps with their pods, the most pods and resources at a time, the time that it takes at least.",
+        "its steps with their pods, the most pods and resources at a time, the time that it takes at least,\n"
+        "and whether there is room, as far as you may look at quotas and nodes.",
         "plan -f iris.yaml",
         (FILE, OUTPUT),
     ),
