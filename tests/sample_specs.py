@@ -11,6 +11,7 @@ from ekiben.core.render import (
     build_autoscaler,
     build_deployment,
     build_disruption_budget,
+    build_job,
     build_record,
     build_route,
     build_service,
@@ -127,6 +128,20 @@ EVERYTHING: dict[str, Any] = {
             {"metric": "error-rate", "max": "1%"},
             {"metric": "slow-requests", "over": "300ms", "max": "5%"},
             {"metric": "slow-requests", "over": "1s", "max": "1%"},
+            {
+                "name": "golden",
+                "job": {
+                    "image": "registry.example.com/golden:3",
+                    "command": ["/golden"],
+                    "args": ["{{model.name}}"],
+                    "env": [
+                        {"name": "A", "value": "b"},
+                        {"name": "TOKEN", "secret": {"name": "golden", "key": "token"}},
+                    ],
+                    "resources": {"requests": {"cpu": 0.5}, "limits": {"memory": "1Gi"}},
+                    "deadline": "90s",
+                },
+            },
         ]
     },
 }
@@ -163,6 +178,13 @@ def children(spec: Spec, model: Model = MODEL) -> list[Manifest]:
         rendered.append(
             build_autoscaler(model, record, spec.autoscaling, min_replicas=2, max_replicas=4, hold=True)
         )
+    for check in spec.analysis.checks:
+        if check.job:
+            job = names.revision_child(model.name, "j0123456789"[:10])
+            pull = spec.image_pull_secrets or ()
+            rendered.append(
+                build_job(model, job, f"{record.revision}.4", check.job, {"model.name": "m"}, pull)
+            )
     if spec.traffic:
         timeout = timeout_of(record)
         rendered.append(

@@ -19,6 +19,7 @@ from ekiben.kube.kinds import (
     GATEWAYCLASS,
     HPA,
     HTTPROUTE,
+    JOB,
     MODELDEPLOYMENT,
     PDB,
     POD,
@@ -29,9 +30,9 @@ from ekiben.kube.store import Key, OnChange, parse_version
 from ekiben.observe import Seen, controller_of, fixed_refs
 from ekiben.observe_pods import trim_pod
 from ekiben.observe_routes import Place, places_of_model, places_of_route
-from ekiben.trims import trim_config_map, trim_deployment, trim_gateway, trim_model, trim_status
+from ekiben.trims import trim_config_map, trim_deployment, trim_gateway, trim_job, trim_model, trim_status
 
-CHILDREN = (DEPLOYMENT, SERVICE, HPA, PDB, HTTPROUTE, CONTROLLERREVISION, CONFIGMAP)
+CHILDREN = (DEPLOYMENT, SERVICE, HPA, PDB, HTTPROUTE, CONTROLLERREVISION, CONFIGMAP, JOB)
 _OURS = f"{names.MANAGED_BY}={names.MANAGER}"
 
 
@@ -72,6 +73,7 @@ class Caches:
             self._inform(kind, self._namespaces, _OURS, trim=trim_status)
         self._inform(DEPLOYMENT, self._namespaces, _OURS, trim=trim_deployment)
         self._inform(POD, self._namespaces, _OURS, trim=trim_pod)
+        self._inform(JOB, self._namespaces, _OURS, trim=trim_job)
         # Copies that we made; of those that models track each is followed by its name.
         self._inform(CONFIGMAP, self._namespaces, _OURS, trim=trim_config_map, metadata_only=True)
         self.following = Following(client, wake)

@@ -47,6 +47,7 @@ CHILD_KINDS = (
     "HTTPRoute",
     "ControllerRevision",
     "ConfigMap",
+    "Job",
 )
 
 

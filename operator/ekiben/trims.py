@@ -35,6 +35,17 @@ def trim_deployment(raw: Manifest) -> Manifest:
     return {**raw, "status": {"conditions": kept}}
 
 
+def trim_job(raw: Manifest) -> Manifest:
+    """Keep how a Job ended: it is never compared with what was asked for."""
+    kept = [
+        {key: item[key] for key in ("type", "status", "reason", "message") if key in item}
+        for item in (raw.get("status") or {}).get("conditions") or ()
+        if item.get("type") in ("Complete", "Failed")
+    ]
+    head = {key: raw[key] for key in ("apiVersion", "kind", "metadata") if key in raw}
+    return head | {"status": {"conditions": kept}}
+
+
 def trim_gateway(raw: Manifest) -> Manifest:
     """Keep the class and the conditions; the count of attached routes changes with every route."""
     conditions = [

@@ -107,6 +107,10 @@ def web(**fields: Any) -> Json:
     return checks(web_check(**fields))
 
 
+def job(**fields: Any) -> Json:
+    return checks({"name": "golden", "job": {"image": "golden:3"} | fields})
+
+
 def throughput(**fields: Any) -> Json:
     return beside("throughput", **fields)
 
@@ -231,6 +235,14 @@ ACCEPTED: dict[str, Json] = {
         )
         | {"interval": "1m", "min": "-0.5", "max": "1000000"}
     ),
+    "a Job": job(
+        image="registry.example.com/golden:3",
+        command=["/golden"],
+        args=["--revision={{canary.revision}}", ""],
+        env=[{"name": "A", "value": "{{model.name}}"}, {"name": "B", "secret": SECRET}],
+        resources={"requests": {"cpu": 1}, "limits": {"memory": "1Gi"}},
+        deadline="1h30m",
+    ),
     "sources and metrics beside each other": checks(
         {"metric": "error-rate", "max": "1%"}, BY_QUERY | {"onNoData": "pass"}, web_check() | {"dryRun": True}
     ),
@@ -330,21 +342,28 @@ NO_DATA = (
     "onNoData belongs to shares and prometheus: without requests a throughput is simply 0, and a web answer"
     " without a number is an error, so remove it"
 )
-ONE_SOURCE = "a check takes exactly one of metric, prometheus and web: write one check for each"
+ONE_SOURCE = "a check takes exactly one of metric, prometheus, web and job: write one check for each"
 CHECK_NAME = (
-    "a check of prometheus or web needs a name that is no metric's, and one of a metric has none: add, change"
-    " or remove name"
+    "a check of prometheus, web or job needs a name that is no metric's, and one of a metric has none: add,"
+    " change or remove name"
 )
 SHARES_ALONE = (
-    "maxRatioToStable, maxIncreaseOverStable and confidence belong to metrics: for prometheus and web set max"
+    "maxRatioToStable, maxIncreaseOverStable and confidence belong to metrics: for another source set max"
     " or min, and compare with stable in the query"
 )
-INTERVAL = "interval belongs to prometheus and web: metrics are looked at by analysis.interval"
+INTERVAL = (
+    "interval belongs to prometheus and web: metrics are looked at by analysis.interval, and a job runs once"
+    " in each step"
+)
+NO_LIMIT = "a job's exit status is its verdict: remove max and min"
+JOB_ENV = "env of a job takes either value or secret: remove one of the two"
 NAMES_DIFFER = "analysis.checks must have different names: rename one"
 WORDS = (
     "; what stands in {{ }} must be one of canary.revision, stable.revision, model.name, model.namespace and"
     " args.NAME, without spaces"
 )
+BAD_WORD = "must be a text" + WORDS
+BAD_DEADLINE = "must be a duration of at least 1s, such as 10m"
 BAD_QUERY = "must be a query in PromQL" + WORDS
 BAD_ADDRESS = "must be an address such as http://prometheus.monitoring.svc:9090, without query" + WORDS
 BAD_URL = "must be a URL such as https://judge.shop.svc/score, without password and fragment" + WORDS
@@ -417,6 +436,39 @@ def bad_calls(source: str) -> Iterator[Refused]:
 
 CHECK, STEP = "spec.analysis.checks[0]", "spec.rollout.canary.steps"
 METRIC, PATH = "spec.autoscaling.metrics[0]", "spec.traffic.path"
+RESOURCES_REFUSED = [
+    Refused(
+        "a quantity with a wrong unit",
+        {"resources": {"requests": {"memory": "512MB"}}},
+        "spec.resources.requests[memory]",
+        "must be a quantity such as 500m, 2 or 1Gi",
+    ),
+    Refused(
+        "a limit without a number",
+        {"resources": {"limits": {"memory": "Gi"}}},
+        "spec.resources.limits[memory]",
+        "must be a quantity such as 500m, 2 or 1Gi",
+    ),
+    Refused(
+        "a negative quantity",
+        {"resources": {"requests": {"cpu": -1}}},
+        "spec.resources.requests[cpu]",
+        "must be a quantity such as 500m, 2 or 1Gi",
+    ),
+    Refused(
+        "a request above its limit",
+        {"resources": {"requests": {"cpu": "1500m"}, "limits": {"cpu": 1}}},
+        "spec.resources",
+        "resources.requests must not be above resources.limits: lower the request or raise the limit",
+    ),
+    *(
+        Refused(
+            f"no resource: {name}", {"resources": {part: {name: "1"}}}, f"spec.resources.{part}", RESOURCES
+        )
+        for part in ("requests", "limits")
+        for name in ("gpu", "nvidia.com/")
+    ),
+]
 REFUSED = [
     Refused("no tag", image("registry.example.com/iris"), "spec.bento.image", BAD_IMAGE),
     Refused(
@@ -488,37 +540,7 @@ REFUSED = [
         "spec.runtime.overrides",
         'spec.runtime.overrides in body must be of type object: "string"',
     ),
-    Refused(
-        "a quantity with a wrong unit",
-        {"resources": {"requests": {"memory": "512MB"}}},
-        "spec.resources.requests[memory]",
-        "must be a quantity such as 500m, 2 or 1Gi",
-    ),
-    Refused(
-        "a limit without a number",
-        {"resources": {"limits": {"memory": "Gi"}}},
-        "spec.resources.limits[memory]",
-        "must be a quantity such as 500m, 2 or 1Gi",
-    ),
-    Refused(
-        "a negative quantity",
-        {"resources": {"requests": {"cpu": -1}}},
-        "spec.resources.requests[cpu]",
-        "must be a quantity such as 500m, 2 or 1Gi",
-    ),
-    Refused(
-        "a request above its limit",
-        {"resources": {"requests": {"cpu": "1500m"}, "limits": {"cpu": 1}}},
-        "spec.resources",
-        "resources.requests must not be above resources.limits: lower the request or raise the limit",
-    ),
-    *(
-        Refused(
-            f"no resource: {name}", {"resources": {part: {name: "1"}}}, f"spec.resources.{part}", RESOURCES
-        )
-        for part in ("requests", "limits")
-        for name in ("gpu", "nvidia.com/")
-    ),
+    *RESOURCES_REFUSED,
     *(
         Refused(f"a key of {field}", {"podTemplate": {field: {key: "x"}}}, f"spec.podTemplate.{field}", KEYS)
         for field in ("labels", "annotations", "nodeSelector")
@@ -1070,6 +1092,51 @@ REFUSED = [
     Refused("a body that is got", web(body="x"), f"{CHECK}.web.body", BODY),
     Refused("a wildcard", web(jsonPath="$.a[*]"), f"{CHECK}.web.jsonPath", BAD_JSON_PATH),
     Refused("a filter", web(jsonPath="$[?@.a]"), f"{CHECK}.web.jsonPath", BAD_JSON_PATH),
+    Refused("a Job by a limit", checks({"name": "a", "max": "1", "job": {"image": "a:1"}}), CHECK, NO_LIMIT),
+    Refused(
+        "a Job now and then",
+        checks({"name": "a", "interval": "1m", "job": {"image": "a:1"}}),
+        f"{CHECK}.interval",
+        INTERVAL,
+    ),
+    Refused("a Job of the latest image", job(image="golden:latest"), f"{CHECK}.job.image", BAD_IMAGE),
+    Refused("a Job told nonsense", job(command=["{{x}}"]), f"{CHECK}.job.command[0]", BAD_WORD),
+    Refused("a Job asked nonsense", job(args=["{{x}}"]), f"{CHECK}.job.args[0]", BAD_WORD),
+    Refused("a Job without end", job(deadline="0s"), f"{CHECK}.job.deadline", BAD_DEADLINE),
+    Refused(
+        "a Job with an odd variable",
+        job(env=[{"name": "a b", "value": ""}]),
+        f"{CHECK}.job.env[0].name",
+        "must be the name of an environment variable, such as MODEL_CACHE",
+    ),
+    Refused(
+        "a Job with an unknown word",
+        job(env=[{"name": "A", "value": "{{x}}"}]),
+        f"{CHECK}.job.env[0].value",
+        BAD_WORD,
+    ),
+    Refused("a Job with a variable of nothing", job(env=[{"name": "A"}]), f"{CHECK}.job.env[0]", JOB_ENV),
+    Refused(
+        "a Job with a bad Secret",
+        job(env=[{"name": "A", "secret": SECRET | {"name": "A_b"}}]),
+        f"{CHECK}.job.env[0].secret.name",
+        BAD_SUBDOMAIN,
+    ),
+    Refused(
+        "a Job with a bad key",
+        job(env=[{"name": "A", "secret": SECRET | {"key": "a/b"}}]),
+        f"{CHECK}.job.env[0].secret.key",
+        BAD_KEY,
+    ),
+    *(
+        Refused(
+            f"a Job's {case.why}",
+            job(resources=case.spec["resources"]),
+            f"{CHECK}.job.{case.field[5:]}",
+            case.sentence,
+        )
+        for case in RESOURCES_REFUSED
+    ),
     *(case for source in ("prometheus", "web") for case in bad_calls(source)),
     Refused(
         "a ratio of zero",

@@ -71,13 +71,19 @@ def filled(annotation: Any) -> Any:
     if hasattr(annotation, "__metadata__"):
         patterns = [each.pattern for each in annotation.__metadata__ if isinstance(each, StringConstraints)]
         return example(patterns[0]) if patterns else filled(annotation.__origin__)
-    if issubclass(annotation, ApiModel):
+    if isinstance(annotation, type) and issubclass(annotation, ApiModel):
         fields = annotation.model_fields.items()
         return annotation.model_construct(**{name: filled(field.annotation) for name, field in fields})
-    if issubclass(annotation, Enum):
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
         return next(iter(annotation))
     # A text that can be a rollout's ID too.
-    values = {str: "text.1", int: 7, bool: True, datetime: datetime(2026, 11, 22, tzinfo=UTC)}
+    values: dict[Any, Any] = {
+        Any: 1,
+        str: "text.1",
+        int: 7,
+        bool: True,
+        datetime: datetime(2026, 11, 22, tzinfo=UTC),
+    }
     return values[annotation]
 
 

@@ -26,6 +26,7 @@ from typing import Any
 from aiohttp import web
 
 from ekiben.core import names
+from ekiben.core.render.job import CONTAINER as CHECK
 from ekiben.kube.client import ApiError, Client
 from ekiben.kube.kinds import POD
 from integration.follow import Followed, Manifest
@@ -123,6 +124,7 @@ class Kubelet:
 
     def __init__(self, client: Client, namespace: str) -> None:
         self.pods: dict[str, PodServer] = {}
+        self.exit_status = 0
         self._client = client
         self._namespace = namespace
         self._behaviours: dict[str, Behaviour] = {}
@@ -181,6 +183,9 @@ class Kubelet:
             if (task := self._tasks.pop(uid, None)) is not None:
                 task.cancel()
         elif uid not in self._tasks:
+            if names.JOB in (about.get("labels") or {}):
+                self._tasks[uid] = asyncio.create_task(self._run_once(name), name=f"pod {name}")
+                return
             (container,) = (c for c in item["spec"]["containers"] if c["name"] == names.CONTAINER)
             pod = PodServer(
                 name,
@@ -192,6 +197,21 @@ class Kubelet:
             )
             self.pods[name] = pod
             self._tasks[uid] = asyncio.create_task(self._live(pod), name=f"pod {name}")
+
+    async def _run_once(self, name: str) -> None:
+        """Run a check's pod to its end."""
+        ended = {"exitCode": self.exit_status, "startedAt": now(), "finishedAt": now(), "reason": "Ended"}
+        container = {
+            "name": CHECK,
+            "image": "x",
+            "imageID": "",
+            "ready": False,
+            "restartCount": 0,
+            "state": {"terminated": ended},
+        }
+        phase = "Failed" if self.exit_status else "Succeeded"
+        status = {"status": {"phase": phase, "startTime": now(), "containerStatuses": [container]}}
+        await self._client.patch_merge(POD, self._namespace, name, status, "status")
 
     async def _live(self, pod: PodServer) -> None:
         """Start a pod; its server ends with this task."""

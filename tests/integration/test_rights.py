@@ -45,8 +45,10 @@ async def test_the_chart_grants_exactly_what_a_whole_life_uses(site: Site) -> No
     flags = {"metadata": {"name": "flags"}, "data": {"colour": "blue"}}
     await site.client.create(CONFIGMAP, site.namespace, flags)
     bento = {"image": image("v1"), "service": "Iris", "trackedConfig": [{"configMap": "flags"}]}
+    checks = [{"metric": "error-rate", "max": "50%"}, {"name": "golden", "job": {"image": "golden:1"}}]
+    judged = {"analysis": {"checks": checks}}
     first = await site.serve(
-        "v1", bento=bento, traffic=THROUGH_GATEWAY, autoscaling=AUTOSCALING, rollout=rollout
+        "v1", bento=bento, traffic=THROUGH_GATEWAY, autoscaling=AUTOSCALING, rollout=rollout, **judged
     )
     await be_late(site, operator)
     for tag in ("v2", "v3"):

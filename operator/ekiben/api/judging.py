@@ -23,7 +23,7 @@ from ekiben.api.fields import (
     checked,
     rules,
 )
-from ekiben.api.sources import Prometheus, Web
+from ekiben.api.sources import Job, Prometheus, Web
 
 OnNoData = Literal["pause", "pass", "fail"]
 
@@ -35,6 +35,7 @@ class Check(ApiModel):
         say.CHECK_ONE_SOURCE,
         say.NAME_FOR_SOURCES,
         say.CHECK_HAS_LIMIT,
+        say.JOB_HAS_NO_LIMIT,
         say.OVER_FOR_SLOW_REQUESTS,
         say.SHEDS_FOR_ERROR_RATE,
         say.MIN_FOR_NUMBERS,
@@ -58,6 +59,7 @@ class Check(ApiModel):
     name: Annotated[Name | None, Field(description="What to call a check of another source.")] = None
     prometheus: Annotated[Prometheus | None, Field(description="The number that a query gives.")] = None
     web: Annotated[Web | None, Field(description="A number in the answer of a server.")] = None
+    job: Annotated[Job | None, Field(description="The exit status of a Job.")] = None
     over: Annotated[
         PositiveDuration | None, Field(description="slow-requests only: a request that took longer is slow.")
     ] = None

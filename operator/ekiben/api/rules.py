@@ -239,23 +239,24 @@ def _measures(metrics: tuple[str, ...], item: str = "self") -> str:
 
 
 CHECK_ONE_SOURCE = cel(
-    "[has(self.metric), has(self.prometheus), has(self.web)].filter(s, s).size() == 1",
-    "a check takes exactly one of metric, prometheus and web: write one check for each",
+    "[has(self.metric), has(self.prometheus), has(self.web), has(self.job)].filter(s, s).size() == 1",
+    "a check takes exactly one of metric, prometheus, web and job: write one check for each",
 )
 NAME_FOR_SOURCES = cel(
     f"has(self.name) == !has(self.metric) && !(has(self.name) && {_one_of('self.name', METRICS)})",
-    "a check of prometheus or web needs a name that is no metric's, and one of a metric has none: add, change"
-    " or remove name",
+    "a check of prometheus, web or job needs a name that is no metric's, and one of a metric has none: add,"
+    " change or remove name",
 )
 SHARES_ALONE = cel(
     "has(self.metric) || !(has(self.maxRatioToStable) || has(self.maxIncreaseOverStable)"
     " || has(self.confidence))",
-    "maxRatioToStable, maxIncreaseOverStable and confidence belong to metrics: for prometheus and web set max"
+    "maxRatioToStable, maxIncreaseOverStable and confidence belong to metrics: for another source set max"
     " or min, and compare with stable in the query",
 )
 INTERVAL_FOR_CALLS = cel(
-    "!has(self.interval) || !has(self.metric)",
-    "interval belongs to prometheus and web: metrics are looked at by analysis.interval",
+    "!has(self.interval) || has(self.prometheus) || has(self.web)",
+    "interval belongs to prometheus and web: metrics are looked at by analysis.interval, and a job runs once"
+    " in each step",
     ".interval",
 )
 NAMES_DIFFER = cel(
@@ -281,8 +282,17 @@ BODY_FOR_POST = cel(
 )
 
 
+JOB_ENV_ONE_VALUE = cel(
+    "has(self.value) != has(self.secret)",
+    "env of a job takes either value or secret: remove one of the two",
+)
+JOB_HAS_NO_LIMIT = cel(
+    "!has(self.job) || !(has(self.max) || has(self.min))",
+    "a job's exit status is its verdict: remove max and min",
+)
 CHECK_HAS_LIMIT = cel(
-    "has(self.max) || has(self.maxRatioToStable) || has(self.maxIncreaseOverStable) || has(self.min)",
+    "has(self.job) || has(self.max)"
+    " || has(self.maxRatioToStable) || has(self.maxIncreaseOverStable) || has(self.min)",
     "a check needs a limit: set max, maxRatioToStable or maxIncreaseOverStable, for throughput,"
     " prometheus and web min or max",
 )

@@ -18,6 +18,7 @@ from ekiben.api.fields import (
     matches,
     rules,
 )
+from ekiben.api.pod import EnvName, Image, Resources
 
 # What stands in double braces is replaced by the operator; there is nothing else to it, and no expression.
 PLACEHOLDERS = ("canary.revision", "stable.revision", "model.name", "model.namespace")
@@ -57,6 +58,8 @@ Query = Annotated[str, _QUERY[0], _QUERY[1]]
 Address = Annotated[str, _ADDRESS[0], _ADDRESS[1]]
 Url = Annotated[str, _URL[0], _URL[1]]
 Body = Annotated[str, _BODY[0], _BODY[1]]
+_WORD = StringConstraints(pattern=FILLED_PATTERN, max_length=1024)
+Word = Annotated[str, _WORD, Worded(f"must be a text; {_PLACEHOLDERS_SENTENCE}")]
 DataKey = Annotated[
     str,
     StringConstraints(pattern=r"^[-._a-zA-Z0-9]+$", min_length=1, max_length=253),
@@ -174,4 +177,38 @@ class Web(Call):
     json_path: Annotated[
         JsonPath | None,
         Field(description="Where in the answer the number is (RFC 9535). Default: $, the whole answer."),
+    ] = None
+
+
+class JobEnv(ApiModel):
+    """One environment variable, written here or taken from a Secret."""
+
+    model_config = rules(say.JOB_ENV_ONE_VALUE)
+
+    name: Annotated[EnvName, Field(description="Its name.")]
+    value: Annotated[Word | None, Field(description="Its value.")] = None
+    secret: Annotated[SecretKeyRef | None, Field(description="Where its value is.")] = None
+
+
+class Job(ApiModel):
+    """A Job that judges the canary once in each step: exit status 0 passes, any other fails.
+
+    It runs as a pod of the restricted level, under the namespace's default account and without its token.
+    """
+
+    image: Annotated[Image, Field(description="Image of its only container.")]
+    command: Annotated[
+        tuple[Word, ...] | None, Field(max_length=32, description="Command. Default: the image's.")
+    ] = None
+    args: Annotated[
+        tuple[Word, ...] | None, Field(max_length=32, description="Arguments. Default: the image's.")
+    ] = None
+    env: Annotated[
+        tuple[JobEnv, ...] | None,
+        Field(max_length=32, description="Environment variables.", json_schema_extra=keyed_by("name")),
+    ] = None
+    resources: Resources | None = None
+    deadline: Annotated[
+        Annotated[str, DURATION, at_least("1s", example="10m")] | None,
+        Field(description="When it must have ended, or it can't be judged. Default: 10m."),
     ] = None

@@ -12,6 +12,7 @@ from ekiben.api.status import Stage, Status
 from ekiben.core import names
 from ekiben.core.copying import copies_of, lacking
 from ekiben.core.diff import in_sync, standing
+from ekiben.core.jobs import missing_jobs, unwanted_jobs
 from ekiben.core.plan import Delete, Scale
 from ekiben.core.previewing import is_preview_due, preview_hostnames, preview_ref
 from ekiben.core.render import (
@@ -90,6 +91,7 @@ def intents(view: View) -> Iterator[Child]:
     yield from _services(view)
     yield from _routes(view)
     yield from _preview(view)
+    yield from (Child(*job) for job in missing_jobs(view))
     for revision, size in sizes(view).items():
         yield from _revision_policies(view, revision, size)
 
@@ -149,6 +151,7 @@ def deletes(view: View) -> tuple[Delete, ...]:
         unwanted.append(Ref("HTTPRoute", names.route(view.model.name)))
     if not preview_hostnames(view.spec):
         unwanted.append(preview_ref(view))
+    unwanted += unwanted_jobs(view)
     for revision in _beyond_history(view):
         name = names.revision_child(view.model.name, revision)
         unwanted += [Ref("Deployment", name), Ref("ControllerRevision", name), *copies_of(view, revision)]

@@ -105,7 +105,9 @@ def _bad_checks(view: View, canary: Side) -> Failure | None:
     return (
         Failure("NoData", verdicts.no_data(view, bad))
         if verdicts.lacks(view, bad)
-        else Failure("AnalysisFailed", bad.message, verdicts.looked_at(view, check))
+        else Failure(
+            "JobFailed" if check.job else "AnalysisFailed", bad.message, verdicts.looked_at(view, check)
+        )
     )
 
 

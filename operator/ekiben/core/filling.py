@@ -8,7 +8,19 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from ekiben.core.view import View
+
 _BRACES = re.compile(r"\{\{([^{}]*)\}\}")
+
+
+def words_of(view: View) -> dict[str, str]:
+    """Return what the placeholders of api/sources.py stand for."""
+    return {
+        "canary.revision": view.rollout.revision if view.rollout else "",
+        "stable.revision": view.stable_revision or "",
+        "model.name": view.model.name,
+        "model.namespace": view.model.namespace,
+    }
 
 
 class UnknownPlaceholderError(ValueError):

@@ -12,6 +12,7 @@ OUTCOME = "ekiben.dev/outcome"
 TEMPLATE_VERSION = "ekiben.dev/template-version"
 ROLLOUT = "ekiben.dev/rollout"
 COPY_OF = "ekiben.dev/copy-of"
+JOB = "ekiben.dev/job"
 
 CONTAINER = "bento"
 PORT_NAME = "http"

@@ -65,6 +65,13 @@ def is_judged(view: View) -> bool:
     return view.rollout is not None and view.rollout.stage in _JUDGED
 
 
+def asks_others(view: View) -> bool:
+    """Tell whether others than the pods are asked about the canary now: from when its step is judged."""
+    rollout = view.trial
+    planned = rollout is not None and rollout.plan is not None
+    return planned and is_judged(view) and view.judged_step > 0 and view.is_past_initial_delay
+
+
 def _interval(view: View) -> float:
     # What is served until the last look before a step counts for the step: in Shifting that must not be much.
     if is_judged(view) and view.rollout and view.rollout.stage is not Stage.SHIFTING:

@@ -14,9 +14,10 @@ from ekiben.api.fields import delta, seconds
 from ekiben.api.judging import Check
 from ekiben.api.status import CheckResult, Verdict
 from ekiben.core.asking import Answer, Question
-from ekiben.core.filling import UnknownPlaceholderError
+from ekiben.core.filling import UnknownPlaceholderError, words_of
+from ekiben.core.jobs import judge_job
 from ekiben.core.measuring import Measure, Measured, build_measure
-from ekiben.core.sampling import is_judged
+from ekiben.core.sampling import asks_others
 from ekiben.core.view import View
 
 NO_DATA = "no data"
@@ -27,12 +28,10 @@ _FLOAT_NOISE = 1e-9
 def open_questions(view: View) -> Iterator[Question]:
     """Yield what is to be asked about the canary now: nothing before its first weight was observed."""
     rollout = view.trial
-    if rollout is None or rollout.plan is None or not is_judged(view):
-        return
-    if not view.judged_step or not view.is_past_initial_delay:
+    if rollout is None or rollout.plan is None or not asks_others(view):
         return
     for check in rollout.plan.checks:
-        if check.metric is None and not _problem(view, check):
+        if (check.prometheus or check.web) and not _problem(view, check):
             question = _question(view, check)
             assert not isinstance(question, str)
             yield question
@@ -49,7 +48,9 @@ def seconds_to_first_asking(view: View) -> float | None:
 
 
 def looked_at(view: View, check: Check) -> datetime | None:
-    """Return when a check's source was last looked at in the current window."""
+    """Return when a check's source was last looked at in the window; a Job is watched all the time."""
+    if check.job is not None:
+        return view.now
     answer = _answer(view, check)
     return answer.at if answer else None
 
@@ -59,6 +60,8 @@ def judge(view: View, check: Check, before: CheckResult | None) -> CheckResult:
 
     So an operator that starts again says what it said, until it has asked again.
     """
+    if check.job is not None:
+        return judge_job(view, check)
     if problem := _problem(view, check):
         return _result(check, "Error", f"{check.title} {problem}")
     answer = _answer(view, check)
@@ -153,13 +156,3 @@ def _measure(view: View, check: Check) -> Measure | str:
         )
     except UnknownPlaceholderError as problem:
         return str(problem)
-
-
-def words_of(view: View) -> dict[str, str]:
-    """Return what the placeholders of api/sources.py stand for."""
-    return {
-        "canary.revision": view.rollout.revision if view.rollout else "",
-        "stable.revision": view.stable_revision or "",
-        "model.name": view.model.name,
-        "model.namespace": view.model.namespace,
-    }

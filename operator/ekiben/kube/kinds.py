@@ -59,6 +59,7 @@ GATEWAY = Kind("gateway.networking.k8s.io", "v1", "Gateway", "gateways")
 GATEWAYCLASS = Kind("gateway.networking.k8s.io", "v1", "GatewayClass", "gatewayclasses", namespaced=False)
 EVENT = Kind("events.k8s.io", "v1", "Event", "events")
 LEASE = Kind("coordination.k8s.io", "v1", "Lease", "leases")
+JOB = Kind("batch", "v1", "Job", "jobs")
 CRD = Kind(
     "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False
 )
@@ -83,6 +84,7 @@ KINDS = (
     GATEWAYCLASS,
     EVENT,
     LEASE,
+    JOB,
     CRD,
 )
 _BY_NAME = {(kind.api_version, kind.kind): kind for kind in KINDS}

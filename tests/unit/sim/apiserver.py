@@ -22,6 +22,7 @@ API_VERSIONS = {
     "PodDisruptionBudget": "policy/v1",
     "HTTPRoute": "gateway.networking.k8s.io/v1",
     "ConfigMap": "v1",
+    "Job": "batch/v1",
 }
 
 

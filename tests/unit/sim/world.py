@@ -21,6 +21,7 @@ from unit.sim.apiserver import ApiServer
 from unit.sim.asker import Oracle
 from unit.sim.clock import Clock
 from unit.sim.controllers import Autoscalers, DeploymentController, GatewayController
+from unit.sim.jobs import Jobs
 from unit.sim.nodes import Behaviour, Nodes, SimPod
 from unit.sim.observe import Cluster
 from unit.sim.operator import Fault, Operator
@@ -53,6 +54,7 @@ class World:
         self.deployments = DeploymentController(self.clock, self.server, self.nodes)
         self.autoscalers = Autoscalers(self.clock, self.server, self.traffic)
         self.gateway = GatewayController(self.clock, self.server, self.traffic)
+        self.jobs = Jobs(self.clock, self.server)
         self.cluster = Cluster()
         self.operator = Operator(self.clock, self.server, self.nodes, self.cluster, decide)
         self.operator.fault = fault

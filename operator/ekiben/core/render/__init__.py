@@ -4,6 +4,7 @@ from ekiben.core.render.autoscaler import build_autoscaler
 from ekiben.core.render.config_copy import build_config_copy
 from ekiben.core.render.deployment import TEMPLATES, build_deployment
 from ekiben.core.render.disruption_budget import build_disruption_budget
+from ekiben.core.render.job import build_job
 from ekiben.core.render.preview import build_preview
 from ekiben.core.render.record import build_record
 from ekiben.core.render.route import build_route
@@ -15,6 +16,7 @@ __all__ = [
     "build_config_copy",
     "build_deployment",
     "build_disruption_budget",
+    "build_job",
     "build_preview",
     "build_record",
     "build_route",
