@@ -120,7 +120,9 @@ class Rollout(ApiModel):
         False
     )
     promote: Annotated[RolloutId | None, Field(description="ID: all the way now.")] = None
-    resume: Annotated[RolloutStep | None, Field(description="ID/STEP: leave the pause at that step.")] = None
+    resume: Annotated[
+        RolloutStep | None, Field(description="ID/STEP: leave that step now, a pause or a hold.")
+    ] = None
     abort: Annotated[RolloutId | None, Field(description="ID: back to stable now.")] = None
     retry: Annotated[RolloutId | None, Field(description="ID of a failed rollout: try again.")] = None
     priority: Annotated[

@@ -21,6 +21,7 @@ SIMPLE: dict[str, Callable[[Facts], wheel.Change]] = {
     "abort": wheel.abort,
     "pause": wheel.pause,
     "resume": wheel.resume,
+    "skip": wheel.skip,
     "retry": wheel.retry,
 }
 

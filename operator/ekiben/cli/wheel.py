@@ -100,6 +100,18 @@ def resume(facts: Facts) -> Change:
     return Change({"rollout": wanted}, f"resumed: {where}", lasts="paused" in wanted)
 
 
+def skip(facts: Facts) -> Change:
+    """Leave the current step now, without waiting for its hold and its samples."""
+    rollout = _in_flight(facts, "skip")
+    if rollout.stage is Stage.SHIFTING:
+        raise CommandError(f"step {rollout.step} has not begun yet: {facts.status.message}")
+    if rollout.stage not in (Stage.PAUSED, Stage.HOLDING):
+        raise CommandError(f"rollout {rollout.id} is at no step: {facts.status.message}")
+    where = f"step {rollout.step} of rollout {rollout.id}"
+    said = f"skipping what is left of {where}: a check that fails still ends it"
+    return Change({"rollout": {"resume": pause_of(rollout)}}, said, notes=_paused(facts))
+
+
 def retry(facts: Facts) -> Change:
     """Try the revision that the spec asks for, and that failed, once more."""
     if facts.rollout:

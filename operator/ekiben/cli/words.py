@@ -164,6 +164,13 @@ VERBS: tuple[Verb, ...] = (
         (NAME, DRY_RUN),
     ),
     Verb(
+        "skip",
+        "leave the current step now, without waiting for its hold and its samples",
+        "Writes spec.rollout.resume with the rollout's ID and step. A check that fails still ends it.",
+        "skip iris",
+        (NAME, DRY_RUN),
+    ),
+    Verb(
         "retry",
         "try the revision that failed or was aborted once more",
         "Writes spec.rollout.retry with the ID of the failed rollout of what the spec asks for.",

@@ -25,7 +25,7 @@ def _given(view: View) -> list[tuple[str, str, str]]:
     failed = ", ".join(item.rollout for item in view.status.failed_revisions)
     given = [
         ("promote", asked.promote, names_other),
-        ("resume", asked.resume, f"{names_other}, or not paused at that step"),
+        ("resume", asked.resume, f"{names_other}, or not at that step"),
         ("abort", asked.abort, names_other),
         ("retry", asked.retry, f"failed rollouts are: {failed}" if failed else "no rollout has failed"),
     ]
@@ -41,13 +41,19 @@ def _honoured(view: View, name: str, value: str) -> Command | None:
     in_force = rollout is not None and (
         (name == "promote" and value == rollout.id and rollout.stage in PROMOTING)
         or (name == "abort" and value == rollout.id and rollout.outcome is Outcome.ABORTED)
-        or (name == "resume" and value == pause_of(rollout) and rollout.stage is Stage.PAUSED)
+        or (name == "resume" and value == pause_of(rollout) and _is_left_by_hand(view, rollout))
     )
     in_force |= name == "promote" and view.queued is not None and value == view.queued.id
     released = name == "retry" and any(value == item.rollout for item in view.status.failed_revisions)
     if not (in_force or released):
         return None
     return Command.model_validate({"command": name, "value": value, "result": "Honoured"})
+
+
+def _is_left_by_hand(view: View, rollout: RolloutStatus) -> bool:
+    """Tell whether `resume` takes hold now: a pause can be left, and a hold that `paused` does not stop."""
+    held = rollout.stage is Stage.HOLDING and not view.spec.rollout.paused
+    return held or rollout.stage is Stage.PAUSED
 
 
 def pause_of(rollout: RolloutStatus) -> str:

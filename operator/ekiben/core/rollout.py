@@ -107,7 +107,7 @@ def sets(view: View, rollout: RolloutStatus, steps: tuple[Step, ...]) -> str:
 
 
 def go_on(view: View, rollout: RolloutStatus) -> Move:
-    """Leave a pause; the command that said so is remembered with it, since afterwards nothing tells."""
+    """Leave a pause or a hold; the command that said so is remembered with it, or nothing would tell."""
     move = enter_next_step(view, rollout)
     return replace(move, status=move.status.model_copy(update={"commands": commands(view)}))
 
@@ -306,7 +306,15 @@ def _hurried(view: View, rollout: RolloutStatus) -> Move | None:
         return enlarge(view, rollout, "rollout.promote says so", hand(view, "promote"))
     if view.stable_is_down and view.canary and view.canary.ready:
         return enlarge(view, rollout, "stable has had no ready pod for 60s", "operator")
-    return None
+    return go_on(view, rollout) if _is_skipped(view, rollout) else None
+
+
+def _is_skipped(view: View, rollout: RolloutStatus) -> bool:
+    """Tell whether `rollout.resume` ends the hold of the step: once, also where it is entered again."""
+    ticket = view.spec.rollout.resume
+    if rollout.stage is not Stage.HOLDING or ticket != pause_of(rollout) or view.spec.rollout.paused:
+        return False
+    return not any(item.value == ticket and item.result == "Honoured" for item in view.status.commands)
 
 
 def _uncertain(view: View, rollout: RolloutStatus) -> Move | None:

@@ -59,6 +59,8 @@ def paused(facts: Facts) -> Facts:
         (wheel.resume, in_flight("Paused", 2), {"rollout": {"resume": f"{ID}/2"}}),
         (wheel.resume, paused(in_flight()), {"rollout": {"paused": False}}),
         (wheel.resume, paused(in_flight("Paused", 2)), {"rollout": {"paused": False, "resume": f"{ID}/2"}}),
+        (wheel.skip, in_flight("Holding", 2), {"rollout": {"resume": f"{ID}/2"}}),
+        (wheel.skip, in_flight("Paused", 2), {"rollout": {"resume": f"{ID}/2"}}),
         (wheel.retry, rolled_back(), {"rollout": {"retry": ID}}),
     ],
 )
@@ -82,6 +84,9 @@ def test_a_command_names_the_rollout_that_it_means(
         (wheel.abort, FIRST, "there is nothing to go back to"),
         (wheel.abort, HELD, "there is nothing to go back to"),
         (wheel.resume, in_flight(), "iris is not paused"),
+        (wheel.skip, serving(), "nothing to skip, no rollout is in flight"),
+        (wheel.skip, in_flight("Shifting", 2), "step 2 has not begun yet"),
+        (wheel.skip, in_flight("Enlarging", 3), "is at no step"),
         (wheel.retry, serving(), f"{V2}, which the spec asks for, has not failed"),
         (wheel.retry, in_flight(), "is in flight"),
     ],

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from ekiben.api.status import RevisionStatus, RolloutStatus, Stage, Status
-from ekiben.api.v1alpha1 import parse_spec
+from ekiben.api.v1alpha1 import Spec, parse_spec
 from ekiben.core.reconcile import decide
 from ekiben.core.revision import revision_of
 from ekiben.core.snapshot import Model, Snapshot
@@ -67,6 +67,32 @@ def test_resume_is_honoured_where_it_ends_a_pause_and_stays_so() -> None:
 
 def test_resume_of_a_step_that_was_never_paused_is_ignored() -> None:
     plan = decide(snapshot(Stage.HOLDING, 2, resume=ticket(1)))
+    assert said(plan.status) == [("resume", "Ignored")]
+
+
+def test_resume_of_a_step_that_is_held_skips_what_is_left_of_it_once() -> None:
+    seen = snapshot(Stage.HOLDING, 2, resume=ticket(2))
+    plan = decide(seen)
+    assert plan.status is not None
+    assert plan.status.rollout is not None
+    assert plan.status.rollout.stage is Stage.ENLARGING
+    assert said(plan.status) == [("resume", "Honoured")]
+    # The step is entered again, as by edited steps: the line that still stands is used up.
+    again = seen.status.model_copy(update={"commands": plan.status.commands})
+    later = decide(replace(seen, status=again))
+    assert later.status is not None
+    assert later.status.rollout is not None
+    assert later.status.rollout.stage is Stage.HOLDING
+
+
+def test_a_hold_that_paused_stops_is_not_skipped_and_the_command_waits() -> None:
+    seen = snapshot(Stage.HOLDING, 2, resume=ticket(2))
+    assert isinstance(seen.spec, Spec)
+    stopped = seen.spec.model_copy(update={"rollout": seen.spec.rollout.model_copy(update={"paused": True})})
+    plan = decide(replace(seen, spec=stopped))
+    assert plan.status is not None
+    assert plan.status.rollout is not None
+    assert plan.status.rollout.stage is Stage.HOLDING
     assert said(plan.status) == [("resume", "Ignored")]
 
 

@@ -54,7 +54,8 @@ class Evidence:
         snapshot, steps = done.snapshot, rollout.plan.steps if rollout.plan else ()
         rules, spec = self.world.spec.analysis, self.world.spec.rollout
         since = rollout.step_started_at
-        if spec.promote == rollout.id or since is None or not self._is_judged(done):
+        by_hand = rollout.id in (spec.promote, (spec.resume or "").removesuffix(f"/{rollout.step}"))
+        if by_hand or since is None or not self._is_judged(done):
             return
         held = (snapshot.now - since).total_seconds()
         step = steps[rollout.step - 1]

@@ -23,6 +23,23 @@ def pause_step_and_resume(world: World) -> None:
     expect(world, stable="v2", outcome="Promoted")
 
 
+@scenario(canary_spec(rollout={"canary": {"steps": [{"weight": 10, "hold": "10m"}, STEPS[1]]}}))
+def hold_skipped_by_hand(world: World) -> None:
+    """resume with the id and the number of a step that is held ends the hold at once, and no other."""
+    serve(world)
+    world.release("v2")
+    world.until_stage(Stage.HOLDING, 1)
+    world.run(3)
+    world.resume()
+    world.until_stage(Stage.HOLDING, 2, within=30)
+    world.run(5)
+    assert world.rollout is not None
+    assert (world.rollout.stage, world.rollout.step) == (Stage.HOLDING, 2)
+    world.until_settled()
+    expect(world, stable="v2", outcome="Promoted")
+    assert [(item.command, item.result) for item in world.status.commands] == [("resume", "Honoured")]
+
+
 @scenario(canary_spec(rollout=WITH_PAUSE))
 def wrong_command_ids_are_ignored(world: World) -> None:
     """Commands that name another rollout, or another step, do nothing and are reported."""
