@@ -10,9 +10,10 @@ import os
 
 import pytest
 
+from unit.sim.chaos import RECREATE_SPECS, chaos
 from unit.sim.fleet import CHAOS, Job, Outcome, play, play_all
 from unit.sim.operator import Fault
-from unit.sim.scenario import SCENARIOS
+from unit.sim.scenario import SCENARIOS, run
 
 SEEDS = int(os.environ.get("EKIBEN_SIM_SEEDS", "2"))
 CHANCES = int(os.environ.get("EKIBEN_SIM_CHANCES", "30"))
@@ -56,6 +57,11 @@ def test_after_any_dozen_of_deeds_everything_comes_to_rest() -> None:
     jobs = [Job(CHAOS, seed) for seed in range(1, CHANCES + 1)]
     found = [f"{job}: {problem}" for job, outcome in play_all(jobs) for problem in outcome.problems]
     assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("seed", range(1, 1 + max(CHANCES // 3, 1)))
+def test_a_model_that_is_recreated_comes_to_rest_too(seed: int) -> None:
+    assert run(chaos(seed, RECREATE_SPECS), seed=seed).problems == []
 
 
 def test_a_run_is_repeatable() -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 from unit.sim.operator import Fault
 from unit.sim.scenario import Play, Scenario, canary_spec, serve
-from unit.sim.world import World, service_spec
+from unit.sim.world import World, gateway_spec, service_spec
 
 DEEDS = 12
 LONGEST_PAUSE = 40.0
@@ -24,9 +25,17 @@ SPECS = (
 )
 
 
-def chaos(seed: int) -> Scenario:
+_RECREATE = {"strategy": "Recreate", "progressDeadline": "2m"}
+RECREATE_SPECS = (
+    gateway_spec(rollout=_RECREATE),
+    gateway_spec(rollout=_RECREATE, autoscaling={"minReplicas": 2, "maxReplicas": 6}),
+    service_spec(rollout=_RECREATE),
+)
+
+
+def chaos(seed: int, specs: tuple[dict[str, Any], ...] = SPECS) -> Scenario:
     """Return a scenario of a dozen deeds that follows from the seed and ends in peace."""
-    return Scenario(f"chaos-{seed}", __doc__ or "", SPECS[seed % len(SPECS)], _story(seed), loses=True)
+    return Scenario(f"chaos-{seed}", __doc__ or "", specs[seed % len(specs)], _story(seed), loses=True)
 
 
 def _story(seed: int) -> Play:
