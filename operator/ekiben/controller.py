@@ -145,6 +145,7 @@ class Controller:
         await self._caches.synced()
         if self._fleet.is_limited:
             await self._know_all_models()
+        self._upkeep.begin()
         for number in range(self._worker_count):
             name = f"worker {number}"
             self._workers.append(asyncio.create_task(self._work(name), name=name))

@@ -36,7 +36,15 @@ class Upkeep:
         self._wake = wake
         self._staleness = staleness
         self._resync_seconds = resync
+        self._known: tuple[bool, bool] | None = None
         self.deaf = asyncio.Event()
+
+    def begin(self) -> None:
+        """Take what concerns every model as known: the passes that are made from now on see it."""
+        self._known = self._concerning_all()
+
+    def _concerning_all(self) -> tuple[bool, bool]:
+        return self._caches.gateway_api(), not self.stale()
 
     def stale(self) -> list[str]:
         """Say which watches have been silent for too long."""
@@ -52,17 +60,16 @@ class Upkeep:
 
     async def look(self) -> None:
         """Keep the gauges current, and wake every model when what concerns them all has changed."""
-        before = None
         while True:
             for kind, age in self._caches.ages().items():
                 metrics.WATCH_AGE.labels(kind).set(age)
             metrics.WATCH_AGE.labels(MODELDEPLOYMENT.plural).set(self._echoes.age())
             self._count_models()
-            now = (self._caches.gateway_api(), not self.stale())
-            if before is not None and now != before:
+            now = self._concerning_all()
+            if self._known is not None and now != self._known:
+                self._known = now
                 for key in self._caches.model_keys():
                     self._wake(key)
-            before = now
             if self._echoes.age() > self._staleness > max(self._caches.ages().values()):
                 self.deaf.set()
             await asyncio.sleep(LOOK_SECONDS)

@@ -49,6 +49,7 @@ def build(age: float, owed: float, woken: list[tuple[str, str]] | None = None) -
 
 async def look(kept: Upkeep, change: Manifest | None = None) -> None:
     """Let it look several times, with a change of the caches in between."""
+    kept.begin()
     task = asyncio.create_task(kept.look())
     await asyncio.sleep(0.05)
     for name, value in (change or {}).items():
@@ -96,6 +97,18 @@ async def test_what_concerns_every_model_wakes_every_model_once(change: Manifest
     woken: list[tuple[str, str]] = []
     await look(build(1.0, 0.0, woken), change)
     assert woken == KEYS
+
+
+async def test_what_changes_before_the_first_pass_wakes_nobody() -> None:
+    woken: list[tuple[str, str]] = []
+    kept = build(300.0, 0.0, woken)
+    task = asyncio.create_task(kept.look())
+    await asyncio.sleep(0.05)
+    kept._caches.age = 1.0  # type: ignore[attr-defined]
+    kept.begin()
+    await asyncio.sleep(0.05)
+    task.cancel()
+    assert woken == []
 
 
 async def test_a_steady_state_wakes_nobody() -> None:
