@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from ekiben.api.status import Stage
 from ekiben.core import names
-from ekiben.core.plan import Event, Plan, Scale
+from ekiben.core.plan import Delete, Event, Plan, Scale
 from ekiben.core.reconcile import decide
 from ekiben.core.snapshot import Manifest, Ref, Snapshot
 from unit.sim import scenarios
@@ -332,6 +333,33 @@ def comes_back_smaller(snapshot: Snapshot, plan: Plan) -> Plan:
     return decide(replace(snapshot, status=snapshot.status.model_copy(update={"rollout": small})))
 
 
+def pods_read_the_original(snapshot: Snapshot, plan: Plan) -> Plan:
+    """Let the pods of every revision read the ConfigMap itself."""
+    original = {"name": "COLOUR", "valueFrom": {"configMapKeyRef": {"name": "flags", "key": "colour"}}}
+
+    def renamed(manifest: Manifest) -> Manifest:
+        result = deepcopy(manifest)
+        if manifest["kind"] == "Deployment":
+            containers = result["spec"]["template"]["spec"]["containers"]
+            containers[0]["env"] = [
+                original if item["name"] == "COLOUR" else item for item in containers[0]["env"]
+            ]
+        return result
+
+    return replace(plan, applies=tuple(map(renamed, plan.applies)))
+
+
+def copies_go_with_the_traffic(snapshot: Snapshot, plan: Plan) -> Plan:
+    """Delete the copies of a revision as soon as it retires."""
+    retiring = {item.revision for item in snapshot.status.retiring}
+    early = tuple(
+        Delete(ref, live["metadata"]["uid"])
+        for ref, live in snapshot.live.items()
+        if ref.kind == "ConfigMap" and live["metadata"]["labels"][names.REVISION] in retiring
+    )
+    return replace(plan, deletes=(*plan.deletes, *early))
+
+
 MUTANTS: tuple[tuple[Mutant, str, str], ...] = (
     (replicas_in_the_intent, "canary-promoted-through-the-gateway", "I8"),
     (weight_before_the_pods, "canary-promoted-through-the-gateway", "I1"),
@@ -350,6 +378,8 @@ MUTANTS: tuple[tuple[Mutant, str, str], ...] = (
     (time_runs_ahead, "canary-promoted-through-the-gateway", "I13"),
     (comes_before_the_other_has_gone, "recreate-takes-down-then-brings-up", "I18"),
     (comes_back_smaller, "recreate-brings-the-old-back-when-the-new-crashes", "I19"),
+    (pods_read_the_original, "config-changed", "I20"),
+    (copies_go_with_the_traffic, "config-changed", "I21"),
     (requests_count_twice, "canary-promoted-through-the-gateway", "I14"),
     (headers_before_the_pods, "testers-go-first-by-header", "I9"),
     (headers_before_the_pods, "testers-go-first-by-header", "I16"),
