@@ -490,7 +490,13 @@ REFUSED = [
         "bento.trackedConfig must not name an object twice: remove one of the two",
     ),
     Refused(
-        "a tracked object with no possible name",
+        "a tracked ConfigMap with no possible name",
+        {"bento": {"image": IMAGE, "trackedConfig": [{"configMap": "flags_v1"}]}},
+        "spec.bento.trackedConfig[0].configMap",
+        "must be a name of lower-case letters, digits, dashes and dots, such as my-model.v2",
+    ),
+    Refused(
+        "a tracked Secret with no possible name",
         {"bento": {"image": IMAGE, "trackedConfig": [{"secret": "API_KEY"}]}},
         "spec.bento.trackedConfig[0].secret",
         "must be a name of lower-case letters, digits, dashes and dots, such as my-model.v2",
