@@ -155,6 +155,7 @@ ACCEPTED: dict[str, Json] = {
     "a mount at a path with dots in it": mounted("/models/v1.2/.cache"),
     "one replica, whatever the autoscaler may do": {"replicas": 1} | scaling(),
     "autoscaling in percent over the request": scaling({"cpu": "250%"}),
+    "autoscaling on requests": scaling({"concurrency": "0.5"}, {"requestsPerSecond": "50"}),
     "autoscaling in quantities": scaling({"cpu": "1.5"}, {"memory": "700Mi"}),
     "as many replicas at least as at most": scaling(minReplicas=4),
     "one Gateway by two listeners": parents(
@@ -275,8 +276,10 @@ TMP_MOUNT = (
     "volumeMounts must not be at /tmp or below, where Ekiben mounts a volume of its own: choose another path"
 )
 BAD_METRIC = (
-    "autoscaling.metrics takes exactly one of cpu and memory per item: write one item for each target"
+    "autoscaling.metrics takes exactly one of cpu, memory, concurrency and requestsPerSecond per item: write"
+    " one item for each target"
 )
+BAD_PER_POD = 'must be a number per pod, above zero, in quotes, such as "8" or "0.5"'
 BAD_CPU = "must be a percentage such as 70%, or CPUs such as 500m or 1.5"
 BAD_MEMORY = "must be a percentage such as 80%, or an amount of at least 1Mi such as 700Mi"
 SAME_GATEWAY = (
@@ -690,6 +693,19 @@ REFUSED = [
     ),
     Refused("two targets in one metric", scaling({"cpu": "70%", "memory": "80%"}), METRIC, BAD_METRIC),
     Refused("an empty metric", scaling({}), METRIC, BAD_METRIC),
+    Refused(
+        "two targets per pod in one metric",
+        scaling({"concurrency": "8", "requestsPerSecond": "50"}),
+        METRIC,
+        BAD_METRIC,
+    ),
+    Refused("no request in flight", scaling({"concurrency": "0"}), f"{METRIC}.concurrency", BAD_PER_POD),
+    Refused(
+        "requests by the minute",
+        scaling({"requestsPerSecond": "60/min"}),
+        f"{METRIC}.requestsPerSecond",
+        BAD_PER_POD,
+    ),
     Refused("zero percent of cpu", scaling({"cpu": "0%"}), f"{METRIC}.cpu", BAD_CPU),
     Refused("no cpu at all", scaling({"cpu": "0m"}), f"{METRIC}.cpu", BAD_CPU),
     Refused("cpu in bytes", scaling({"cpu": "500Mi"}), f"{METRIC}.cpu", BAD_CPU),

@@ -70,6 +70,43 @@ def test_the_pod_is_hardened_and_never_two_at_once(helm: Path) -> None:
     assert {"startupProbe", "livenessProbe", "readinessProbe"} <= container.keys()
 
 
+def test_without_adapter_enabled_the_api_for_custom_metrics_is_left_to_others(helm: Path) -> None:
+    assert not of_kind(template(helm), "APIService")
+
+
+def test_the_adapter_may_ask_who_may_and_watch_pods_and_nothing_else(helm: Path) -> None:
+    objects = template(helm, "--set", "adapter.enabled=true", "--set", "namespaces[0]=team-a")
+    (role,) = (item for item in of_kind(objects, "ClusterRole") if "adapter" in item["metadata"]["name"])
+    assert granted(role) == {("authorization.k8s.io", "subjectaccessreviews", "create")}
+    (in_team,) = (
+        item
+        for item in of_kind(objects, "Role")
+        if item["metadata"]["name"].endswith("adapter") and item["metadata"]["namespace"] == "team-a"
+    )
+    assert granted(in_team) == {("", "pods", "list"), ("", "pods", "watch")}
+
+
+def test_the_adapter_is_hardened_like_the_operator_and_no_selector_mixes_them(helm: Path) -> None:
+    objects = template(helm, "--set", "adapter.enabled=true")
+    by_name = {item["metadata"]["name"]: item for item in of_kind(objects, "Deployment")}
+    operator, adapter = by_name["prod-ekiben"], by_name["prod-ekiben-adapter"]
+    for item in (operator, adapter):
+        pod = item["spec"]["template"]["spec"]
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["containers"][0]["securityContext"]["readOnlyRootFilesystem"] is True
+    labels = adapter["spec"]["template"]["metadata"]["labels"]
+    assert not operator["spec"]["selector"]["matchLabels"].items() <= labels.items()
+
+
+def test_a_certificate_for_the_adapter_is_verified_by_its_ca(helm: Path) -> None:
+    plain, given = (
+        of_kind(template(helm, "--set", "adapter.enabled=true", *more), "APIService")[0]["spec"]
+        for more in ((), ("--set", "adapter.tls.secretName=tls", "--set", "adapter.tls.caBundle=PEM"))
+    )
+    assert plain["insecureSkipTLSVerify"] is True
+    assert (given["caBundle"], given.get("insecureSkipTLSVerify")) == ("UEVN", None)
+
+
 def test_listed_namespaces_get_roles_and_nothing_else_is_granted_everywhere(helm: Path) -> None:
     objects = template(helm, "--set", "namespaces[0]=team-a", "--set", "namespaces[1]=team-b")
     (cluster_role,) = of_kind(objects, "ClusterRole")

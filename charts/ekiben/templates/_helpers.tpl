@@ -25,6 +25,18 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 
+{{- define "ekiben.adapterSelectorLabels" -}}
+app.kubernetes.io/name: {{ include "ekiben.name" . }}-adapter
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "ekiben.adapterLabels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{ include "ekiben.adapterSelectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end -}}
+
 {{- define "ekiben.serviceAccountName" -}}
 {{- if .Values.serviceAccount.create -}}
 {{- default (include "ekiben.fullname" .) .Values.serviceAccount.name -}}

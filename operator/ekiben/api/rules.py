@@ -120,8 +120,10 @@ MOUNTS_HAVE_VOLUMES = cel(
 )
 
 METRIC_ONE_TARGET = cel(
-    "has(self.cpu) != has(self.memory)",
-    "autoscaling.metrics takes exactly one of cpu and memory per item: write one item for each target",
+    "[has(self.cpu), has(self.memory), has(self.concurrency), has(self.requestsPerSecond)]"
+    ".filter(x, x).size() == 1",
+    "autoscaling.metrics takes exactly one of cpu, memory, concurrency and requestsPerSecond per item: write"
+    " one item for each target",
 )
 MIN_WITHIN_MAX = cel(
     "self.minReplicas <= self.maxReplicas",

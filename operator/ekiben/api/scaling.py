@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
 from ekiben.api import rules as say
-from ekiben.api.fields import QUANTITY_PATTERN, ApiModel, Worded, rules
+from ekiben.api.fields import QUANTITY_PATTERN, RATIO_PATTERN, ApiModel, Worded, matches, rules
 
 _ZERO = "^0+([.]0+)?[a-zA-Z]*$"
 CpuTarget = Annotated[
@@ -26,6 +26,16 @@ MemoryTarget = Annotated[
 ]
 
 
+PerPod = Annotated[
+    str,
+    StringConstraints(pattern=RATIO_PATTERN, max_length=10),
+    Worded(
+        'must be a number per pod, above zero, in quotes, such as "8" or "0.5"',
+        also=f"!{matches('^0+([.]0+)?$')}",
+    ),
+]
+
+
 class ScalingMetric(ApiModel):
     """One autoscaling target; exactly one of its fields is set."""
 
@@ -38,6 +48,49 @@ class ScalingMetric(ApiModel):
     memory: Annotated[
         MemoryTarget | None,
         Field(description="Mean memory of the bento container: `80%` of its request, or `700Mi`."),
+    ] = None
+    concurrency: Annotated[
+        PerPod | None,
+        Field(description='Mean requests in flight per pod, such as `"8"`; needs the chart\'s adapter.'),
+    ] = None
+    requests_per_second: Annotated[
+        PerPod | None,
+        Field(description='Mean requests per second and pod, such as `"50"`; needs the chart\'s adapter.'),
+    ] = None
+
+
+class ScalingPolicy(ApiModel):
+    """How many pods may come or go within a time."""
+
+    type: Annotated[Literal["Pods", "Percent"], Field(description="What `value` counts.")]
+    value: Annotated[int, Field(ge=1, le=10000, description="Most pods, or percent of the pods.")]
+    period_seconds: Annotated[int, Field(ge=1, le=1800, description="Within so many seconds.")]
+
+
+class ScalingRules(ApiModel):
+    """How fast the number of pods follows the load in one direction, as HorizontalPodAutoscalers have it."""
+
+    stabilization_window_seconds: Annotated[
+        int | None, Field(ge=0, le=3600, description="Take the most careful number of so many seconds.")
+    ] = None
+    select_policy: Annotated[
+        Literal["Max", "Min", "Disabled"] | None,
+        Field(description="Which of `policies` counts; Disabled: no change in this direction."),
+    ] = None
+    policies: Annotated[
+        tuple[ScalingPolicy, ...] | None, Field(min_length=1, max_length=8, description="Bounds on the pace.")
+    ] = None
+
+
+class Behavior(ApiModel):
+    """How fast the number of pods follows the load."""
+
+    scale_up: Annotated[
+        ScalingRules | None, Field(description="More pods. Default: a window of 30 s, else Kubernetes' own.")
+    ] = None
+    scale_down: Annotated[
+        ScalingRules | None,
+        Field(description="Fewer pods. Default: Kubernetes' own; none go while a rollout is in flight."),
     ] = None
 
 
@@ -52,6 +105,7 @@ class Autoscaling(ApiModel):
         tuple[ScalingMetric, ...],
         Field(max_length=4, description="Targets; the one that asks for most pods wins. Default: cpu 70%."),
     ] = ()
+    behavior: Annotated[Behavior, Field(description="How fast the number of pods follows.")] = Behavior()
 
 
 class PodDisruptionBudget(ApiModel):

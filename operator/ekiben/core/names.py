@@ -14,6 +14,10 @@ ROLLOUT = "ekiben.dev/rollout"
 COPY_OF = "ekiben.dev/copy-of"
 JOB = "ekiben.dev/job"
 
+# Metrics of pods that autoscalers ask an adapter for, ours or another that serves the same.
+CONCURRENCY = "ekiben_concurrency"
+REQUESTS_PER_SECOND = "ekiben_requests_per_second"
+
 CONTAINER = "bento"
 PORT_NAME = "http"
 PORT = 3000

@@ -46,6 +46,7 @@ CONTROLLERREVISION = Kind("apps", "v1", "ControllerRevision", "controllerrevisio
 SERVICE = Kind("", "v1", "Service", "services")
 CONFIGMAP = Kind("", "v1", "ConfigMap", "configmaps")
 POD = Kind("", "v1", "Pod", "pods")
+CONFIGMAP = Kind("", "v1", "ConfigMap", "configmaps")
 SECRET = Kind("", "v1", "Secret", "secrets")
 NAMESPACE = Kind("", "v1", "Namespace", "namespaces", namespaced=False)
 NODE = Kind("", "v1", "Node", "nodes", namespaced=False)
@@ -60,6 +61,9 @@ GATEWAYCLASS = Kind("gateway.networking.k8s.io", "v1", "GatewayClass", "gatewayc
 EVENT = Kind("events.k8s.io", "v1", "Event", "events")
 LEASE = Kind("coordination.k8s.io", "v1", "Lease", "leases")
 JOB = Kind("batch", "v1", "Job", "jobs")
+SUBJECTACCESSREVIEW = Kind(
+    "authorization.k8s.io", "v1", "SubjectAccessReview", "subjectaccessreviews", namespaced=False
+)
 CRD = Kind(
     "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False
 )
@@ -71,6 +75,7 @@ KINDS = (
     SERVICE,
     CONFIGMAP,
     POD,
+    CONFIGMAP,
     SECRET,
     NAMESPACE,
     NODE,
@@ -85,6 +90,7 @@ KINDS = (
     EVENT,
     LEASE,
     JOB,
+    SUBJECTACCESSREVIEW,
     CRD,
 )
 _BY_NAME = {(kind.api_version, kind.kind): kind for kind in KINDS}

@@ -22,6 +22,7 @@ PAGE_LIMIT = 4 * 1024 * 1024
 REQUESTS = "bentoml_service_request_total"
 DURATIONS = "bentoml_service_request_duration_seconds_bucket"
 BUSY = "bentoml_service_request_duration_seconds_sum"
+IN_FLIGHT = "bentoml_service_request_in_progress"
 BATCHES = "bentoml_service_adaptive_batch_size_count"
 BATCHED = "bentoml_service_adaptive_batch_size_sum"
 # BentoML counts its probes and its own pages like requests. An API that is itself routed at "/" shares its
@@ -36,8 +37,8 @@ _LABEL = re.compile(rb'([a-zA-Z_]\w*)="([^"\\]*+(?:\\.[^"\\]*+)*+)",?+')
 # Labels are read strictly in order: a client may put `,runner_name=` into a path, and so into a value.
 _LABELS = re.compile(rb'(?:[a-zA-Z_]\w*="[^"\\]*+(?:\\.[^"\\]*+)*+",?+)*+')
 _VALUE = re.compile(rb"[ \t]+(\S+)(?:[ \t]+-?\d+)?[ \t]*")
-_REQUESTS, _DURATIONS, _BUSY, _BATCHES, _BATCHED = (
-    f"{name}{{".encode() for name in (REQUESTS, DURATIONS, BUSY, BATCHES, BATCHED)
+_REQUESTS, _DURATIONS, _BUSY, _IN_FLIGHT, _BATCHES, _BATCHED = (
+    f"{name}{{".encode() for name in (REQUESTS, DURATIONS, BUSY, IN_FLIGHT, BATCHES, BATCHED)
 )
 # All pods of a model export the same series, look after look: what their labels say is worth keeping.
 _SERIES_KEPT = 8192
@@ -67,7 +68,8 @@ class Reading:
 
     `codes` counts requests by HTTP status (0: not a status); `within` counts those that took no longer than
     each bucket's bound, keyed as `bound` makes it, infinity included. `busy_ms` is how long they took all
-    together; `batched` inputs went through the model in `batches`.
+    together; `batched` inputs went through the model in `batches`. `in_flight` is no counter: it holds at
+    the instant of the reading, or of the later of two.
     """
 
     codes: Mapping[int, int]
@@ -75,6 +77,7 @@ class Reading:
     busy_ms: int = 0
     batches: int = 0
     batched: int = 0
+    in_flight: int = 0
 
     def since(self, before: Reading) -> Reading | None:
         """Return what came after `before`, None where a counter of requests fell back.
@@ -92,6 +95,7 @@ class Reading:
             max(self.busy_ms - before.busy_ms, 0),
             max(self.batches - before.batches, 0),
             max(self.batched - before.batched, 0),
+            self.in_flight,
         )
 
 
@@ -114,6 +118,7 @@ class Wanted:
     busy: bool = False
     batches: bool = False
     exclude: tuple[str, ...] = ()
+    in_flight: bool = False
 
 
 def parse(page: bytes, service: str | None, bounds: Collection[float] | None = None) -> Reading:
@@ -139,6 +144,7 @@ def read_page(page: bytes, wanted: Wanted) -> Reading:
         _sum(page, _BUSY, wanted, _milliseconds) if wanted.busy else 0,
         _sum(page, _BATCHES, wanted) if wanted.batches else 0,
         _sum(page, _BATCHED, wanted) if wanted.batches else 0,
+        _sum(page, _IN_FLIGHT, wanted) if wanted.in_flight else 0,
     )
 
 

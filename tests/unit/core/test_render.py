@@ -118,6 +118,29 @@ def test_an_autoscaler_looks_at_the_bento_container_alone() -> None:
     ]
 
 
+def test_an_autoscaler_asks_an_adapter_for_what_a_pod_feels() -> None:
+    concurrency, rate = autoscaler(metrics=[{"concurrency": "0.5"}, {"requestsPerSecond": "50"}])["metrics"]
+    assert concurrency == {
+        "type": "Pods",
+        "pods": {
+            "metric": {"name": "ekiben_concurrency"},
+            "target": {"type": "AverageValue", "averageValue": "500m"},
+        },
+    }
+    assert rate["pods"]["metric"] == {"name": "ekiben_requests_per_second"}
+    assert rate["pods"]["target"] == {"type": "AverageValue", "averageValue": "50"}
+
+
+@pytest.mark.parametrize("hold", [False, True])
+def test_an_autoscaler_follows_the_pace_that_is_asked_for_and_takes_no_pod_in_a_rollout(hold: bool) -> None:
+    down = {"stabilizationWindowSeconds": 5, "policies": [{"type": "Pods", "value": 1, "periodSeconds": 15}]}
+    behavior = autoscaler(hold, behavior={"scaleDown": down})["behavior"]
+    assert behavior == {
+        "scaleUp": {"stabilizationWindowSeconds": 30},
+        "scaleDown": {**down, "selectPolicy": "Disabled" if hold else "Max"},
+    }
+
+
 def test_an_autoscaler_without_metrics_keeps_cpu_at_70_percent() -> None:
     (metric,) = autoscaler()["metrics"]
     assert metric["containerResource"]["name"] == "cpu"

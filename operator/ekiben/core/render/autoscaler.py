@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ekiben.api.scaling import Autoscaling, ScalingMetric
+from ekiben.api.scaling import Autoscaling, ScalingMetric, ScalingRules
 from ekiben.core import names
 from ekiben.core.canonical import canonical_quantity
 from ekiben.core.render.metadata import build_metadata
@@ -31,7 +31,7 @@ def build_autoscaler(
 ) -> Manifest:
     """Build the autoscaler of a revision; with `hold` it may add pods and not take any away."""
     name = names.revision_child(model.name, record.revision)
-    metrics = autoscaling.metrics or (DEFAULT_METRIC,)
+    metrics, behavior = autoscaling.metrics or (DEFAULT_METRIC,), autoscaling.behavior
     return {
         "apiVersion": "autoscaling/v2",
         "kind": "HorizontalPodAutoscaler",
@@ -43,16 +43,24 @@ def build_autoscaler(
             "metrics": [target for metric in metrics for target in _targets(metric)],
             # Always written: a field that is only left out again would keep what it held.
             "behavior": {
-                "scaleUp": {"stabilizationWindowSeconds": SCALE_UP_WINDOW},
-                "scaleDown": {"selectPolicy": "Disabled" if hold else "Max"},
+                "scaleUp": {"stabilizationWindowSeconds": SCALE_UP_WINDOW, **_rules(behavior.scale_up)},
+                "scaleDown": {
+                    "selectPolicy": "Max",
+                    **_rules(behavior.scale_down),
+                    **({"selectPolicy": "Disabled"} if hold else {}),
+                },
             },
         },
     }
 
 
+def _rules(rules: ScalingRules | None) -> dict[str, Any]:
+    return rules.model_dump(mode="json", by_alias=True, exclude_none=True) if rules else {}
+
+
 def _targets(metric: ScalingMetric) -> list[dict[str, Any]]:
     # Of the bento container alone: what a sidecar uses says nothing about the model's load.
-    return [
+    of_container = [
         {
             "type": "ContainerResource",
             "containerResource": {"name": name, "container": names.CONTAINER, "target": _target(value)},
@@ -60,6 +68,21 @@ def _targets(metric: ScalingMetric) -> list[dict[str, Any]]:
         for name, value in (("cpu", metric.cpu), ("memory", metric.memory))
         if value is not None
     ]
+    of_pod = [
+        {
+            "type": "Pods",
+            "pods": {
+                "metric": {"name": name},
+                "target": {"type": "AverageValue", "averageValue": canonical_quantity(value)},
+            },
+        }
+        for name, value in (
+            (names.CONCURRENCY, metric.concurrency),
+            (names.REQUESTS_PER_SECOND, metric.requests_per_second),
+        )
+        if value is not None
+    ]
+    return [*of_container, *of_pod]
 
 
 def _target(value: str) -> dict[str, Any]:

@@ -1,0 +1,45 @@
+"""Autoscaling on what a model feels, with neither Prometheus nor KEDA: real HPAs, the adapter as a pod."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from e2e.test_operator import model
+from ekiben.kube.client import Client
+from ekiben.kube.kinds import HPA
+from load.client import Target
+from rig.models import follow, is_settled
+from rig.site import FLOWERS, Site, apply, install_operator, kubectl
+from rig.traffic import traffic
+
+pytestmark = pytest.mark.cluster
+
+SLOW = "4.0.0"
+
+
+def stable_pods(found: dict[str, Any]) -> int:
+    """Count the ready pods of the revision that serves."""
+    ready: int = (found["status"].get("stable") or {}).get("readyReplicas", 0)
+    return ready
+
+
+async def test_a_model_scales_on_concurrency_out_and_back(site: Site, client: Client, namespace: str) -> None:
+    await install_operator(site, ("--set", "adapter.enabled=true"))
+    await kubectl(site, "wait", "apiservice/v1beta2.custom.metrics.k8s.io", "--for=condition=Available")
+    pace = {"scaleUp": {"stabilizationWindowSeconds": 0}, "scaleDown": {"stabilizationWindowSeconds": 5}}
+    scaling = {"minReplicas": 1, "maxReplicas": 2, "metrics": [{"concurrency": "2"}], "behavior": pace}
+    await apply(site, namespace, model(site, SLOW, autoscaling=scaling))
+    await follow(client, namespace, "iris", lambda m: is_settled(m, "Promoted"), 120)
+    service = await kubectl(
+        site, "get", "service", "iris", "--namespace", namespace, "--output=jsonpath={.spec.clusterIP}"
+    )
+    target = Target(url=f"http://{service}:3000/predict", host="iris", body=FLOWERS)
+    async with traffic(target, 12, site.prefix) as seen:
+        await follow(client, namespace, "iris", lambda m: stable_pods(m) == 2, 150)
+    assert not seen.lost(), seen.lost()[:3]
+    (autoscaler,) = (await client.list(HPA, namespace))[0]
+    (metric,) = autoscaler["spec"]["metrics"]
+    assert metric["pods"]["metric"]["name"] == "ekiben_concurrency"
+    await follow(client, namespace, "iris", lambda m: stable_pods(m) == 1, 150)
