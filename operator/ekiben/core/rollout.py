@@ -185,7 +185,9 @@ def row_of(view: View, rollout: RolloutStatus) -> Row:
     """Return the row of the table that holds now."""
     if view.is_first:
         return FIRST
-    return recreate.TABLE[rollout.stage] if view.recreates else TABLE[rollout.stage]
+    own, other = (recreate.TABLE, TABLE) if view.recreates else (TABLE, recreate.TABLE)
+    # A stage of the other way is nothing that we write, and must not be the end of the model.
+    return own.get(rollout.stage) or other[rollout.stage]
 
 
 @once
