@@ -70,6 +70,10 @@ def blue_green(**block: Any) -> Json:
     return {"rollout": {"strategy": "BlueGreen", "blueGreen": block}}
 
 
+def canary(**fields: Any) -> Json:
+    return {"rollout": {"canary": fields}}
+
+
 def rollout(**fields: Any) -> Json:
     return {"rollout": fields}
 
@@ -177,6 +181,9 @@ ACCEPTED: dict[str, Json] = {
         {"weight": 5},
     ),
     "pods apart from the weight": traffic() | steps({"replicas": 3}, {"weight": 5}, {"replicas": "50%"}),
+    "stable that shrinks, and gets its traffic back on a ramp": traffic()
+    | canary(shrinkStable=True, trafficRamp={"step": 25, "every": "10s"}),
+    "stable that does not shrink, with autoscaling": scaling() | canary(shrinkStable=False),
     "eight steps by headers": traffic() | steps(*(by_header(("x-canary", f"v{n}")) for n in range(8))),
     "a preview at hosts of its own": traffic(hostnames=["*.example.com"])
     | blue_green(previewHostnames=["preview.example.com"], autoPromotion=False, autoPromotionDelay="5m"),
@@ -303,6 +310,10 @@ NEEDS_TRAFFIC = (
 BAD_HEADER_VALUE = (
     "must be a header's value such as always: printable ASCII without quotes, backticks and backslashes, and"
     " no space at either end"
+)
+SHRINKING_NEEDS_TRAFFIC = (
+    "rollout.canary.shrinkStable and trafficRamp need a Gateway, which moves traffic apart from pods: add"
+    " traffic.parentRefs, or remove them"
 )
 BAD_COUNT = "must be a number of pods from 1 to 10000, or a percentage of stable's size such as 50%"
 NOT_RISING = "the weights of rollout.canary.steps must rise from step to step: order them, each weight once"
@@ -827,7 +838,8 @@ REFUSED = [
         "a step by headers that holds",
         traffic() | steps(by_header(("x-canary", "always")) | {"hold": "1m"}),
         f"{STEP}[0].hold",
-        "hold belongs to a step with weight: remove it, a pause lasts until rollout.resume",
+        "hold belongs to a step with weight: remove it, a pause lasts until rollout.resume, and an analysis"
+        " has a hold of its own",
     ),
     Refused(
         "a step by headers without a Gateway", steps(by_header(("x-canary", "always"))), STEP, NEEDS_TRAFFIC
@@ -864,6 +876,38 @@ REFUSED = [
         traffic() | steps(by_header(("x-canary", "a "))),
         f"{STEP}[0].headers[0].value",
         BAD_HEADER_VALUE,
+    ),
+    Refused(
+        "stable that shrinks with autoscaling",
+        traffic() | scaling() | canary(shrinkStable=True),
+        "spec.rollout.canary.shrinkStable",
+        "rollout.canary.shrinkStable does not go with autoscaling, which sizes stable by its load: write"
+        " replicas instead of autoscaling, or remove shrinkStable",
+    ),
+    Refused(
+        "stable that shrinks without a Gateway",
+        canary(shrinkStable=True),
+        "spec.rollout.canary",
+        SHRINKING_NEEDS_TRAFFIC,
+    ),
+    Refused(
+        "a ramp without a Gateway",
+        canary(trafficRamp={"step": 25, "every": "10s"}),
+        "spec.rollout.canary",
+        SHRINKING_NEEDS_TRAFFIC,
+    ),
+    Refused(
+        "stable that shrinks with BlueGreen",
+        traffic() | {"rollout": {"strategy": "BlueGreen", "canary": {"shrinkStable": True}}},
+        "spec.rollout.canary",
+        "rollout.canary.shrinkStable and trafficRamp belong to strategy Canary: remove them,"
+        " or write strategy: Canary",
+    ),
+    Refused(
+        "a ramp that takes no time",
+        traffic() | canary(trafficRamp={"step": 25, "every": "0s"}),
+        "spec.rollout.canary.trafficRamp.every",
+        "must be a duration of at least 1s, such as 10s",
     ),
     Refused("no pods", traffic() | steps({"replicas": 0}), f"{STEP}[0].replicas", BAD_COUNT),
     Refused("a share of no pods", traffic() | steps({"replicas": "0%"}), f"{STEP}[0].replicas", BAD_COUNT),

@@ -360,6 +360,22 @@ def copies_go_with_the_traffic(snapshot: Snapshot, plan: Plan) -> Plan:
     return replace(plan, deletes=(*plan.deletes, *early))
 
 
+def gives_up_too_much(snapshot: Snapshot, plan: Plan) -> Plan:
+    """Leave a stable that shrinks one pod, whatever the canary carries."""
+    rollout, stable = snapshot.status.rollout, snapshot.status.stable
+    if rollout is None or stable is None or rollout.stage is not Stage.HOLDING or rollout.step != 1:
+        return plan
+    return replace(plan, scales=(Scale(f"iris-{stable.revision}", 1),))
+
+
+def takes_all_back(snapshot: Snapshot, plan: Plan) -> Plan:
+    """Give a stable that has shrunk everything at once."""
+    rollout, route = snapshot.status.rollout, snapshot.live.get(ROUTE)
+    if rollout is None or rollout.stage is not Stage.ABORTING or route is None:
+        return plan
+    return replace(plan, applies=(weighted(route, 0),))
+
+
 MUTANTS: tuple[tuple[Mutant, str, str], ...] = (
     (replicas_in_the_intent, "canary-promoted-through-the-gateway", "I8"),
     (weight_before_the_pods, "canary-promoted-through-the-gateway", "I1"),
@@ -383,6 +399,8 @@ MUTANTS: tuple[tuple[Mutant, str, str], ...] = (
     (requests_count_twice, "canary-promoted-through-the-gateway", "I14"),
     (headers_before_the_pods, "testers-go-first-by-header", "I9"),
     (headers_before_the_pods, "testers-go-first-by-header", "I16"),
+    (gives_up_too_much, "stable-shrinks-as-the-canary-grows", "I22"),
+    (takes_all_back, "shrunk-stable-takes-the-traffic-back-pod-by-pod", "I23"),
     (rules_come_and_go, "testers-go-first-by-header", "I17"),
 )
 

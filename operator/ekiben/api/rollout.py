@@ -10,7 +10,7 @@ from ekiben.api import rules as say
 from ekiben.api.fields import DURATION, ApiModel, Duration, PositivePercent, Worded, at_least, checked, rules
 from ekiben.api.freeze import Freeze
 from ekiben.api.preflight import Preflight
-from ekiben.api.steps import HeaderMatch, PodCount
+from ekiben.api.steps import HeaderMatch, PodCount, TrafficRamp
 from ekiben.api.strategy import BlueGreen, Strategy
 
 _ROLLOUT_ID = r"[a-z][a-z0-9]{9}\.[1-9][0-9]{0,8}"
@@ -89,6 +89,21 @@ class Canary(ApiModel):
             json_schema_extra=checked(say.WEIGHTS_RISE, say.FEW_HEADER_STEPS),
         ),
     ] = ()
+    shrink_stable: Annotated[
+        bool,
+        Field(
+            description="True: stable gives up pods as the canary's share grows, and `maxSurge` bounds the"
+            " pods of both together. An abort then takes the traffic back as stable's pods get ready; a"
+            " canary whose pods fail loses it at once. Needs `traffic`, and no `autoscaling`."
+        ),
+    ] = False
+    traffic_ramp: Annotated[
+        TrafficRamp | None,
+        Field(
+            description="How an abort takes the traffic back where pods of stable are new since the rollout"
+            " began, or missing. Default: at once. Needs `traffic`."
+        ),
+    ] = None
 
 
 class Rollout(ApiModel):
@@ -96,6 +111,7 @@ class Rollout(ApiModel):
 
     model_config = rules(
         say.STEPS_FOR_CANARY,
+        say.SHRINKING_FOR_CANARY,
         say.BLOCK_FOR_BLUE_GREEN,
         say.BLUE_GREEN_NEEDS_ROOM,
         say.RECREATE_HAS_NO_SURGE,

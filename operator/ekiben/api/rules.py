@@ -183,6 +183,29 @@ STEPS_FOR_CANARY = cel(
     "rollout.canary.steps belong to strategy Canary: remove them, or write strategy: Canary",
     ".canary.steps",
 )
+_SHRINKS = "has(self.canary) && has(self.canary.shrinkStable) && self.canary.shrinkStable"
+SHRINKING_FOR_CANARY = cel(
+    "!has(self.strategy) || self.strategy == 'Canary' || !has(self.canary)"
+    f" || !({_SHRINKS} || has(self.canary.trafficRamp))",
+    "rollout.canary.shrinkStable and trafficRamp belong to strategy Canary: remove them,"
+    " or write strategy: Canary",
+    ".canary",
+)
+SHRINKING_NEEDS_TRAFFIC = cel(
+    "has(self.traffic) || !has(self.rollout) || !has(self.rollout.canary)"
+    " || !(has(self.rollout.canary.shrinkStable) && self.rollout.canary.shrinkStable"
+    " || has(self.rollout.canary.trafficRamp))",
+    "rollout.canary.shrinkStable and trafficRamp need a Gateway, which moves traffic apart from pods: add"
+    " traffic.parentRefs, or remove them",
+    ".rollout.canary",
+)
+SHRINKING_OR_AUTOSCALING = cel(
+    "!has(self.autoscaling) || !has(self.rollout) || !has(self.rollout.canary)"
+    " || !has(self.rollout.canary.shrinkStable) || !self.rollout.canary.shrinkStable",
+    "rollout.canary.shrinkStable does not go with autoscaling, which sizes stable by its load: write replicas"
+    " instead of autoscaling, or remove shrinkStable",
+    ".rollout.canary.shrinkStable",
+)
 BLOCK_FOR_BLUE_GREEN = cel(
     "!has(self.blueGreen) || has(self.strategy) && self.strategy == 'BlueGreen'",
     "rollout.blueGreen belongs to strategy BlueGreen: remove it, or write strategy: BlueGreen",

@@ -203,6 +203,13 @@ class RolloutStatus(ApiModel):
         tuple[str, ...] | None,
         Field(description="Headers of the requests that go to the canary whatever the weight, as observed."),
     ] = None
+    full_size: Annotated[
+        int | None,
+        Field(ge=1, le=10000, description="Pods that carried all traffic at its start; with `shrinkStable`."),
+    ] = None
+    returning_from: Annotated[
+        int | None, Field(description="Percent that it had when `trafficRamp` began to take it back.")
+    ] = None
     shortfalls: Annotated[
         tuple[str, ...] | None,
         Field(description="What its steps ask for and can't have, such as a weight by whole pods."),

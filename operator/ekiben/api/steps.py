@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, StringConstraints, WithJsonSchema
 
-from ekiben.api.fields import ApiModel, Worded, cel, fraction, matches
+from ekiben.api.fields import DURATION, ApiModel, Worded, at_least, cel, fraction, matches
 
 COUNT_SENTENCE = "must be a number of pods from 1 to 10000, or a percentage of stable's size such as 50%"
 _SHARE = "^(100|[1-9][0-9]?)%$"
@@ -62,4 +62,16 @@ class HeaderMatch(ApiModel):
             " backslashes, and no space at either end"
         ),
         Field(description="The value that it must have, exactly."),
+    ]
+
+
+class TrafficRamp(ApiModel):
+    """Steps by which traffic goes back to stable: cold pods would not stand all of it at once."""
+
+    step: Annotated[int, Field(ge=1, le=100, description="Percent that goes back at a time.")]
+    every: Annotated[
+        str,
+        DURATION,
+        at_least("1s", example="10s"),
+        Field(description="The time between two steps; the first one is taken at once."),
     ]

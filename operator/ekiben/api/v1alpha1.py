@@ -45,6 +45,8 @@ class Spec(ApiModel):
         say.RUNTIME_NEEDS_SERVICE,
         say.BOUNDS_NEED_SERVICE,
         say.STEPS_NEED_TRAFFIC,
+        say.SHRINKING_NEEDS_TRAFFIC,
+        say.SHRINKING_OR_AUTOSCALING,
         say.PREVIEW_NEEDS_TRAFFIC,
         say.PREVIEW_DIFFERS,
         say.RECREATE_COMPARES_NOTHING,

@@ -20,7 +20,8 @@ from ekiben.core.configuring import configured
 from ekiben.core.reach import shortfalls
 from ekiben.core.render import build_deployment
 from ekiben.core.revision import revision_of
-from ekiben.core.scaling import need, pods_granted, replacing_size
+from ekiben.core.scaling import need, pods_granted, replacing_size, surge_of
+from ekiben.core.sharing import will_shrink
 from ekiben.core.snapshot import Model, Record, Ref, Snapshot
 from ekiben.core.starting import plan_of
 from ekiben.core.steps import hold_of, kind_of, told
@@ -41,6 +42,7 @@ class StepPlan:
     hold: str
     kind: str
     says: str
+    all_pods: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +80,14 @@ def plan_for(new: Facts, live: Facts | None, records: dict[str, Record], now: da
         return _recreated(said, view, records)
     steps = _steps(view)
     peak = max(step.pods for step in steps)
+    most = view.full_size + (min(peak, surge_of(view)) if will_shrink(view) else peak)
     stable = records.get(view.stable_revision or "") or view.wanted
     return replace(
         said,
         steps=tuple(steps),
         stable_pods=view.full_size,
-        peak_pods=view.full_size + peak,
-        peak_requests=_sum(_times(_requests(view.wanted), peak), _times(_requests(stable), view.full_size)),
+        peak_pods=most,
+        peak_requests=_most(_requests(view.wanted), _requests(stable), peak, view.full_size, most),
         least_seconds=sum(seconds(step.hold) for step in steps if step.hold != NO_HOLD),
         notes=(*said.notes, *_limits(view, steps)),
     )
@@ -184,12 +187,32 @@ def _steps(view: View) -> list[StepPlan]:
         hold = hold_of(step) if step.weight or step.analysis else NO_HOLD
         found.append(StepPlan(step.weight, pods, hold, kind_of(step), told(step)))
     # Before everything goes over the canary gets stable's size.
-    return [*found, StepPlan(100, max(pods, view.full_size), NO_HOLD, "weight", "100%")]
+    last = StepPlan(100, max(pods, view.full_size), NO_HOLD, "weight", "100%")
+    return [replace(step, all_pods=_together(view, step.pods)) for step in (*found, last)]
+
+
+def _together(view: View, pods: int) -> int:
+    """Return the pods of both revisions while the canary has so many."""
+    both = view.full_size + pods
+    return min(both, view.full_size + surge_of(view)) if will_shrink(view) else both
+
+
+def _most(new: Resources, old: Resources, peak: int, full_size: int, most: int) -> Resources:
+    """Return what is asked for at most: all pods of one revision, and of the other what fits beside them."""
+    up, back = most - full_size, min(peak, most)
+    either = (
+        _sum(_times(new, up), _times(old, full_size)),
+        _sum(_times(new, back), _times(old, most - back)),
+    )
+    return {name: max(asked[name] for asked in either) for name in either[0]}
 
 
 def _limits(view: View, steps: Sequence[StepPlan]) -> list[str]:
     """Say what the rollout would stop at."""
-    said = [*shortfalls(view, plan_of(view).steps, gateway=view.spec.traffic is not None)]
+    both = view.full_size + surge_of(view)
+    shrinks = f"stable gives up pods as the weight rises: both together have at most {both}"
+    said = [shrinks] if will_shrink(view) else []
+    said += [*shortfalls(view, plan_of(view).steps, gateway=view.spec.traffic is not None)]
     if pauses := sum(step.kind == "pause" for step in steps):
         said.append(f"steps that wait for kubectl ekiben resume: {pauses}")
     rules = view.spec.analysis
@@ -256,7 +279,7 @@ def plan_lines(plan: Plan, paint: Paint = PLAIN) -> list[str]:
         ]
         for number, step in enumerate(plan.steps, start=1):
             last = number == len(plan.steps)
-            total = str(plan.stable_pods + step.pods)
+            total = str(step.all_pods)
             rows.append(["promote" if last else str(number), step.says, step.hold, str(step.pods), total])
         lines += ["", *table(rows, paint, indent="  "), ""]
     if plan.peak_pods and plan.peak_requests is not None:

@@ -26,7 +26,8 @@ from ekiben.core.render import (
     build_service,
 )
 from ekiben.core.revision import timeout_of
-from ekiben.core.scaling import Size, canary_size, stable_size
+from ekiben.core.scaling import Size
+from ekiben.core.shrinking import canary_size, stable_size
 from ekiben.core.snapshot import Manifest, Record, Ref, Settled
 from ekiben.core.splitting import rules_of
 from ekiben.core.steps import Headers, header_rules

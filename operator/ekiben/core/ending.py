@@ -17,6 +17,7 @@ from ekiben.api.status import (
 )
 from ekiben.core.deciding import abort_by, changed_by, hand, outcome_by
 from ekiben.core.moves import Move, event, in_stage, with_hand, with_rollout
+from ekiben.core.sharing import OUTRIGHT, is_cold
 from ekiben.core.snapshot import Scrape
 from ekiben.core.verdicts import told
 from ekiben.core.view import View
@@ -34,8 +35,17 @@ def abort(view: View, rollout: RolloutStatus, outcome: Outcome, reason: str, mes
     First the canary's traffic goes, or in Recreate its pods; where it has neither yet, all is over.
     """
     by = abort_by(view, outcome)
-    back = Stage.CLEARING if view.recreates else Stage.ABORTING
-    moved = in_stage(view, rollout, back, outcome=outcome, reason=reason, message=message, decided_by=by)
+    ramp = view.spec.rollout.canary.traffic_ramp is not None and view.uses_gateway and is_cold(view)
+    moved = in_stage(
+        view,
+        rollout,
+        Stage.CLEARING if view.recreates else Stage.ABORTING,
+        outcome=outcome,
+        reason=reason,
+        message=message,
+        decided_by=by,
+        returning_from=rollout.weight if ramp and reason not in OUTRIGHT else None,
+    )
     note = f"{_verb(outcome)} {rollout.revision}: {message}"
     told = event("Warning" if outcome is Outcome.ROLLED_BACK else "Normal", str(outcome), "Abort", note)
     told = with_hand(told, by, f"back to {view.stable_revision}")

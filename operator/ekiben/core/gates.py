@@ -16,6 +16,7 @@ from ekiben.core.failures import seconds_to_deadline
 from ekiben.core.freezing import frozen_until
 from ekiben.core.reach import reachable
 from ekiben.core.scaling import canary_need, surge_limit
+from ekiben.core.sharing import is_shrinking, least_weight, seconds_to_ramp
 from ekiben.core.steps import header_text, steps_of
 from ekiben.core.traffic import is_observed, live_selector, missing_rules, route_state, target_weight
 from ekiben.core.view import Side, View
@@ -75,7 +76,7 @@ def pods_ready(view: View) -> Wait | None:
         return None
     if hindrance := blocked(view, canary):
         return hindrance
-    if (limit := surge_limit(view)) < wanted:
+    if (limit := surge_limit(view)) < wanted and not is_shrinking(view):
         return Wait(
             "SurgeLimit",
             f"rollout.maxSurge {view.spec.rollout.max_surge} allows {limit} of the {wanted} pods"
@@ -170,6 +171,11 @@ def weight_observed(view: View) -> Wait | None:
         return None
     state = route_state(view) if view.uses_gateway else None
     detail = f": {state.problem}" if state and state.problem else ""
+    if target == 0 and least_weight(view):
+        # Without figures: each of them would be a write of its own.
+        by_time = seconds_to_ramp(view)
+        how = "by trafficRamp" if by_time else f"as pods of {view.stable_revision} get ready"
+        return Wait("Traffic", f"traffic goes back {how}", by_time)
     if view.rollout and view.rollout.stage is Stage.SHIFTING and not holds(view.rollout):
         return Wait("Traffic", f"waiting for the route's rules to be taken over{detail}")
     return Wait("Traffic", f"waiting for weight {target}% to be taken over{detail}")
@@ -180,6 +186,14 @@ def service_repointed(view: View) -> Wait | None:
     if live_selector(view) == names.pod_selector(view.model.name, view.stable_revision):
         return None
     return Wait("Promoting", "waiting for the stable Service to select the new revision")
+
+
+def stable_whole(view: View) -> Wait | None:
+    """Wait, where stable gave up pods, until it has been given them back."""
+    stable = view.stable
+    if stable is None or not is_shrinking(view) or stable.replicas >= view.full_size:
+        return None
+    return Wait("Scaling", f"giving {stable.revision} its {view.full_size} pods back")
 
 
 def hold_over(view: View) -> Wait | None:

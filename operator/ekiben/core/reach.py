@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ekiben.api.rollout import Step
-from ekiben.core.scaling import need, pods_granted, surge_limit
+from ekiben.core.scaling import most_pods, need, pods_granted
 from ekiben.core.steps import pods_asked
 from ekiben.core.view import View
 
@@ -13,7 +13,7 @@ from ekiben.core.view import View
 def reachable(view: View, weight: int, *, gateway: bool) -> int:
     """Return the percent that comes of a weight: what the pods carry that may be had, or what they are."""
     full = view.full_size
-    pods = min(need(weight, full, gateway=gateway), surge_limit(view))
+    pods = min(need(weight, full, gateway=gateway), most_pods(view))
     if gateway:
         return min(weight, 100 * pods // full)
     return weight if weight >= 100 and pods >= full else round(100 * pods / (pods + full))
@@ -32,7 +32,7 @@ def _shortfalls(view: View, steps: tuple[Step, ...], *, gateway: bool) -> Iterat
         asked, granted = pods_asked(steps[:number], view.full_size), pods_granted(view, steps[:number])
         if step.replicas is not None and gateway and granted < asked:
             yield f"step {number}: {granted} of {asked} pods, rollout.maxSurge or maxReplicas allows no more"
-    if (limit := surge_limit(view)) < view.full_size:
+    if (limit := most_pods(view)) < view.full_size:
         yield (
             f"the promotion needs {view.full_size} canary pods, and rollout.maxSurge"
             f" {view.spec.rollout.max_surge} allows {limit}: it would wait with SurgeLimit; raise it"
@@ -43,7 +43,7 @@ def _of_step(view: View, steps: tuple[Step, ...], *, gateway: bool) -> str:
     weight, full = steps[-1].weight, view.full_size
     if weight is None:
         return ""
-    wanted, limit = need(weight, full, gateway=gateway), surge_limit(view)
+    wanted, limit = need(weight, full, gateway=gateway), most_pods(view)
     share = reachable(view, weight, gateway=gateway)
     if wanted > limit:
         how = "raise it" if gateway else "write a lower weight, or add traffic.parentRefs"

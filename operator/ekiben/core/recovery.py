@@ -16,6 +16,7 @@ from ekiben.api.status import (
     Stage,
     Status,
 )
+from ekiben.api.v1alpha1 import Spec
 from ekiben.core import names
 from ekiben.core.snapshot import InvalidSpec, Record, Ref, Snapshot
 
@@ -69,6 +70,7 @@ def _given_up(snapshot: Snapshot, stable: str) -> RolloutStatus | None:
             reason="StatusLost",
             message="the status was lost, and with it what the canary was judged on",
             started_at=snapshot.now,
+            full_size=_full_size(snapshot),
         )
     return None
 
@@ -80,6 +82,13 @@ def _recreated(snapshot: Snapshot, stable: str) -> int | None:
         return None
     autoscaling = snapshot.spec.autoscaling
     return autoscaling.min_replicas if autoscaling else snapshot.spec.replicas
+
+
+def _full_size(snapshot: Snapshot) -> int | None:
+    """Return the pods that carry all traffic where stable may have given some of them up."""
+    spec = snapshot.spec
+    shrinks = isinstance(spec, Spec) and spec.rollout.canary.shrink_stable and spec.autoscaling is None
+    return spec.replicas if isinstance(spec, Spec) and shrinks else None
 
 
 def _last_rollout(record: Record) -> str:

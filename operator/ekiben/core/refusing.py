@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from ekiben.api.judging import Analysis
 from ekiben.api.pod import Bento
 from ekiben.api.rollout import Canary, Rollout
-from ekiben.api.status import Phase, Stage, Status
+from ekiben.api.status import Phase, RolloutStatus, Stage, Status
 from ekiben.api.v1alpha1 import Spec
 from ekiben.core import conditions as c
 from ekiben.core import names
@@ -46,12 +46,21 @@ def held_view(snapshot: Snapshot) -> View | None:
     plan = rollout.plan if rollout else None
     spec = Spec(
         bento=bento,
-        rollout=Rollout(paused=True, canary=Canary(steps=plan.steps if plan else ())),
+        rollout=Rollout(paused=True, canary=_canary(rollout)),
         analysis=Analysis(checks=plan.checks if plan else ()),
     )
     view = View(snapshot=snapshot, spec=spec, status=status, wanted=record)
     size = (rollout.stable_replicas if rollout else None) or (view.stable.replicas if view.stable else 0)
     return replace(view, spec=spec.model_copy(update={"replicas": max(size, 1)}))
+
+
+def _canary(rollout: RolloutStatus | None) -> Canary:
+    """Return what the status tells of how the canary was to be rolled out."""
+    if rollout is None:
+        return Canary()
+    return Canary(
+        steps=rollout.plan.steps if rollout.plan else (), shrink_stable=rollout.full_size is not None
+    )
 
 
 def refused(snapshot: Snapshot, invalid: InvalidSpec, view: View | None, plan: Plan) -> Plan:

@@ -176,7 +176,7 @@ TABLE: Mapping[Stage, Row] = {
     Stage.TAKING_ALL: Row((gates.weight_observed,), repoint),
     Stage.REPOINTING: Row((gates.service_repointed,), give_back),
     Stage.RETURNING: Row((gates.weight_observed,), ending.promoted),
-    Stage.ABORTING: Row((gates.weight_observed,), ending.aborted),
+    Stage.ABORTING: Row((gates.weight_observed, gates.stable_whole), ending.aborted),
 }
 FIRST = Row((first_ready,), ending.promoted)
 

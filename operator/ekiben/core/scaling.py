@@ -12,6 +12,7 @@ from math import ceil, floor
 from ekiben.api.fields import fraction
 from ekiben.api.rollout import Step
 from ekiben.api.status import RolloutStatus, Stage
+from ekiben.core.sharing import is_shrinking, will_shrink
 from ekiben.core.steps import pods_asked, steps_of
 from ekiben.core.view import FINISHING, View, step_weight, switches_at_once
 
@@ -41,9 +42,21 @@ def need(weight: int, full_size: int, *, gateway: bool) -> int:
     return max(pods, 1)
 
 
-def surge_limit(view: View) -> int:
-    """Return how many pods the canary may have: `maxSurge` of stable's size, at least 1."""
+def surge_of(view: View) -> int:
+    """Return the pods above stable's size that `maxSurge` allows, at least 1."""
     return max(floor(fraction(view.spec.rollout.max_surge) * view.full_size), 1)
+
+
+def surge_limit(view: View) -> int:
+    """Return how many pods the canary may have: `maxSurge` of stable's size, and what stable gave up."""
+    given_up = view.full_size - view.stable.replicas if is_shrinking(view) and view.stable else 0
+    return surge_of(view) + max(given_up, 0)
+
+
+def most_pods(view: View) -> int:
+    """Return how many pods the canary can come to have in a rollout of the spec as it is."""
+    grows = will_shrink(view) if view.trial is None else is_shrinking(view)
+    return max(view.full_size if grows else 0, surge_of(view))
 
 
 def canary_need(view: View) -> int:
@@ -61,7 +74,9 @@ def canary_need(view: View) -> int:
         return pods_at(view, rollout, rollout.step)
     # Up to the first step that needs pods it has the pods for that one.
     first = next(iter(numbered), None)
-    return pods_at(view, rollout, first) if first else view.full_size
+    pods = pods_at(view, rollout, first) if first else view.full_size
+    # Stable gives no pods up before there is any traffic for others.
+    return min(pods, surge_of(view)) if is_shrinking(view) else pods
 
 
 def _sizes(step: Step) -> bool:
@@ -79,7 +94,7 @@ def pods_granted(view: View, steps: tuple[Step, ...]) -> int:
     """Return the pods of the last `replicas` among these steps, as far as the spec's bounds allow."""
     if not view.uses_gateway:
         return 0
-    bounds = [pods_asked(steps, view.full_size), surge_limit(view)]
+    bounds = [pods_asked(steps, view.full_size), surge_of(view)]
     if view.spec.autoscaling:
         bounds.append(view.spec.autoscaling.max_replicas)
     return min(bounds)

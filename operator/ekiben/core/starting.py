@@ -19,6 +19,7 @@ from ekiben.core.gates import Wait
 from ekiben.core.moves import Move, event, in_stage, with_hand, with_rollout
 from ekiben.core.queueing import has_turn, line_up, taken_out
 from ekiben.core.reach import shortfalls
+from ekiben.core.sharing import will_shrink
 from ekiben.core.snapshot import Record
 from ekiben.core.tracking import TRACKED, digests_of
 from ekiben.core.view import View, once, switches_at_once
@@ -164,7 +165,10 @@ def _first(view: View) -> Move | None:
 
 
 def _begin(view: View, why: str) -> Move:
-    rollout = _new(view, plan_of(view))
+    plan = plan_of(view)
+    shrinks = will_shrink(view) and plan.strategy == "Canary"
+    size = max(view.full_size, view.spec.replicas) if shrinks else None
+    rollout = _new(view, plan).model_copy(update={"full_size": size})
     wanted = view.wanted.revision
     # Without a Gateway the widened Service would select the pods of every revision that is still there.
     keep = rollout.provider == "Gateway" or switches_at_once(rollout)

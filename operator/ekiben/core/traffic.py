@@ -13,6 +13,7 @@ from typing import Any
 from ekiben.api.status import RolloutStatus, Stage
 from ekiben.core import names
 from ekiben.core.scaling import need
+from ekiben.core.sharing import is_shrinking, least_weight
 from ekiben.core.snapshot import Manifest, Ref
 from ekiben.core.splitting import percent_to, rules_of
 from ekiben.core.steps import Headers, header_rules, header_text, is_reached, steps_of
@@ -102,9 +103,13 @@ def next_weight(view: View) -> int:
     capacity = min(100 * canary.ready // view.full_size, 100)
     if view.stable_is_down and rollout.outcome is None and canary.ready >= view.full_size:
         return 100
-    if target <= capacity:
-        return target
-    return min(current, target, capacity)
+    if is_shrinking(view):
+        # It rises with each pod that gets ready: stable makes room for the next one by that.
+        target = 100 if rollout.stage is Stage.ENLARGING else target
+        wanted = min(target, capacity)
+    else:
+        wanted = target if target <= capacity else min(current, target, capacity)
+    return wanted if wanted >= current else min(current, max(wanted, least_weight(view)))
 
 
 def header_weight(view: View, headers: Headers) -> int:

@@ -192,7 +192,9 @@ class View:
 
     @cached_property
     def full_size(self) -> int:
-        """Pods that carry all traffic now: stable's size, the unit of every weight."""
+        """Pods that carry all traffic now: stable's size, before it shrank; the unit of every weight."""
+        if self.trial and self.trial.full_size:
+            return max(self.trial.full_size, self.spec.replicas)
         stable = self.stable
         return max(stable.replicas if stable and stable.deployment else self.floor, 1)
 

@@ -158,3 +158,14 @@ def test_the_dry_run_is_made_as_whoever_applies_the_model() -> None:
     ]
     assert applier({"metadata": {"managedFields": entries}}) == "argocd-controller"
     assert applier({"metadata": {"managedFields": [{"manager": "x", "operation": "Update"}]}}) == "kubectl"
+
+
+def test_stable_that_shrinks_bounds_the_pods_of_both_together() -> None:
+    canary = {"shrinkStable": True, "steps": [{"weight": 50}]}
+    traffic = {"parentRefs": [{"name": "models"}]}
+    new = stored("v3", traffic=traffic, rollout={"maxSurge": "50%", "canary": canary})
+    made = plan_for(new, serving(), RECORDS, NOW)
+    assert made.peak_pods == made.stable_pods + 1
+    assert all(step.all_pods <= made.peak_pods for step in made.steps)
+    assert not any("SurgeLimit" in note for note in made.notes)
+    assert f"both together have at most {made.peak_pods}" in made.notes[0]

@@ -24,6 +24,7 @@ from unit.sim.world import MODEL, World
 
 ROUTE = Ref("HTTPRoute", names.route(MODEL))
 STABLE_SERVICE = Ref("Service", names.stable_service(MODEL))
+PODS_FAIL = ("CrashLoop", "NeverReady", "Restarted", "ReadinessLost", "CounterReset")
 EVERYTHING = frozenset({Stage.TAKING_ALL, Stage.REPOINTING})
 ONE_AT_A_TIME = frozenset({Stage.REPLACING, Stage.RESTORING})
 
@@ -109,8 +110,10 @@ class Invariants:
         if write.ref == ROUTE and manifest is not None:
             self._note(raised_within_capacity(done, manifest, self.world.server.objects))
             self._note(shape_is_constant(done, manifest))
+            self._note(given_back_within_capacity(done, manifest))
         if write.verb == "scale":
             self._note(stable_not_shrunk(done, write.ref))
+            self._note(stable_shrunk_within_capacity(done, write.ref))
             self._note(canary_not_shrunk(done, write.ref))
 
     def _changed(self, ref: Ref) -> None:
@@ -126,6 +129,8 @@ class Invariants:
             return
         if recreates(rollout) and rollout.stage in (Stage.DRAINING, Stage.CLEARING):
             return  # By strategy; an autoscaler has no part in it, for there is none any more.
+        if rollout.full_size is not None:
+            return
         if now < before and ref.name == names.revision_child(MODEL, status.stable.revision):
             self._note(iter([f"I4: stable shrank from {before} to {now} in {rollout.stage}"]))
 
@@ -219,8 +224,7 @@ def raised_within_capacity(done: Pass, manifest: Manifest, services: Mapping[Ref
     stable, before = snapshot.status.stable, snapshot.live.get(ROUTE)
     if stable is None or before is None:
         return
-    deployment = snapshot.live.get(Ref("Deployment", names.revision_child(MODEL, stable.revision)))
-    size = deployment["spec"]["replicas"] if deployment else 1
+    size = full_size(snapshot, stable.revision)
     old, new = weights_by_revision(before, services), weights_by_revision(manifest, services)
     for revision, weight in new.items():
         capacity = 100 * ready_pods(snapshot, revision) // max(size, 1)
@@ -303,8 +307,8 @@ def at_most_one_step(done: Pass) -> Iterator[str]:
 def stable_not_shrunk(done: Pass, ref: Ref) -> Iterator[str]:
     """I4: the operator never scales stable down while a rollout is in flight."""
     status, live = done.snapshot.status, done.snapshot.live.get(ref)
-    stable = status.stable
-    if in_flight(status) is None or stable is None or live is None:
+    stable, rollout = status.stable, in_flight(status)
+    if rollout is None or rollout.full_size is not None or stable is None or live is None:
         return
     asked = next(item.replicas for item in done.plan.scales if item.deployment == ref.name)
     rollout = in_flight(status)
@@ -314,18 +318,63 @@ def stable_not_shrunk(done: Pass, ref: Ref) -> Iterator[str]:
         yield f"I4: stable scaled from {live['spec']['replicas']} to {asked} in {in_flight(status)}"
 
 
+def full_size(snapshot: Snapshot, stable: str) -> int:
+    """Return the pods that carry all traffic: stable's, or those that it had before it gave some up."""
+    rollout = in_flight(snapshot.status)
+    deployment = snapshot.live.get(Ref("Deployment", names.revision_child(MODEL, stable)))
+    recorded = rollout.full_size if rollout and rollout.full_size else 0
+    return max(recorded or (deployment["spec"]["replicas"] if deployment else 1), 1)
+
+
+def stable_shrunk_within_capacity(done: Pass, ref: Ref) -> Iterator[str]:
+    """I22: stable gives up no pod that its share needs, nor one without a ready pod of the canary for it."""
+    snapshot, rollout = done.snapshot, in_flight(done.snapshot.status)
+    stable, route = snapshot.status.stable, snapshot.live.get(ROUTE)
+    if rollout is None or rollout.full_size is None or stable is None or route is None:
+        return
+    if ref.name != names.revision_child(MODEL, stable.revision) or stable.revision == rollout.revision:
+        return
+    asked = next(item.replicas for item in done.plan.scales if item.deployment == ref.name)
+    before, full = snapshot.live[ref]["spec"]["replicas"], full_size(snapshot, stable.revision)
+    weight = weights_by_revision(route, planned(done)).get(rollout.revision, 0)
+    given_up = max(full - asked, 0)
+    if asked < before and (
+        100 * given_up // full > weight or given_up > ready_pods(snapshot, rollout.revision)
+    ):
+        yield f"I22: stable scaled to {asked} of {full} while the route gives the canary {weight}%"
+    if asked < before and asked < 1:
+        yield "I22: stable scaled to nothing before the canary is stable"
+
+
+def given_back_within_capacity(done: Pass, manifest: Manifest) -> Iterator[str]:
+    """I23: stable that shrank gets back what its ready pods carry, unless the canary fails outright."""
+    snapshot, rollout = done.snapshot, in_flight(done.snapshot.status)
+    stable, before = snapshot.status.stable, snapshot.live.get(ROUTE)
+    if rollout is None or rollout.full_size is None or stable is None or before is None:
+        return
+    if stable.revision == rollout.revision or rollout.reason in PODS_FAIL:
+        return
+    services = snapshot.live
+    old, new = weights_by_revision(before, services), weights_by_revision(manifest, services)
+    canary, pods = new.get(rollout.revision, 0), ready_pods(snapshot, rollout.revision)
+    ready, full = ready_pods(snapshot, stable.revision), full_size(snapshot, stable.revision)
+    least = 100 * max(full - ready, 0) // full
+    if pods and canary < old.get(rollout.revision, 0) and canary < least and pods + ready >= full:
+        yield f"I23: {canary}% left with the canary while {ready} pods of stable carry {100 - least}%"
+
+
 def canary_not_shrunk(done: Pass, ref: Ref) -> Iterator[str]:
     """I12: no revision is scaled below what the weight needs that the route still gives it."""
     snapshot = done.snapshot
     stable, route = snapshot.status.stable, snapshot.live.get(ROUTE)
     if stable is None or route is None:
         return
-    full = snapshot.live.get(Ref("Deployment", names.revision_child(MODEL, stable.revision)))
+    full = full_size(snapshot, stable.revision)
     asked = next(item.replicas for item in done.plan.scales if item.deployment == ref.name)
     before = snapshot.live[ref]["spec"]["replicas"] if ref in snapshot.live else asked
     for revision, weight in weights_by_revision(route, planned(done)).items():
         is_it = revision != stable.revision and ref.name == names.revision_child(MODEL, revision)
-        if is_it and asked < before and full and 100 * asked < weight * full["spec"]["replicas"]:
+        if is_it and asked < before and 100 * asked < weight * full:
             yield f"I12: {revision} scaled to {asked} while the route gives it {weight}%"
 
 
@@ -386,7 +435,7 @@ def allowed_weight(rollout: RolloutStatus | None) -> int:
     """Return the most that a canary may get in a stage, in percent."""
     if rollout is None:
         return 0
-    if rollout.stage in EVERYTHING:
+    if rollout.stage in EVERYTHING or (rollout.stage is Stage.ENLARGING and rollout.full_size):
         return 100
     steps = rollout.plan.steps[: rollout.step] if rollout.plan else ()
     return max((step.weight or 0 for step in steps), default=0)

@@ -3,6 +3,7 @@
 from unit.sim.scenarios import (
     changing,
     configuring,
+    delays,
     faults,
     hands,
     jobs,
@@ -10,6 +11,7 @@ from unit.sim.scenarios import (
     preflight,
     recreate,
     routing,
+    shrinking,
     sources,
     starting,
     strategies,
@@ -18,6 +20,7 @@ from unit.sim.scenarios import (
 __all__ = [
     "changing",
     "configuring",
+    "delays",
     "faults",
     "hands",
     "jobs",
@@ -25,6 +28,7 @@ __all__ = [
     "preflight",
     "recreate",
     "routing",
+    "shrinking",
     "sources",
     "starting",
     "strategies",
