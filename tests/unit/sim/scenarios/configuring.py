@@ -23,7 +23,7 @@ def tracking(**parts: Any) -> dict[str, Any]:
 def change(world: World, colour: str) -> None:
     """Write another content and wait for all that comes of it: the spec's generation tells nothing of it."""
     world.configure("flags", colour=colour)
-    world.run(1)
+    world.until(lambda: world.in_flight)
     world.until_settled()
 
 
@@ -110,9 +110,8 @@ def config_deleted_while_stable_serves(world: World) -> None:
     """Stable keeps its copy; a release waits until the ConfigMap is there again."""
     begin(world)
     world.configure("flags")
-    world.run(5)
+    world.until(lambda: world.condition("RolledOut") == "Unknown/InProgress")
     assert world.condition("Ready") == "True/Serving"
-    assert world.condition("RolledOut") == "Unknown/InProgress"
     world.release("v2")
     world.run(30)
     assert not world.in_flight
@@ -143,8 +142,7 @@ def config_copy_deleted_by_hand(world: World) -> None:
     begin(world)
     copy = names.config_copy(MODEL, world.status.stable.revision if world.status.stable else "", "flags")
     world.delete_child("ConfigMap", copy)
-    world.run(5)
-    assert any(ref.name == copy for ref in world.server.objects)
+    world.until(lambda: any(ref.name == copy for ref in world.server.objects))
     world.edit("rollout.paused", True)
     world.configure("flags", colour="green")
     world.delete_child("ConfigMap", copy)
