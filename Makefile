@@ -68,6 +68,7 @@ verify: venv ## Fail when a generated file is stale
 	$(PY) -m ekiben.docs --check
 	$(PY) -m ekiben.cli.docs --check
 	@cmp crds/modeldeployments.yaml charts/ekiben/files/modeldeployments.yaml \
+	  && cmp crds/modelanalyses.yaml charts/ekiben/files/modelanalyses.yaml \
 	  || { echo "the chart's CRD is stale: run make generate"; exit 1; }
 
 ##@ Generated files
@@ -77,7 +78,7 @@ generate: venv ## Write the CRD and the reference tables from the models
 	$(PY) -m ekiben.api.admission
 	$(PY) -m ekiben.docs
 	$(PY) -m ekiben.cli.docs
-	cp crds/modeldeployments.yaml charts/ekiben/files/modeldeployments.yaml
+	cp crds/modeldeployments.yaml crds/modelanalyses.yaml charts/ekiben/files/
 
 lock: venv ## Pin the dependencies anew, by hash and without index lines
 	.venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \

@@ -20,6 +20,7 @@ from ekiben.kube.kinds import (
     HPA,
     HTTPROUTE,
     JOB,
+    MODELANALYSIS,
     MODELDEPLOYMENT,
     PDB,
     POD,
@@ -74,6 +75,7 @@ class Caches:
         self._inform(DEPLOYMENT, self._namespaces, _OURS, trim=trim_deployment)
         self._inform(POD, self._namespaces, _OURS, trim=trim_pod)
         self._inform(JOB, self._namespaces, _OURS, trim=trim_job)
+        self._inform(MODELANALYSIS, self._namespaces, None, on_change=self._template_changed)
         # Copies that we made; of those that models track each is followed by its name.
         self._inform(CONFIGMAP, self._namespaces, _OURS, trim=trim_config_map, metadata_only=True)
         self.following = Following(client, wake)
@@ -154,6 +156,7 @@ class Caches:
             routes=tuple(self._routes.at(places_of_model(model))),
             gateways={_key(raw): raw for raw in gateways.all()},
             gateway_classes={_key(raw)[1]: raw for raw in classes.all()},
+            templates=dict(self._templates(namespace, model)),
             gateway_api=self.gateway_api(),
             watches_fresh=watches_fresh,
         )
@@ -194,6 +197,21 @@ class Caches:
                 if ref.kind == kind.kind and (raw := store.get(namespace, ref.name)) is not None:
                     found[namespace, ref.name] = raw
             yield from found.values()
+
+    def _templates(self, namespace: str, model: Manifest) -> Iterator[tuple[str, Manifest]]:
+        """Yield the ModelAnalysis objects that a model names, as far as they exist."""
+        store = self.store(MODELANALYSIS, namespace)
+        for name in _templates_of(model):
+            if (raw := store.get(namespace, name)) is not None:
+                yield name, raw
+
+    def _template_changed(self, old: Manifest | None, new: Manifest | None) -> None:
+        if old is not None and new is not None and _same(old, new):
+            return
+        namespace, name = _key(new or old or {})
+        for model in self.models.all():
+            if _key(model)[0] == namespace and name in _templates_of(model):
+                self._wake(_key(model))
 
     def _model_changed(self, old: Manifest | None, new: Manifest | None) -> None:
         self._model_changes += 1
@@ -273,6 +291,13 @@ def _models_of(raw: Manifest) -> Iterator[Key]:
         yield namespace, name
         yield namespace, name.removesuffix(names.canary_service(""))
         yield namespace, name.removesuffix(names.preview_route(""))
+
+
+def _templates_of(model: Manifest) -> set[str]:
+    """Name the ModelAnalysis objects that a model's spec names; it may be anything."""
+    analysis = (model.get("spec") or {}).get("analysis") or {}
+    uses = analysis.get("templates") if isinstance(analysis, dict) else None
+    return {str(use.get("name")) for use in uses or () if isinstance(use, dict)}
 
 
 def _gateways_of(model: Manifest) -> set[Key]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from prometheus_client.metrics import MetricWrapperBase
 
 from ekiben import metrics
-from ekiben.api.crd import STATUS_COLUMNS, WIDE_COLUMNS, object_schema
+from ekiben.api.crd import STATUS_COLUMNS, WIDE_COLUMNS, object_schema, template_definition
 from ekiben.api.generated import write_or_check
 from ekiben.core.conditions import CONDITIONS, REASONS
 from ekiben.core.deciding import DECISIONS
@@ -136,6 +136,19 @@ def spec_tables(spec: Schema) -> str:
     return "\n".join(parts)
 
 
+def template_table() -> str:
+    """Write the table of ModelAnalysis' fields; a check has those of a ModelDeployment's."""
+    spec = template_definition()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    below = [row for row in rows(spec, "spec") if not row.path.startswith("spec.checks[]")]
+    body = [
+        [f"`{row.path}`", type_name(row.schema), default, limits(row.schema), meaning]
+        for row in below
+        for default, meaning in [default_and_meaning(row)]
+    ]
+    checks = ["`spec.checks[]`", "object", "required", "", "The fields of `spec.analysis.checks[]` above."]
+    return table(("Field", "Type", "Default", "Limits", "Meaning"), [*body, checks])
+
+
 def named(meanings: Mapping[str, str]) -> list[tuple[str, str]]:
     """Write a table of words and their meanings."""
     return [(f"`{word}`", meaning) for word, meaning in meanings.items()]
@@ -177,6 +190,9 @@ def reference() -> str:
                 ("Where", "Rule"),
                 [(f"`{path}`", text) for path, text in rules_between_fields(schema, "")],
             ),
+            "## ModelAnalysis\n",
+            "Checks for models of its namespace, which name it in `analysis.templates`; for short `mda`.\n",
+            template_table(),
             "## Columns of `kubectl get mdep`\n",
             table(("Column", "Field", ""), columns),
             "## Status\n",

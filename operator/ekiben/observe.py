@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from ekiben.api.policy import RESTRICTED, PodPolicy, refusal
 from ekiben.api.status import Status
+from ekiben.api.template import Template
 from ekiben.api.v1alpha1 import Spec, parse_spec
 from ekiben.core import names
 from ekiben.core.asking import Answer, Question
@@ -93,6 +94,7 @@ class Seen:
     routes: tuple[Manifest, ...] = ()
     gateways: Mapping[tuple[str, str], Manifest] = field(default_factory=dict)
     gateway_classes: Mapping[str, Manifest] = field(default_factory=dict)
+    templates: Mapping[str, Manifest] = field(default_factory=dict)
     gateway_api: bool = True
     watches_fresh: bool = True
 
@@ -151,6 +153,7 @@ def build_snapshot(
         observation=remembered.observation,
         answers=remembered.answers,
         line=remembered.line,
+        templates=_templates(seen.templates, readings),
         cluster=replace(_cluster(seen, model, spec, live), preflight=preflight),
         ledger=remembered.ledger,
         settled=remembered.settled,
@@ -187,6 +190,18 @@ def observe_spec(raw: Manifest, policy: PodPolicy = RESTRICTED) -> Spec | Invali
         return InvalidSpec(_sentence(problem))
     forbidden = refusal(raw["spec"], policy)
     return spec if forbidden is None else InvalidSpec(forbidden, reason="NotAllowed")
+
+
+def observe_template(raw: Manifest) -> Template | str:
+    """Parse a ModelAnalysis; where it can't be understood, return which field is wrong and why."""
+    try:
+        return Template.model_validate(raw.get("spec") or {})
+    except ValidationError as problem:
+        return _sentence(problem)
+
+
+def _templates(raws: Mapping[str, Manifest], readings: Readings) -> dict[str, Template | str]:
+    return {name: readings.of(f"template {name}", raw, observe_template) for name, raw in raws.items()}
 
 
 def observe_status(raw: Manifest) -> Status:

@@ -11,7 +11,8 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from ekiben.api.crd import definition
+from ekiben.api.crd import definition, template_definition
+from ekiben.api.template import TEMPLATE_PLURAL
 from ekiben.api.v1alpha1 import GROUP, PLURAL, VERSION
 from ekiben.core.snapshot import Manifest
 from ekiben.kube.client import ApiError, Client
@@ -20,6 +21,7 @@ from ekiben.kube.kinds import CRD, MODELDEPLOYMENT
 logger = logging.getLogger(__name__)
 
 NAME = f"{PLURAL}.{GROUP}"
+TEMPLATE_NAME = f"{TEMPLATE_PLURAL}.{GROUP}"
 RETRY_SECONDS = 30.0
 OUTAGE_SECONDS = 2.0
 SERVED_SECONDS = 0.2
@@ -29,9 +31,11 @@ _REMEDY = f"apply crds/{PLURAL}.yaml of this version of Ekiben"
 async def current_crd(client: Client, tell: Callable[[str], None]) -> None:
     """Wait until the CRD is installed and current; `tell` gets the sentence about what is wrong, or ""."""
     ours, said = definition(), ""
+    theirs = template_definition()
     while True:
         try:
             problem = crd_problem(await client.get(CRD, None, NAME), ours)
+            problem = problem or template_problem(await client.get(CRD, None, TEMPLATE_NAME), theirs)
             # Kopf looks once for the kinds that there are, and would never see one that comes later.
             if not problem and not await client.serves(MODELDEPLOYMENT):
                 await asyncio.sleep(SERVED_SECONDS)
@@ -64,6 +68,21 @@ def crd_problem(live: Manifest | None, ours: Manifest) -> str:
     return ""
 
 
+def template_problem(live: Manifest | None, ours: Manifest) -> str:
+    """Say what is wrong with the CRD of ModelAnalysis; without it there are no templates, and no more.
+
+    An older one prunes a check's fields, and the check would judge by less than was written.
+    """
+    if live is None:
+        return ""
+    schema = _part(live, "spec")
+    missing = ["spec"] if schema is None else sorted(lacking(schema, _part(ours, "spec") or {}, "spec"))
+    if missing:
+        remedy = f"apply crds/{TEMPLATE_PLURAL}.yaml of this version of Ekiben"
+        return f"the CRD {TEMPLATE_NAME} is older than this operator: it lacks {missing[0]}: {remedy}"
+    return ""
+
+
 def lacking(live: Mapping[str, Any], ours: Mapping[str, Any], path: str) -> Iterator[str]:
     """Yield the fields and values of our schema that a live one would drop or refuse."""
     if live.get("x-kubernetes-preserve-unknown-fields"):
@@ -82,10 +101,14 @@ def lacking(live: Mapping[str, Any], ours: Mapping[str, Any], path: str) -> Iter
 
 
 def _status_schema(crd: Manifest) -> Mapping[str, Any] | None:
-    """Find the schema of our version's status; None where that version is not served."""
+    return _part(crd, "status")
+
+
+def _part(crd: Manifest, part: str) -> Mapping[str, Any] | None:
+    """Find the schema of a part of our version's objects; None where that version is not served."""
     for version in crd.get("spec", {}).get("versions", ()):
         if version.get("name") == VERSION and version.get("served"):
             whole = (version.get("schema") or {}).get("openAPIV3Schema") or {}
-            found: Mapping[str, Any] = whole.get("properties", {}).get("status") or {}
+            found: Mapping[str, Any] = whole.get("properties", {}).get(part) or {}
             return found
     return None

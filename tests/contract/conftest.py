@@ -20,6 +20,7 @@ def server(control_plane: ControlPlane) -> Server:
     """A real API server that has the committed CRD."""
     connected = Server(control_plane.server, control_plane.pki)
     connected.install(yaml.safe_load((CHECKOUT / crd.PATH).read_text()))
+    connected.install(yaml.safe_load((CHECKOUT / crd.TEMPLATE_PATH).read_text()))
     return connected
 
 

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-from contract.server import OBJECTS, Json, Refusal, Server, model
+from contract.server import OBJECTS, STRICT, Json, Refusal, RefusedError, Server, model
 from ekiben.api.crd import object_schema
 from ekiben.api.generated import CHECKOUT
-from ekiben.api.v1alpha1 import KIND
+from ekiben.api.v1alpha1 import API_VERSION, KIND
 
 IMAGE = "registry.example.com/iris:1.4.2"
 DIGEST = "sha256:" + "0a" * 32
@@ -250,6 +250,9 @@ ACCEPTED: dict[str, Json] = {
         env=[{"name": "A", "value": "{{model.name}}"}, {"name": "B", "secret": SECRET}],
         resources={"requests": {"cpu": 1}, "limits": {"memory": "1Gi"}},
         deadline="1h30m",
+    ),
+    "checks of a ModelAnalysis": analysis(
+        templates=[{"name": "quality.v2", "args": [{"name": "team", "value": ""}]}, {"name": "other"}]
     ),
     "sources and metrics beside each other": checks(
         {"metric": "error-rate", "max": "1%"}, BY_QUERY | {"onNoData": "pass"}, web_check() | {"dryRun": True}
@@ -1158,6 +1161,18 @@ REFUSED = [
     Refused("a body that is got", web(body="x"), f"{CHECK}.web.body", BODY),
     Refused("a wildcard", web(jsonPath="$.a[*]"), f"{CHECK}.web.jsonPath", BAD_JSON_PATH),
     Refused("a filter", web(jsonPath="$[?@.a]"), f"{CHECK}.web.jsonPath", BAD_JSON_PATH),
+    Refused(
+        "a ModelAnalysis of a bad name",
+        analysis(templates=[{"name": "A_b"}]),
+        "spec.analysis.templates[0].name",
+        BAD_SUBDOMAIN,
+    ),
+    Refused(
+        "an argument of a bad name",
+        analysis(templates=[{"name": "a", "args": [{"name": "A.b", "value": "x"}]}]),
+        "spec.analysis.templates[0].args[0].name",
+        BAD_NAME,
+    ),
     Refused("a Job by a limit", checks({"name": "a", "max": "1", "job": {"image": "a:1"}}), CHECK, NO_LIMIT),
     Refused(
         "a Job now and then",
@@ -1278,8 +1293,61 @@ def test_every_rule_is_seen_to_refuse() -> None:
 def test_accepts_example(server: Server, path: Path) -> None:
     manifests = list(yaml.safe_load_all(path.read_text()))
 
-    assert [manifest["kind"] for manifest in manifests] == [KIND]
-    assert [server.refusals(manifest) for manifest in manifests] == [[]]
+    assert KIND in [manifest["kind"] for manifest in manifests]
+    for manifest in manifests:
+        if manifest["kind"] == KIND:
+            assert server.refusals(manifest) == []
+        else:
+            assert template_refusals(server, manifest) == []
+
+
+TEMPLATES: dict[str, tuple[Json, list[Refusal]]] = {
+    "arguments and checks": (
+        {"args": [{"name": "team"}, {"name": "least", "default": ""}], "checks": [BY_QUERY]},
+        [],
+    ),
+    "one of BentoML's own bounds": (
+        {"checks": [{"metric": "slow-requests", "over": "500ms", "max": "5%"}]},
+        [],
+    ),
+    "another bound": (
+        {"checks": [{"metric": "slow-requests", "over": "300ms", "max": "5%"}]},
+        [
+            Refusal(
+                "spec.checks",
+                "`over` in a ModelAnalysis must be one of BentoML's own bounds (5ms, 10ms, 25ms, 50ms, 100ms,"
+                " 250ms, 500ms, 1s, 2500ms, 5s, 10s, 30s, 60s, 120s, 180s), which every pod exports: take one"
+                " of these, or write the check in the model",
+            )
+        ],
+    ),
+    "a name twice": ({"checks": [BY_QUERY, BY_QUERY]}, [Refusal("spec.checks", NAMES_DIFFER)]),
+    "a check as a model has it": (
+        {"checks": [{"metric": "error-rate"}]},
+        [Refusal("spec.checks[0]", NEEDS_LIMIT)],
+    ),
+    "an argument of a bad name": (
+        {"args": [{"name": "A.b"}], "checks": [BY_QUERY]},
+        [Refusal("spec.args[0].name", BAD_NAME)],
+    ),
+}
+
+
+def template_refusals(server: Server, manifest: Json) -> list[Refusal]:
+    """Try to create a ModelAnalysis; return every sentence of the refusal, nothing where there is none."""
+    path = f"/apis/{API_VERSION}/namespaces/default/modelanalyses"
+    try:
+        server.send("POST", path, manifest, STRICT | {"dryRun": "All"})
+    except RefusedError as refusal:
+        return refusal.refusals
+    return []
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_a_model_analysis_is_refused_by_the_same_sentences(server: Server, name: str) -> None:
+    spec, said = TEMPLATES[name]
+    about = {"apiVersion": API_VERSION, "kind": "ModelAnalysis", "metadata": {"name": "quality"}}
+    assert template_refusals(server, {**about, "spec": spec}) == said
 
 
 def test_changes_a_valid_spec_into_any_other(server: Server) -> None:

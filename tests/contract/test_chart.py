@@ -45,11 +45,16 @@ def test_the_chart_passes_helm_lint(helm: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_crd_of_the_chart_is_the_generated_one_and_is_kept_on_uninstall(helm: Path) -> None:
-    generated = yaml.safe_load((ROOT / "crds/modeldeployments.yaml").read_text())
-    (crd,) = of_kind(template(helm), "CustomResourceDefinition")
-    assert crd["metadata"].pop("annotations") == {"helm.sh/resource-policy": "keep"}
-    assert crd == generated
+def test_the_crds_of_the_chart_are_the_generated_ones_and_are_kept_on_uninstall(helm: Path) -> None:
+    crds = of_kind(template(helm), "CustomResourceDefinition")
+    assert [crd["metadata"]["name"] for crd in crds] == [
+        "modeldeployments.ekiben.dev",
+        "modelanalyses.ekiben.dev",
+    ]
+    for crd in crds:
+        generated = yaml.safe_load((ROOT / f"crds/{crd['spec']['names']['plural']}.yaml").read_text())
+        assert crd["metadata"].pop("annotations") == {"helm.sh/resource-policy": "keep"}
+        assert crd == generated
 
 
 def test_without_crds_install_no_crd_is_rendered(helm: Path) -> None:

@@ -54,7 +54,12 @@ async def test_the_chart_grants_exactly_what_a_whole_life_uses(site: Site) -> No
     for tag in ("v2", "v3"):
         await site.release(tag)
         paused = await site.until(is_at("Paused"), f"{tag} pauses")
-        await site.command("promote", paused["rollout"]["id"])
+        rollout_id = paused["rollout"]["id"]
+        # A step that is held gets its Job, and the next rollout removes it.
+        if tag == "v2":
+            await site.command("resume", f"{rollout_id}/{paused['rollout']['step']}")
+        else:
+            await site.command("promote", rollout_id)
         last = (await site.promoted(tag))["stable"]["revision"]
     for kind in (DEPLOYMENT, CONTROLLERREVISION, HPA, PDB):
         await names_become(site, kind, {f"iris-{last}"})

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from ekiben.api.crd import definition
-from ekiben.preflight import crd_problem, lacking
+from ekiben.api.crd import definition, template_definition
+from ekiben.preflight import crd_problem, lacking, template_problem
 
 OURS = definition()
 
@@ -74,3 +74,16 @@ def test_a_field_that_keeps_everything_lacks_nothing() -> None:
     open_schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     ours = OURS["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]
     assert list(lacking(open_schema, ours, "status")) == []
+
+
+def test_without_the_crd_of_templates_there_are_none_and_an_older_one_is_refused() -> None:
+    ours = template_definition()
+    assert template_problem(None, ours) == ""
+    assert template_problem(ours, ours) == ""
+    older = copy.deepcopy(ours)
+    spec = older["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    del spec["properties"]["checks"]["items"]["properties"]["job"]
+    assert template_problem(older, ours) == (
+        "the CRD modelanalyses.ekiben.dev is older than this operator: it lacks spec.checks[].job:"
+        " apply crds/modelanalyses.yaml of this version of Ekiben"
+    )

@@ -51,6 +51,9 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
   resources: [modeldeployments]
   verbs: [get, list, watch]
 - apiGroups: [ekiben.dev]
+  resources: [modelanalyses]
+  verbs: [list, watch]
+- apiGroups: [ekiben.dev]
   resources: [modeldeployments/status]
   verbs: [update]
 - apiGroups: [apps]
@@ -109,6 +112,6 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
   verbs: [list, watch]
 - apiGroups: [apiextensions.k8s.io]
   resources: [customresourcedefinitions]
-  resourceNames: [modeldeployments.ekiben.dev]
+  resourceNames: [modeldeployments.ekiben.dev, modelanalyses.ekiben.dev]
   verbs: [get]
 {{- end -}}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from ekiben.api import rules as say
 from ekiben.api.fields import (
@@ -18,9 +18,11 @@ from ekiben.api.fields import (
     Percent,
     PositiveDuration,
     Ratio,
+    Subdomain,
     UrlPath,
     at_least,
     checked,
+    keyed_by,
     rules,
 )
 from ekiben.api.sources import Job, Prometheus, Web
@@ -112,6 +114,23 @@ class Check(ApiModel):
         return self.metric or self.name or "check"
 
 
+class TemplateArgument(ApiModel):
+    """What an argument of a ModelAnalysis is for this model."""
+
+    name: Annotated[Name, Field(description="Its name.")]
+    value: Annotated[str, StringConstraints(max_length=256), Field(description="What it is.")]
+
+
+class TemplateUse(ApiModel):
+    """A ModelAnalysis of the model's namespace whose checks count too."""
+
+    name: Annotated[Subdomain, Field(description="Its name.")]
+    args: Annotated[
+        tuple[TemplateArgument, ...],
+        Field(max_length=16, description="Its arguments.", json_schema_extra=keyed_by("name")),
+    ] = ()
+
+
 class Analysis(ApiModel):
     """How the canary is judged on the requests it really served."""
 
@@ -166,11 +185,20 @@ class Analysis(ApiModel):
             " judged by them."
         ),
     ] = False
+    templates: Annotated[
+        tuple[TemplateUse, ...],
+        Field(
+            max_length=5,
+            description="Checks that ModelAnalysis objects hold, beside those below; as they are when a"
+            " rollout starts.",
+            json_schema_extra=keyed_by("name"),
+        ),
+    ] = ()
     checks: Annotated[
         tuple[Check, ...],
         Field(
             max_length=10,
-            description="What the canary must fulfil. Default: error-rate max 1%.",
+            description="What the canary must fulfil. Default: error-rate max 1%, unless templates say more.",
             json_schema_extra=checked(say.ONE_CHECK_DECIDES, say.NAMES_DIFFER),
         ),
     ] = ()

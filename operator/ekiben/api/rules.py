@@ -357,6 +357,12 @@ NO_DATA_FOR_SHARES = cel(
     " without a number is an error, so remove it",
     ".onNoData",
 )
+BOUNDS_ARE_DEFAULT = cel(
+    f"self.all(c, !has(c.over) || {_default_bound('c.over')})",
+    "`over` in a ModelAnalysis must be one of BentoML's own bounds"
+    f" ({', '.join(DEFAULT_BOUNDS)}), which every pod exports: take one of these, or write the"
+    " check in the model",
+)
 ONE_CHECK_DECIDES = cel(
     f"self.size() == 0 || self.exists(c, (!has(c.metric) || {_measures(SHARES, 'c')})"
     " && (!has(c.dryRun) || !c.dryRun))",

@@ -79,6 +79,7 @@ REASONS: tuple[Reason, ...] = (
     Reason(STALLED, "TemplateTooNew", "A newer operator made the pods; they are left as they are."),
     Reason(STALLED, "SecretNotImmutable", "A tracked Secret is not immutable, so it may change unnoticed."),
     Reason(STALLED, "SecretForbidden", "A tracked Secret may not be looked at; the message names the Role."),
+    Reason(STALLED, "TemplateUnusable", "A ModelAnalysis that the spec names is missing or can't be used."),
     Reason(STALLED, "RolledBack", "The last change failed and was rolled back; stable serves."),
     Reason(STALLED, "Aborted", "The last change was aborted by hand; stable serves."),
     Reason(TRAFFIC_APPLIED, "Accepted", "Every Gateway serves the route."),

@@ -19,7 +19,7 @@ from ekiben.core.tracking import tracked_maps, tracked_secrets
 from ekiben.core.view import View
 
 # What only a hand can mend: it shows as Stalled.
-NEEDS_HAND = frozenset({"SecretNotImmutable", "SecretForbidden"})
+NEEDS_HAND = frozenset({"SecretNotImmutable", "SecretForbidden", "TemplateUnusable"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from ekiben.api.sources import PLACEHOLDERS
 from ekiben.core.view import View
 
 _BRACES = re.compile(r"\{\{([^{}]*)\}\}")
@@ -21,6 +22,10 @@ def words_of(view: View) -> dict[str, str]:
         "model.name": view.model.name,
         "model.namespace": view.model.namespace,
     }
+
+
+# What is filled in later stays as it is.
+PLACEHOLDERS_KEPT = {name: f"{{{{{name}}}}}" for name in PLACEHOLDERS}
 
 
 class UnknownPlaceholderError(ValueError):

@@ -38,6 +38,7 @@ from ekiben.core.scaling import pods_granted
 from ekiben.core.snapshot import InvalidSpec
 from ekiben.core.starting import fall_back, first_stage, hindrance, plan_of, prepare, start
 from ekiben.core.steps import header_rules
+from ekiben.core.templates import template_problem
 from ekiben.core.view import FINISHING, GIVEN_UP, View, once, step_weight
 
 REVERSIBLE = frozenset({Stage.PREFLIGHT, Stage.PREPARING, Stage.SHIFTING, Stage.HOLDING, Stage.PAUSED})
@@ -271,6 +272,8 @@ def _edited(view: View, rollout: RolloutStatus) -> Move | None:
     """Take over edited steps: re-enter at the last one whose weight is not above the current one."""
     plan = plan_of(view)
     if rollout.plan is None or rollout.plan.hash == plan.hash or view.stable is None:
+        return None
+    if template_problem(view):
         return None
     if isinstance(view.snapshot.spec, InvalidSpec):
         return None

@@ -13,7 +13,8 @@ from ekiben.core.configuring import NEEDS_HAND
 from ekiben.core.gates import Wait
 from ekiben.core.previewing import preview_problem
 from ekiben.core.queueing import told
-from ekiben.core.starting import hindrance
+from ekiben.core.starting import hindrance, plan_of
+from ekiben.core.templates import template_problem
 from ekiben.core.traffic import live_route, route_problem
 from ekiben.core.view import FINISHING, View
 
@@ -123,7 +124,15 @@ def obstacle(view: View) -> tuple[str, str] | None:
         )
     if (wait := hindrance(view)) and wait.reason in NEEDS_HAND:
         return wait.reason, wait.message
+    if _needs_templates(view) and (problem := template_problem(view)):
+        return "TemplateUnusable", problem
     return None
+
+
+def _needs_templates(view: View) -> bool:
+    """Tell whether a rollout on its way is to take over an edit: otherwise it keeps to what it began with."""
+    plan = view.trial.plan if view.trial else None
+    return plan is not None and plan.hash != plan_of(view).hash
 
 
 def _stalled(view: View, status: Status, failed: Outcome | None) -> Said:

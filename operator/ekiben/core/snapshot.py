@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
 from ekiben.api.status import Counters, Status
+from ekiben.api.template import Template
 from ekiben.api.v1alpha1 import Spec
 from ekiben.core.asking import Answer, Question
 
@@ -224,6 +225,7 @@ class Snapshot:
     pods: tuple[Pod, ...] = ()
     observation: Observation | None = None
     answers: Mapping[Question, Answer] = field(default_factory=dict)
+    templates: Mapping[str, Template | str] = field(default_factory=dict)
     cluster: Cluster = Cluster()
     ledger: Mapping[Ref, Applied] = field(default_factory=dict)
     settled: Mapping[Ref, Settled] = field(default_factory=dict)

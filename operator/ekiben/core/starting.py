@@ -21,6 +21,7 @@ from ekiben.core.queueing import has_turn, line_up, taken_out
 from ekiben.core.reach import shortfalls
 from ekiben.core.sharing import will_shrink
 from ekiben.core.snapshot import Record
+from ekiben.core.templates import checks_of, template_problem
 from ekiben.core.tracking import TRACKED, digests_of
 from ekiben.core.view import View, once, switches_at_once
 
@@ -38,8 +39,11 @@ def plan_of(view: View) -> RolloutPlan:
     """Snapshot the steps and checks that the spec asks for; a way back has no steps."""
     strategy = view.spec.rollout.strategy
     steps = () if is_way_back(view) else steps_of(view)
-    checks = analysis.effective_checks(view.spec.analysis.checks)
-    wire: list[Any] = [item.model_dump(mode="json", exclude_none=True) for item in (*steps, *checks)]
+    checks = checks_of(view)
+    # What a template holds is no part of the hash: editing one disturbs no rollout that is on its way.
+    written = analysis.effective_checks(view.spec.analysis.checks) if not view.spec.analysis.templates else ()
+    own = (*view.spec.analysis.checks, *view.spec.analysis.templates) or written
+    wire: list[Any] = [item.model_dump(mode="json", exclude_none=True) for item in (*steps, *own)]
     # The default is left out, so that a rollout in flight is not taken for edited by an operator's upgrade.
     wire += [strategy] if strategy != "Canary" else []
     paths = view.spec.analysis.exclude_paths
@@ -95,10 +99,20 @@ def is_due(view: View) -> bool:
 
 @once
 def hindrance(view: View) -> Wait | None:
-    """Say what keeps the spec's revision from being begun that lies in the config it tracks."""
+    """Say what keeps the spec's revision from being begun that lies in what it names."""
     if view.rollout is not None:
         return None
-    return configured(view) or (secrets_immutable(view) if _is_next(view) else None)
+    return (
+        configured(view) or _templates_usable(view) or (secrets_immutable(view) if _is_next(view) else None)
+    )
+
+
+def _templates_usable(view: View) -> Wait | None:
+    """Wait until every ModelAnalysis that the spec names can be used; a first revision is not judged."""
+    if view.status.stable is None or not is_due(view):
+        return None
+    problem = template_problem(view)
+    return Wait("TemplateUnusable", problem) if problem else None
 
 
 def asks(view: View) -> Iterable[Question]:

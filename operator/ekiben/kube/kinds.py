@@ -40,6 +40,7 @@ class Kind:
         return "/" + "/".join(quote(part, safe="") for part in parts)
 
 
+MODELANALYSIS = Kind("ekiben.dev", "v1alpha1", "ModelAnalysis", "modelanalyses")
 MODELDEPLOYMENT = Kind("ekiben.dev", "v1alpha1", "ModelDeployment", "modeldeployments")
 DEPLOYMENT = Kind("apps", "v1", "Deployment", "deployments")
 CONTROLLERREVISION = Kind("apps", "v1", "ControllerRevision", "controllerrevisions")
@@ -70,6 +71,7 @@ CRD = Kind(
 
 KINDS = (
     MODELDEPLOYMENT,
+    MODELANALYSIS,
     DEPLOYMENT,
     CONTROLLERREVISION,
     SERVICE,

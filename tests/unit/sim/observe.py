@@ -35,6 +35,7 @@ class Cluster:
         self.gateway = True
         self.watches_fresh = True
         self.preflight: Preflight = "none"
+        self.templates: dict[str, Manifest] = {}
 
     def gateways(self) -> dict[tuple[str, str], Manifest]:
         """Return the Gateways that exist."""
@@ -111,6 +112,7 @@ class Cache:
             pods=tuple(self.pods.values()),
             gateways=self.cluster.gateways(),
             gateway_classes={GATEWAY_CLASS: {}},
+            templates=dict(self.cluster.templates),
             gateway_api=self.cluster.gateway_api,
             watches_fresh=self.cluster.watches_fresh,
         )

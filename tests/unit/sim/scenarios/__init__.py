@@ -15,6 +15,7 @@ from unit.sim.scenarios import (
     sources,
     starting,
     strategies,
+    templates,
 )
 
 __all__ = [
@@ -32,4 +33,5 @@ __all__ = [
     "sources",
     "starting",
     "strategies",
+    "templates",
 ]
