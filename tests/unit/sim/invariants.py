@@ -424,11 +424,20 @@ def written_ahead(done: Pass, manifest: Manifest) -> Iterator[str]:
             for item in manifest["spec"]["rules"][0]["backendRefs"]
             if item["name"] == names.canary_service(MODEL)
         )
-        if weight > allowed_weight(rollout):
+        if weight > max(allowed_weight(rollout), still_held(done, rollout)):
             yield f"I9: {weight}% is written before the status says so"
         for headers, percent in to_canary_by_header(manifest).items():
             if percent and not is_allowed_by_header(rollout, headers):
                 yield f"I9: requests with {sorted(headers)} go to the canary before the status says so"
+
+
+def still_held(done: Pass, rollout: RolloutStatus | None) -> int:
+    """Return what a canary that is given up may keep of its weight, where stable has to grow back first."""
+    route = done.snapshot.live.get(ROUTE)
+    if rollout is None or rollout.stage is not Stage.ABORTING or rollout.full_size is None or route is None:
+        return 0
+    (main,) = (rule for headers, rule in rules_of(route) if not headers)
+    return percent_to(main, names.canary_service(MODEL))
 
 
 def allowed_weight(rollout: RolloutStatus | None) -> int:
