@@ -235,7 +235,7 @@ def test_a_head_that_can_not_begin_blocks_nobody(trouble: str) -> None:
     if trouble == "paused":
         line["m1"].edit("rollout.paused", True)
     else:
-        line["m1"].server.edit_model({"bento": {}})
+        line["m1"].edit("serviceAccountName", "nobody-allowed-it")
     line.until(line["m2"].is_settled)
     assert line.began == ["m0", "m2"]
     if trouble == "paused":
