@@ -73,7 +73,7 @@ def filled(annotation: Any) -> Any:
         return example(patterns[0]) if patterns else filled(annotation.__origin__)
     if isinstance(annotation, type) and issubclass(annotation, ApiModel):
         fields = annotation.model_fields.items()
-        return annotation.model_construct(**{name: filled(field.annotation) for name, field in fields})
+        return annotation.model_construct(**{name: _filled_field(field) for name, field in fields})
     if isinstance(annotation, type) and issubclass(annotation, Enum):
         return next(iter(annotation))
     # A text that can be a rollout's ID too.
@@ -87,9 +87,17 @@ def filled(annotation: Any) -> Any:
     return values[annotation]
 
 
+def _filled_field(field: Any) -> Any:
+    """Make a value of a field; a required one keeps its constraints beside its type."""
+    patterns = [each.pattern for each in field.metadata if getattr(each, "pattern", None)]
+    return example(patterns[0]) if patterns else filled(field.annotation)
+
+
 def example(pattern: Any) -> str:
-    """Make a text of a pattern: a duration, a percentage, a ratio or a path."""
-    return next(text for text in ("5m", "5%", "1.5", "$") if re.match(pattern, text))
+    """Make a text of a pattern: a duration, a percentage, a ratio, a path or an image."""
+    return next(
+        text for text in ("5m", "5%", "1.5", "$", "a:1", "text", "http://text") if re.match(pattern, text)
+    )
 
 
 @pytest.fixture
