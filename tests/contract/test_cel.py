@@ -202,6 +202,9 @@ ACCEPTED: dict[str, Json] = {
     "the shortest deadline": rollout(progressDeadline="10s"),
     "no delay before scaling down": rollout(scaleDownDelay="0s", abortScaleDownDelay="0s"),
     "a small surge": rollout(maxSurge="0.5%"),
+    "a bake, for either strategy": blue_green() | analysis(bake="1h30m"),
+    "a check that BlueGreen can judge in its bake": blue_green()
+    | check("error-rate", max="1%", maxRatioToStable="1.5"),
     "the shortest interval in milliseconds": analysis(interval="1000ms"),
     "a check on ratio alone": check("shed-rate", maxRatioToStable="1.5"),
     "no error at all": check("error-rate", max="0%", excludeSheds=True),
@@ -798,6 +801,33 @@ REFUSED = [
         f"{STEP}[0].analysis.maxWait",
         BAD_DURATION,
     ),
+    Refused(
+        "an analysis held in words",
+        steps({"analysis": {"hold": "1 min"}}),
+        f"{STEP}[0].analysis.hold",
+        BAD_DURATION,
+    ),
+    Refused(
+        "a delay in words",
+        blue_green(autoPromotionDelay="soon"),
+        f"{BLUE_GREEN}.autoPromotionDelay",
+        BAD_DURATION,
+    ),
+    Refused(
+        "a check that BlueGreen can never judge",
+        blue_green() | check("error-rate", maxRatioToStable="1.5"),
+        "spec.analysis.checks",
+        "with strategy BlueGreen the two versions never serve at the same time: give each of analysis.checks"
+        " a max or min, for analysis.bake, or compare with stable by strategy Canary",
+    ),
+    Refused(
+        "a bake with Recreate",
+        rollout(strategy="Recreate") | analysis(bake="10m"),
+        "spec.analysis.bake",
+        "analysis.bake needs the old version's pods, which strategy Recreate takes away: remove it, or write"
+        " strategy: BlueGreen",
+    ),
+    Refused("a bake in words", analysis(bake="a while"), "spec.analysis.bake", BAD_DURATION),
     Refused(
         "a block for BlueGreen with Canary",
         rollout(blueGreen={"autoPromotion": False}),

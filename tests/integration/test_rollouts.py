@@ -277,7 +277,7 @@ def applied_fields(manifest: Manifest) -> Manifest:
 async def test_blue_green_is_judged_at_its_preview_and_switches_once(site: Site) -> None:
     await site.running()
     block = {"previewHostnames": ["preview.example.com"], "autoPromotion": False}
-    rules = {"strategy": "BlueGreen", "blueGreen": block}
+    rules = {"strategy": "BlueGreen", "blueGreen": block, "canary": {}}
     first = await site.serve("v1", traffic=THROUGH_GATEWAY, rollout=rules)
     preview = (await site.get(HTTPROUTE, "iris-preview"))["spec"]
     assert preview["hostnames"] == ["preview.example.com"]
@@ -300,7 +300,7 @@ async def test_blue_green_is_judged_at_its_preview_and_switches_once(site: Site)
 
 async def test_blue_green_without_a_gateway_is_one_write_of_the_service(site: Site) -> None:
     await site.running()
-    rules = {"strategy": "BlueGreen", "blueGreen": {"autoPromotionDelay": "2s"}}
+    rules = {"strategy": "BlueGreen", "blueGreen": {"autoPromotionDelay": "2s"}, "canary": {}}
     first = await site.serve("v1", rollout=rules)
     await site.release("v2")
     held = await site.until(is_at("Holding", 1), "it is judged before the switch")
@@ -311,4 +311,46 @@ async def test_blue_green_without_a_gateway_is_one_write_of_the_service(site: Si
     writes = [item for item in site.lab.audit.writes_since(switched, site.namespace) if item.name == "iris"]
     assert [item.verb for item in writes if item.resource == "services"] == ["patch"]
     assert status["stable"]["revision"] == second
+    assert site.traffic.lost == []
+
+
+@pytest.mark.parametrize("traffic", [THROUGH_GATEWAY, None], ids=["gateway", "service"])
+async def test_a_revision_that_turns_bad_in_its_bake_gives_everything_back(
+    site: Site, traffic: Manifest | None
+) -> None:
+    await site.running()
+    more = {"traffic": traffic} if traffic else {}
+    steps = {"canary": {"steps": [{"weight": 50, "hold": "1s"}]}}
+    first = await site.serve("v1", rollout=steps, analysis={"bake": "1h"}, **more)
+    kept = {pod.uid for pod in site.pods(first)}
+    await site.release("v2")
+    baking = await site.until(is_at("Baking"), "v2 bakes")
+    second = baking["rollout"]["revision"]
+    assert (condition_of(baking, "Settled")["status"], baking["stable"]["revision"]) == ("Unknown", second)
+    assert baking["rollout"]["previous"] == first
+    site.behaviour("v2").errors = 0.5
+    status = await site.until(is_settled("RolledBack"), "v2 is taken back")
+    assert status["stable"]["revision"] == first
+    assert {pod.uid for pod in site.pods(first)} == kept, "the way back needs no new pod"
+    assert [failed["revision"] for failed in status["failedRevisions"]] == [second]
+    assert [entry["outcome"] for entry in status["history"]] == ["RolledBack", "Promoted"]
+    selector = (await site.get(SERVICE, "iris"))["spec"]["selector"]
+    assert selector["ekiben.dev/revision"] == first
+    if traffic:
+        assert site.gateway.weights["iris"] == [0, 50, 100, 0, 100, 0]
+    await site.wait(lambda: not site.pods(second), "the failed revision's pods go")
+    assert site.traffic.lost == []
+
+
+async def test_a_bake_survives_an_operator_that_dies_in_it(site: Site) -> None:
+    operator = await site.running()
+    steps = {"canary": {"steps": [{"weight": 50, "hold": "1s"}]}}
+    first = await site.serve("v1", traffic=THROUGH_GATEWAY, rollout=steps, analysis={"bake": "1h"})
+    await site.release("v2")
+    baking = await site.until(is_at("Baking"), "v2 bakes")
+    await operator.kill()
+    site.behaviour("v2").errors = 0.5
+    await operator.start()
+    status = await site.until(is_settled("RolledBack"), "v2 is taken back")
+    assert (status["stable"]["revision"], status["rollout"]["id"]) == (first, baking["rollout"]["id"])
     assert site.traffic.lost == []

@@ -185,6 +185,13 @@ class Analysis(ApiModel):
             " judged by them."
         ),
     ] = False
+    bake: Annotated[
+        Duration,
+        Field(
+            description="How long a promoted revision is judged while the old one keeps its pods: everything"
+            " goes back to the old one by itself if it fails."
+        ),
+    ] = "0s"
     templates: Annotated[
         tuple[TemplateUse, ...],
         Field(

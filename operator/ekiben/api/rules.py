@@ -226,6 +226,22 @@ PREVIEW_DIFFERS = cel(
     " choose others",
     ".rollout.blueGreen.previewHostnames",
 )
+BLUE_GREEN_HAS_NO_OTHER_SIDE = cel(
+    "!has(self.rollout) || !has(self.rollout.strategy) || self.rollout.strategy != 'BlueGreen'"
+    " || !has(self.analysis) || !has(self.analysis.checks) || self.analysis.checks.all(c,"
+    " has(c.max) || has(c.min) || !(has(c.maxRatioToStable) || has(c.maxIncreaseOverStable)))",
+    "with strategy BlueGreen the two versions never serve at the same time: give each of analysis.checks"
+    " a max or min, for analysis.bake, or compare with stable by strategy Canary",
+    ".analysis.checks",
+)
+BAKE_NEEDS_BOTH = cel(
+    "!has(self.rollout) || !has(self.rollout.strategy) || self.rollout.strategy != 'Recreate'"
+    " || !has(self.analysis) || !has(self.analysis.bake)"
+    f" || {matches('^(0+(ms|s|m|h))+$', 'self.analysis.bake')}",
+    "analysis.bake needs the old version's pods, which strategy Recreate takes away: remove it, or write"
+    " strategy: BlueGreen",
+    ".analysis.bake",
+)
 BLUE_GREEN_NEEDS_ROOM = cel(
     "!has(self.strategy) || self.strategy != 'BlueGreen' || !has(self.maxSurge)"
     f" || {matches('^100([.]0+)?%$', 'self.maxSurge')}",

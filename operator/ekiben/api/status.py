@@ -67,6 +67,9 @@ class Stage(StrEnum):
     TAKING_ALL = "TakingAll"
     REPOINTING = "Repointing"
     RETURNING = "Returning"
+    BAKING = "Baking"
+    RECALLING = "Recalling"
+    REINSTATING = "Reinstating"
     ABORTING = "Aborting"
     DRAINING = "Draining"
     REPLACING = "Replacing"
@@ -180,6 +183,7 @@ class RolloutStatus(ApiModel):
 
     id: Annotated[WrittenId, Field(description="`<revision>.<n>`: what the commands in `spec.rollout` name.")]
     revision: Annotated[str, Field(description="The revision that is to take over.")]
+    previous: Annotated[str | None, Field(description="The revision that a bake can go back to.")] = None
     provider: Annotated[
         Literal["Gateway", "Service"], Field(description="What splits the traffic in this rollout.")
     ] = "Service"

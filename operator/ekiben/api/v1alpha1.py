@@ -50,6 +50,8 @@ class Spec(ApiModel):
         say.PREVIEW_NEEDS_TRAFFIC,
         say.PREVIEW_DIFFERS,
         say.RECREATE_COMPARES_NOTHING,
+        say.BLUE_GREEN_HAS_NO_OTHER_SIDE,
+        say.BAKE_NEEDS_BOTH,
     )
 
     bento: Bento

@@ -88,7 +88,7 @@ def plan_for(new: Facts, live: Facts | None, records: dict[str, Record], now: da
         stable_pods=view.full_size,
         peak_pods=most,
         peak_requests=_most(_requests(view.wanted), _requests(stable), peak, view.full_size, most),
-        least_seconds=sum(seconds(step.hold) for step in steps if step.hold != NO_HOLD),
+        least_seconds=sum(seconds(step.hold) for step in steps if step.hold != NO_HOLD) + _bake(view),
         notes=(*said.notes, *_limits(view, steps)),
     )
 
@@ -207,6 +207,11 @@ def _most(new: Resources, old: Resources, peak: int, full_size: int, most: int) 
     return {name: max(asked[name] for asked in either) for name in either[0]}
 
 
+def _bake(view: View) -> float:
+    """Return the seconds for which a promoted revision is watched: a way back is not."""
+    return seconds(view.spec.analysis.bake) if plan_of(view).steps else 0.0
+
+
 def _limits(view: View, steps: Sequence[StepPlan]) -> list[str]:
     """Say what the rollout would stop at."""
     both = view.full_size + surge_of(view)
@@ -216,6 +221,10 @@ def _limits(view: View, steps: Sequence[StepPlan]) -> list[str]:
     if pauses := sum(step.kind == "pause" for step in steps):
         said.append(f"steps that wait for kubectl ekiben resume: {pauses}")
     rules = view.spec.analysis
+    if _bake(view):
+        said.append(
+            f"then the old version keeps its pods for {rules.bake}, and takes everything back if need be"
+        )
     said.append(
         f"a step also lasts until {rules.min_samples} requests are judged, at most {rules.max_wait} longer"
         f" (then: {rules.on_no_data})"

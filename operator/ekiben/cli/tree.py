@@ -14,6 +14,7 @@ from ekiben.cli.pods import Manifest, PodFacts, pod_facts
 from ekiben.cli.text import PLAIN, Cell, Paint, ago, span, table
 from ekiben.core import steps
 from ekiben.core.analysis import is_counted
+from ekiben.core.view import RECALLABLE
 
 _PHASES = {
     Phase.HEALTHY: "good",
@@ -41,7 +42,10 @@ class Branch:
 def branches(facts: Facts, pods: Sequence[Manifest], now: datetime) -> list[Branch]:
     """Sort the pods by what their revision is to the model: stable, canary, retiring, or left over."""
     read = sorted((pod_facts(raw) for raw in pods), key=lambda pod: pod.name)
+    baking = facts.rollout if facts.rollout and facts.rollout.stage in RECALLABLE else None
     weight = facts.rollout.weight if facts.rollout and facts.canary else 0
+    if baking:
+        weight = 100 - baking.weight
     known: list[Branch] = []
 
     def add(role: str, revision: str, share: int | None, status: RevisionStatus | None, note: str) -> None:
@@ -55,6 +59,9 @@ def branches(facts: Facts, pods: Sequence[Manifest], now: datetime) -> list[Bran
         canary = facts.status.canary
         add("canary", facts.canary, weight, canary, canary.image if canary else "")
     told = {branch.revision for branch in known}
+    if baking and baking.previous:
+        add("before", baking.previous, weight, None, "keeps its pods until the bake is over")
+        told.add(baking.previous)
     for item in facts.status.retiring:
         if item.revision not in told:
             left = (item.until - now).total_seconds()
@@ -82,7 +89,8 @@ def tree(
     if facts.canary and status.rollout and status.rollout.plan:
         lines += ["", *table(_step_rows(status.rollout.plan.steps, status.rollout.step), paint)]
         lines += [f"  {text}" for text in status.rollout.shortfalls or ()]
-    if facts.canary and status.rollout and status.rollout.checks:
+    is_judged = facts.canary or (status.rollout and status.rollout.stage is Stage.BAKING)
+    if is_judged and status.rollout and status.rollout.checks:
         minimum = facts.spec.analysis.min_samples if facts.spec else None
         lines += ["", *table(_check_rows(status.rollout.checks, minimum), paint)]
     if facts.canary and (latencies := _latencies(status.rollout)):

@@ -21,6 +21,7 @@ from ekiben.core.commands import PROMOTING, pause_of
 from ekiben.core.revision import image_of, revision_of
 from ekiben.core.snapshot import Content, Record
 from ekiben.core.tracking import TRACKED, digests_of
+from ekiben.core.view import GIVEN_UP
 
 RESTARTED = "ekiben.dev/restarted-at"
 _FIELDS = tuple(to_camel(name) for name in HASHED_FIELDS)
@@ -42,9 +43,12 @@ class Change:
 def promote(facts: Facts) -> Change:
     """Skip the steps that are left."""
     rollout = _in_flight(facts, "promote")
+    if rollout.stage is Stage.BAKING:
+        done = f"ending the bake of {rollout.revision}: {rollout.previous} keeps its pods no longer"
+        return Change({"rollout": {"promote": rollout.id}}, done)
     if rollout.stage in PROMOTING:
         return Change({}, f"{rollout.revision} is being promoted already")
-    if rollout.stage is Stage.ABORTING:
+    if rollout.stage in GIVEN_UP:
         raise CommandError(f"rollout {rollout.id} is being aborted: {rollout.message}")
     if rollout.stage is Stage.PREPARING and rollout.revision == facts.stable:
         raise CommandError(
@@ -59,15 +63,17 @@ def promote(facts: Facts) -> Change:
 def abort(facts: Facts) -> Change:
     """Go back to stable at once."""
     rollout = _in_flight(facts, "abort")
-    if rollout.stage is Stage.ABORTING:
+    if rollout.stage in GIVEN_UP:
         return Change({}, f"rollout {rollout.id} is being aborted already: {rollout.message}")
     if facts.is_finishing:
         raise CommandError(
             f"{rollout.revision} is stable already: go back by kubectl ekiben undo {facts.name}"
         )
-    if facts.stable is None or (facts.canary is None and rollout.stage is not Stage.QUEUED):
+    can_go_back = facts.canary is not None or rollout.stage is Stage.QUEUED
+    back_to = rollout.previous if rollout.stage is Stage.BAKING else facts.stable if can_go_back else None
+    if back_to is None:
         raise CommandError(f"{rollout.revision} is the first revision: there is nothing to go back to")
-    where = "leaves the line" if rollout.stage is Stage.QUEUED else f"all traffic goes back to {facts.stable}"
+    where = "leaves the line" if rollout.stage is Stage.QUEUED else f"all traffic goes back to {back_to}"
     return Change(
         {"rollout": {"abort": rollout.id}},
         f"aborting {rollout.revision}: {where}",

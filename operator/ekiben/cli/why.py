@@ -32,6 +32,8 @@ REMEDIES: Mapping[str, str] = {
     "Inconclusive": "kubectl ekiben resume {name}, or go back: kubectl ekiben abort {name}",
     "NoData": "kubectl ekiben resume {name}, or go back: kubectl ekiben abort {name}",
     "Paused": "kubectl ekiben resume {name}",
+    "Baking": "wait; or end it by kubectl ekiben promote {name}, go back by kubectl ekiben abort {name}",
+    "NoWayBack": "get the old revision's pods ready, or keep the new one: kubectl ekiben promote {name}",
     "Frozen": "wait, or go on all the same: kubectl ekiben promote {name}",
     "Held": "kubectl ekiben promote {name}",
     "RolledBack": "release another version, or kubectl ekiben retry {name}, or kubectl ekiben undo {name}",

@@ -86,7 +86,17 @@ def effective_checks(checks: Sequence[Check]) -> tuple[Check, ...]:
 
 def counts_requests(check: Check) -> bool:
     """Tell whether a check needs requests that the canary served."""
-    return check.metric in METRICS or check.metric == "throughput"
+    return check.metric in METRICS or check.metric in PLAIN
+
+
+def only_compares(check: Check) -> bool:
+    """Tell whether a check has no limit but those that need another side."""
+    return _compares(check) and check.max is None and check.min is None
+
+
+def absolute(check: Check) -> Check:
+    """Return a check without the limits that compare with stable."""
+    return check.model_copy(update={"max_ratio_to_stable": None, "max_increase_over_stable": None})
 
 
 def bounds_of(checks: Sequence[Check]) -> dict[str, float]:

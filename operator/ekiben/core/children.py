@@ -26,12 +26,19 @@ from ekiben.core.render import (
     build_service,
 )
 from ekiben.core.revision import timeout_of
-from ekiben.core.scaling import Size
+from ekiben.core.scaling import Size, previous_size
 from ekiben.core.shrinking import canary_size, stable_size
 from ekiben.core.snapshot import Manifest, Record, Ref, Settled
 from ekiben.core.splitting import rules_of
 from ekiben.core.steps import Headers, header_rules
-from ekiben.core.traffic import header_weight, live_route, may_reshape, next_weight, stable_selector
+from ekiben.core.traffic import (
+    canary_backend,
+    header_weight,
+    live_route,
+    may_reshape,
+    next_weight,
+    stable_selector,
+)
 from ekiben.core.view import View, once
 
 # Any of them may be all that is left of a revision that was given up before it had all of them.
@@ -100,7 +107,8 @@ def intents(view: View) -> Iterator[Child]:
 def serving(view: View) -> tuple[str, ...]:
     """Return the revisions that get pods: the canary first, since its start takes longest."""
     canary = view.canary_revision if view.is_fielded else None
-    return tuple(revision for revision in (canary, view.stable_revision) if revision)
+    before = view.previous.revision if view.previous else None
+    return tuple(revision for revision in (canary, view.stable_revision, before) if revision)
 
 
 def too_new(view: View) -> str | None:
@@ -117,6 +125,8 @@ def sizes(view: View) -> dict[str, Size]:
         found[view.canary_revision] = canary_size(view)
     if view.stable_revision:
         found[view.stable_revision] = stable_size(view)
+    if view.previous:
+        found[view.previous.revision] = previous_size(view)
     return found
 
 
@@ -197,6 +207,8 @@ def _records(view: View) -> Iterator[Child]:
             outcome = "stable"
         elif revision == view.canary_revision:
             outcome = "candidate"
+        elif view.previous and revision == view.previous.revision:
+            outcome = "previous"
         else:
             outcome = "failed" if revision in failed else "retired"
         numbered = _numbered(record, view.status)
@@ -223,7 +235,7 @@ def _services(view: View) -> Iterator[Child]:
     name = view.model.name
     selected = {
         names.stable_service(name): stable_selector(view).get(names.REVISION),
-        names.canary_service(name): (view.is_fielded and view.canary_revision) or view.stable_revision,
+        names.canary_service(name): canary_backend(view),
     }
     for service, revision in selected.items():
         yield Child(

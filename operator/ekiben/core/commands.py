@@ -6,7 +6,13 @@ from ekiben.api.status import Command, Outcome, RolloutStatus, Stage
 from ekiben.core import names
 from ekiben.core.view import FINISHING, View
 
-PROMOTING = FINISHING | {Stage.ENLARGING, Stage.TAKING_ALL, Stage.DRAINING, Stage.REPLACING}
+PROMOTING = FINISHING | {
+    Stage.ENLARGING,
+    Stage.TAKING_ALL,
+    Stage.BAKING,
+    Stage.DRAINING,
+    Stage.REPLACING,
+}
 
 
 def commands(view: View) -> tuple[Command, ...]:

@@ -58,6 +58,12 @@ REASONS: tuple[Reason, ...] = (
     Reason(RECONCILING, "Queued", "As many rollouts run as may at once; the message says its place."),
     Reason(RECONCILING, "Held", "rollout.initial is Held: the first revision waits for rollout.promote."),
     Reason(RECONCILING, "Promoting", "Traffic goes over to the new revision."),
+    Reason(RECONCILING, "Baking", "The new revision serves everything, and is watched for analysis.bake."),
+    Reason(
+        RECONCILING,
+        "NoWayBack",
+        "The new revision should be taken back in its bake, and the old one has no ready pod.",
+    ),
     Reason(RECONCILING, "Aborting", "Traffic goes back to stable."),
     Reason(RECONCILING, "Retiring", "An old revision still has pods."),
     Reason(RECONCILING, "Unschedulable", "A pod can't be scheduled; the deadline's clock is stopped."),

@@ -12,7 +12,7 @@ from ekiben.core.moves import Move
 from ekiben.core.names import pause_of
 from ekiben.core.plan import Decision
 from ekiben.core.sampling import is_judged
-from ekiben.core.view import View
+from ekiben.core.view import GIVEN_UP, View
 
 DECISIONS: dict[str, str] = {
     "Queued": "As many rollouts run as may at once: it waits for its turn.",
@@ -24,7 +24,8 @@ DECISIONS: dict[str, str] = {
     "Edited": "The steps or checks were edited.",
     "Forgiven": "A failed look that failureLimit allows.",
     "Promoting": "The canary gets everything.",
-    "Aborting": "The canary gives everything back.",
+    "Baking": "The promoted revision is watched, while the one before keeps its pods.",
+    "Aborting": "The canary, or in a bake the new stable, gives everything back.",
     "Moved": "It goes on to the next stage by itself.",
     "Ended": "The rollout is over, with its outcome as the reason.",
 }
@@ -57,8 +58,10 @@ def _what(view: View, before: RolloutStatus | None, after: RolloutStatus) -> str
         return "Ended"
     if before.stage is Stage.QUEUED:
         return "Started"
-    if after.stage is Stage.ABORTING:
-        return "Aborting"
+    if after.stage in GIVEN_UP:
+        return "Moved" if before.stage in GIVEN_UP else "Aborting"
+    if after.stage is Stage.BAKING and before.stage is not Stage.BAKING:
+        return "Baking"
     if (before.plan and before.plan.hash) != (after.plan and after.plan.hash):
         return "Edited"
     return _on_the_way(view, before, after)

@@ -29,8 +29,15 @@ QUIET_FOR = timedelta(seconds=5)
 _QUARANTINED = {Outcome.ROLLED_BACK, Outcome.ABORTED}
 
 
-def abort(view: View, rollout: RolloutStatus, outcome: Outcome, reason: str, message: str) -> Move:
-    """Go back to stable at once; the verdict is remembered with the transition.
+def abort(
+    view: View,
+    rollout: RolloutStatus,
+    outcome: Outcome,
+    reason: str,
+    message: str,
+    stage: Stage | None = None,
+) -> Move:
+    """Go back to stable at once, by way of `stage`; the verdict is remembered with the transition.
 
     First the canary's traffic goes, or in Recreate its pods; where it has neither yet, all is over.
     """
@@ -39,16 +46,16 @@ def abort(view: View, rollout: RolloutStatus, outcome: Outcome, reason: str, mes
     moved = in_stage(
         view,
         rollout,
-        Stage.CLEARING if view.recreates else Stage.ABORTING,
+        stage or (Stage.CLEARING if view.recreates else Stage.ABORTING),
         outcome=outcome,
         reason=reason,
         message=message,
         decided_by=by,
-        returning_from=rollout.weight if ramp and reason not in OUTRIGHT else None,
+        returning_from=rollout.weight if ramp and stage is None and reason not in OUTRIGHT else None,
     )
     note = f"{_verb(outcome)} {rollout.revision}: {message}"
     told = event("Warning" if outcome is Outcome.ROLLED_BACK else "Normal", str(outcome), "Abort", note)
-    told = with_hand(told, by, f"back to {view.stable_revision}")
+    told = with_hand(told, by, f"back to {rollout.previous or view.stable_revision}")
     if not view.is_fielded and rollout.stage is not Stage.DRAINING:
         return Move(aborted(view, moved).status, note, told)
     return with_rollout(view, moved, note, told)
@@ -95,9 +102,9 @@ def make_stable(view: View, rollout: RolloutStatus) -> Status:
     return _retire(status, old, view.now, view.now + delta(view.spec.rollout.scale_down_delay))
 
 
-def promoted(view: View, rollout: RolloutStatus) -> Move:
+def promoted(view: View, rollout: RolloutStatus, why: str = "") -> Move:
     """The new revision serves everything: record it; the old one's delay begins now."""
-    status = _over(view, rollout, Outcome.PROMOTED, "")
+    status = _over(view, rollout, Outcome.PROMOTED, why)
     until = view.now + delta(view.spec.rollout.scale_down_delay)
     status = status.model_copy(
         update={
@@ -106,7 +113,7 @@ def promoted(view: View, rollout: RolloutStatus) -> Move:
             )
         }
     )
-    note = f"promoted {rollout.revision}"
+    note = f"promoted {rollout.revision}" + (f": {why}" if why else "")
     was = f"before it {rollout.from_}" if rollout.from_ else ""
     said = event("Normal", "Promoted", "Promote", note + told(rollout.checks))
     return Move(status, note, with_hand(said, rollout.decided_by, was))
@@ -125,7 +132,7 @@ def replace_first(view: View, rollout: RolloutStatus) -> Move:
 
 def retire(view: View) -> Move | None:
     """Forget a retiring revision whose time is over and whose requests have stopped."""
-    for item in view.status.retiring:
+    for item in _leaving(view):
         if _may_go(view, item):
             left = tuple(other for other in view.status.retiring if other != item)
             status = view.status.model_copy(update={"retiring": left})
@@ -135,9 +142,10 @@ def retire(view: View) -> Move | None:
 
 def next_retirement(view: View) -> float | None:
     """Return the seconds until a retiring revision is worth another look."""
-    if not view.status.retiring:
+    leaving = _leaving(view)
+    if not leaving:
         return None
-    due = min(_due(view, item) for item in view.status.retiring)
+    due = min(_due(view, item) for item in leaving)
     return max((due - view.now).total_seconds(), 1.0)
 
 
@@ -149,6 +157,12 @@ def _due(view: View, item: RetiringRevision) -> datetime:
     if scrape is None:
         return item.until + QUIET_FOR
     return scrape.quiet_since + QUIET_FOR if scrape.quiet_since else _latest(view, item)
+
+
+def _leaving(view: View) -> list[RetiringRevision]:
+    """Return the revisions that retire: in a bake the one before stays, for everything may go back to it."""
+    kept = view.previous.revision if view.previous else None
+    return [item for item in view.status.retiring if item.revision != kept]
 
 
 def _may_go(view: View, item: RetiringRevision) -> bool:

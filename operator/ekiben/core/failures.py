@@ -24,12 +24,12 @@ class Failure:
 
 
 def verdict(view: View) -> Failure | None:
-    """Return the evidence that the canary is bad, if there is any."""
-    rollout, canary = view.rollout, view.canary
-    if rollout is None or canary is None or rollout.plan is None:
+    """Return the evidence that the revision that is judged is bad, if there is any."""
+    rollout, judged = view.rollout, view.judged
+    if rollout is None or judged is None or rollout.plan is None:
         return None
-    for sign in (_crash_loop, _never_ready, _bad_signs, _bad_checks):
-        if failure := sign(view, canary):
+    for sign in (_crash_loop, _never_ready, _bad_signs, _serves_nothing, _bad_checks):
+        if failure := sign(view, judged):
             return failure
     return None
 
@@ -77,13 +77,22 @@ def _bad_signs(view: View, canary: Side) -> Failure | None:
     since = min(rollout.stage_started_at, rollout.step_started_at or rollout.stage_started_at)
     for pod in canary.pods:
         if pod.restarts and (pod.started_at is None or pod.started_at > since):
-            did = "carried traffic" if gets_requests(rollout, rollout.step) else "was judged"
+            carries = rollout.stage is Stage.BAKING or gets_requests(rollout, rollout.step)
+            did = "carried traffic" if carries else "was judged"
             return Failure("Restarted", f"pod {pod.name} restarted while it {did}")
         if pod.lost_readiness:
             return Failure("ReadinessLost", f"pod {pod.name} was ready and is not any more")
     if verdicts.totals(view).resets:
-        return Failure("CounterReset", "request counters of the canary fell back: a worker died")
+        whose = "the canary" if view.canary else rollout.revision
+        return Failure("CounterReset", f"request counters of {whose} fell back: a worker died")
     return None
+
+
+def _serves_nothing(view: View, judged: Side) -> Failure | None:
+    """In a bake, pods that are gone for long fail the revision: others have theirs."""
+    if view.previous is None or not view.previous.ready or not view.stable_is_down:
+        return None
+    return Failure("NoReadyPods", f"no pod of {judged.revision} has been ready for 60s")
 
 
 def _bad_checks(view: View, canary: Side) -> Failure | None:

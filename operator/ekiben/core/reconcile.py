@@ -67,13 +67,18 @@ def _transition(view: View, move: Move) -> Plan:
 
 
 def _torn_down(view: View) -> tuple[Ref, ...]:
-    """Return the route of a rollout that is given up: its canary goes once no weight is seen on it.
+    """Return what shows that a rollout that is given up carries nothing more: then its pods go.
 
-    A late watch would show the route as it was before the last weight, which another replica wrote.
+    A late watch would show it as it was before the last weight or selector, which another replica wrote.
     """
     route = Ref("HTTPRoute", names.route(view.model.name))
-    given_up = view.rollout is not None and view.rollout.stage is Stage.ABORTING
-    return (route,) if given_up and view.uses_gateway and route in view.live else ()
+    service = Ref("Service", names.stable_service(view.model.name))
+    rollout = view.rollout
+    if rollout is None or rollout.stage not in (Stage.ABORTING, Stage.REINSTATING):
+        return ()
+    rests_on = [route] if view.uses_gateway else []
+    rests_on += [service] if rollout.previous else []
+    return tuple(ref for ref in rests_on if ref in view.live)
 
 
 def _steady(view: View) -> Plan:

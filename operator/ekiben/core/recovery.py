@@ -7,9 +7,12 @@ every other revision.
 
 from __future__ import annotations
 
+from typing import Literal
+
 from ekiben.api.status import (
     FailedRevision,
     Outcome,
+    RetiringRevision,
     RevisionStatus,
     RolloutPlan,
     RolloutStatus,
@@ -18,6 +21,7 @@ from ekiben.api.status import (
 )
 from ekiben.api.v1alpha1 import Spec
 from ekiben.core import names
+from ekiben.core.analysis import effective_checks
 from ekiben.core.snapshot import InvalidSpec, Record, Ref, Snapshot
 
 
@@ -41,9 +45,49 @@ def recovered(snapshot: Snapshot) -> Status:
     if stable is None:
         return status.model_copy(update={"failed_revisions": failed})
     side = RevisionStatus(revision=stable, served_at=snapshot.now)
+    rollout = _given_up(snapshot, stable)
+    before = None if rollout else _previous(snapshot, stable)
     return status.model_copy(
-        update={"stable": side, "rollout": _given_up(snapshot, stable), "failed_revisions": failed}
+        update={
+            "stable": side,
+            "rollout": _baking(snapshot, stable, before) if before else rollout,
+            "retiring": (RetiringRevision(revision=before, since=snapshot.now, until=snapshot.now),)
+            if before
+            else (),
+            "failed_revisions": failed,
+        }
     )
+
+
+def _previous(snapshot: Snapshot, stable: str) -> str | None:
+    """Return the revision that kept its pods in a bake."""
+    for record in snapshot.records.values():
+        ref = Ref("Deployment", names.revision_child(snapshot.model.name, record.revision))
+        if record.outcome == "previous" and record.revision != stable and ref in snapshot.live:
+            return record.revision
+    return None
+
+
+def _baking(snapshot: Snapshot, stable: str, before: str) -> RolloutStatus | None:
+    """Return the rollout whose bake was on: it begins anew, judged by the checks that the spec has now."""
+    record = snapshot.records.get(stable)
+    checks = snapshot.spec.analysis.checks if isinstance(snapshot.spec, Spec) else ()
+    return RolloutStatus(
+        id=_last_rollout(record) if record else f"{stable}.1",
+        revision=stable,
+        previous=before,
+        provider=_provider(snapshot),
+        stage=Stage.BAKING,
+        reason="StatusLost",
+        message="the status was lost: the bake begins anew",
+        stage_started_at=snapshot.now,
+        started_at=snapshot.now,
+        plan=RolloutPlan(hash="", checks=effective_checks(checks)),
+    )
+
+
+def _provider(snapshot: Snapshot) -> Literal["Gateway", "Service"]:
+    return "Gateway" if Ref("HTTPRoute", names.route(snapshot.model.name)) in snapshot.live else "Service"
 
 
 def _given_up(snapshot: Snapshot, stable: str) -> RolloutStatus | None:
@@ -59,9 +103,7 @@ def _given_up(snapshot: Snapshot, stable: str) -> RolloutStatus | None:
         return RolloutStatus(
             id=_last_rollout(record),
             revision=record.revision,
-            provider="Gateway"
-            if Ref("HTTPRoute", names.route(snapshot.model.name)) in snapshot.live
-            else "Service",
+            provider=_provider(snapshot),
             stage=Stage.CLEARING if recreated else Stage.ABORTING,
             stable_replicas=recreated,
             plan=RolloutPlan(hash="", strategy="Recreate") if recreated else None,

@@ -9,11 +9,12 @@ never skips. One pass makes at most one transition.
     (Queued ->) [Preflight ->] Preparing -> Shifting -> Holding -> (Shifting -> Holding | Paused)*
         -> Enlarging -> TakingAll -> Repointing -> Returning -> Over (Promoted)
     any stage up to TakingAll -> Aborting -> Over (RolledBack, Aborted, Superseded, Reverted)
+    Returning -> Baking -> Over (Promoted), or back again: baking.py
 
 `TABLE` says for each stage which gates must be open before the rollout leaves it, and where it goes then.
 `_interrupt` says what may happen at any moment instead: the spec changed, a command, a verdict, an edit of
 the steps, a stable that is down. A queued rollout is not in flight (queueing.py).
-From Repointing on the new revision is stable and nothing interrupts.
+From Repointing on the new revision is stable; only a bake is interrupted.
 Without a Gateway the Service itself splits the traffic, so TakingAll and Returning have nothing to do.
 Preflight (preflight.py) is there only where the operator may look for room. Strategy Recreate goes another
 way: recreate.py holds its theory and its table.
@@ -26,11 +27,12 @@ from dataclasses import replace
 
 from ekiben.api.rollout import Step
 from ekiben.api.status import Outcome, RolloutStatus, Stage, Totals
-from ekiben.core import ending, failures, gates, preflight, recreate, verdicts
+from ekiben.core import baking, ending, failures, gates, preflight, recreate, verdicts
 from ekiben.core import steps as steps_
 from ekiben.core.commands import commands, pause_of
 from ekiben.core.configuring import configured
 from ekiben.core.deciding import hand
+from ekiben.core.forgiving import count_failed_look
 from ekiben.core.gates import Wait
 from ekiben.core.moves import Move, Row, event, in_stage, with_rollout
 from ekiben.core.reach import reachable
@@ -143,7 +145,7 @@ def take_all(view: View, rollout: RolloutStatus) -> Move:
 def repoint(view: View, rollout: RolloutStatus) -> Move:
     """Make the canary stable: the point of no return."""
     status = ending.make_stable(view, rollout)
-    moved = in_stage(view, rollout, Stage.REPOINTING)
+    moved = in_stage(view, rollout, Stage.REPOINTING, previous=view.stable_revision)
     note = f"promoting {rollout.revision}: the stable Service selects it"
     return Move(status.model_copy(update={"rollout": moved}), note)
 
@@ -151,7 +153,7 @@ def repoint(view: View, rollout: RolloutStatus) -> Move:
 def give_back(view: View, rollout: RolloutStatus) -> Move:
     """Send everything to the stable backend again, which is the new revision now."""
     if not view.uses_gateway:
-        return ending.promoted(view, rollout)
+        return baking.settle(view, rollout)
     moved = in_stage(view, rollout, Stage.RETURNING)
     return with_rollout(view, moved, f"promoting {rollout.revision}: 100% through the stable backend")
 
@@ -176,7 +178,12 @@ TABLE: Mapping[Stage, Row] = {
     Stage.ENLARGING: Row((gates.pods_ready,), take_all),
     Stage.TAKING_ALL: Row((gates.weight_observed,), repoint),
     Stage.REPOINTING: Row((gates.service_repointed,), give_back),
-    Stage.RETURNING: Row((gates.weight_observed,), ending.promoted),
+    Stage.RETURNING: Row((gates.weight_observed,), baking.settle),
+    Stage.BAKING: Row(
+        (baking.way_back_ready, gates.paused, baking.bake_over, gates.metrics_readable), ending.promoted
+    ),
+    Stage.RECALLING: Row((baking.recalled,), baking.restore),
+    Stage.REINSTATING: Row((baking.service_restored,), baking.hand_back),
     Stage.ABORTING: Row((gates.weight_observed, gates.stable_whole), ending.aborted),
 }
 FIRST = Row((first_ready,), ending.promoted)
@@ -215,6 +222,8 @@ def next_move(view: View) -> Move | None:
 def _interrupt(view: View, rollout: RolloutStatus) -> Move | None:
     if rollout.stage in FINISHING or rollout.stage in GIVEN_UP:
         return None
+    if rollout.stage is Stage.BAKING:
+        return baking.interrupt(view, rollout)
     if view.wanted.revision != rollout.revision:
         return _spec_changed(view, rollout)
     if view.is_first:
@@ -226,7 +235,7 @@ def _interrupt(view: View, rollout: RolloutStatus) -> Move | None:
     if view.stable is not None and (failure := _failure(view)):
         if not failures.forgiven(view, failure):
             return ending.abort(view, rollout, Outcome.ROLLED_BACK, failure.reason, failure.message)
-        if move := _count_failed_look(view, rollout, failure):
+        if move := count_failed_look(view, rollout, failure):
             return move
     if rollout.stage not in REVERSIBLE:
         return None
@@ -249,23 +258,6 @@ def _spec_changed(view: View, rollout: RolloutStatus) -> Move:
     if wanted == view.stable_revision:
         return ending.abort(view, rollout, Outcome.REVERTED, "Reverted", "the spec is stable's again")
     return ending.abort(view, rollout, Outcome.SUPERSEDED, "Superseded", f"the spec asks for {wanted} now")
-
-
-def _count_failed_look(view: View, rollout: RolloutStatus, failure: failures.Failure) -> Move | None:
-    """Count a failed look that `failureLimit` forgives, once per look."""
-    if not failures.is_new_look(view, failure):
-        return None
-    moved = rollout.model_copy(
-        update={
-            "failed_looks": rollout.failed_looks + 1,
-            "failed_look_at": failure.looked_at,
-            "totals": verdicts.totals(view),
-        }
-    )
-    limit = view.spec.analysis.failure_limit
-    return with_rollout(
-        view, moved, f"failed look {moved.failed_looks} of {limit} forgiven: {failure.message}"
-    )
 
 
 def _edited(view: View, rollout: RolloutStatus) -> Move | None:

@@ -16,7 +16,9 @@ EAGER_SECONDS = 2.0
 WAITING_SECONDS = 15.0
 # Often enough to see that the requests to a retiring revision have stopped.
 RETIRING_SECONDS = 5.0
-_JUDGED = frozenset({Stage.SHIFTING, Stage.HOLDING, Stage.PAUSED, Stage.ENLARGING, Stage.TAKING_ALL})
+_JUDGED = frozenset(
+    {Stage.SHIFTING, Stage.HOLDING, Stage.PAUSED, Stage.ENLARGING, Stage.TAKING_ALL, Stage.BAKING}
+)
 
 
 def sampling(view: View) -> Sampling | None:
@@ -24,7 +26,7 @@ def sampling(view: View) -> Sampling | None:
     rollout = view.status.rollout
     revisions = [item.revision for item in view.status.retiring]
     # A canary may wait for its pods for days: until it has one there is nothing to compare.
-    if view.trial and view.canary_revision and (_pods(view, view.canary_revision) or is_judged(view)):
+    if view.trial and view.judged and (_pods(view, view.judged.revision) or is_judged(view)):
         revisions += [revision for revision in (view.stable_revision, view.canary_revision) if revision]
     targets = {revision: _pods(view, revision) for revision in sorted(set(revisions))}
     if rollout is None or not any(targets.values()):
@@ -68,8 +70,9 @@ def is_judged(view: View) -> bool:
 def asks_others(view: View) -> bool:
     """Tell whether others than the pods are asked about the canary now: from when its step is judged."""
     rollout = view.trial
-    planned = rollout is not None and rollout.plan is not None
-    return planned and is_judged(view) and view.judged_step > 0 and view.is_past_initial_delay
+    if rollout is None or rollout.plan is None or not is_judged(view):
+        return False
+    return (view.judged_step > 0 or rollout.stage is Stage.BAKING) and view.is_past_initial_delay
 
 
 def _interval(view: View) -> float:

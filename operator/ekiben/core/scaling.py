@@ -64,7 +64,7 @@ def canary_need(view: View) -> int:
     rollout = view.rollout
     if rollout is None:
         return 0
-    if rollout.stage is Stage.ABORTING:
+    if rollout.stage in (Stage.ABORTING, Stage.REINSTATING):
         return view.canary.replicas if view.canary else 0
     everything = rollout.stage in CARRYING_ALL or switches_at_once(rollout)
     if everything or view.stable is None or view.stable_is_down:
@@ -145,6 +145,17 @@ def replacing_size(view: View) -> int:
         return view.spec.replicas
     had = (rollout.stable_replicas if rollout else None) or view.full_size
     return min(max(had, autoscaling.min_replicas), autoscaling.max_replicas)
+
+
+def previous_size(view: View) -> Size:
+    """Size the revision before, in a bake: never fewer than it has, nor than all traffic needs now."""
+    previous, autoscaling = view.previous, view.spec.autoscaling
+    if previous is None:
+        return Size(0)
+    wanted = max(previous.replicas, view.full_size)
+    if autoscaling is None:
+        return Size(wanted)
+    return Size(wanted, autoscaled=True, max_replicas=max(autoscaling.max_replicas, wanted), hold=True)
 
 
 def is_held(view: View) -> bool:

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from ekiben.api.fields import delta, seconds
 from ekiben.api.judging import Check
-from ekiben.api.status import CheckResult, Verdict
+from ekiben.api.status import CheckResult, Stage, Verdict
 from ekiben.core.asking import Answer, Question
 from ekiben.core.filling import UnknownPlaceholderError, words_of
 from ekiben.core.jobs import judge_job
@@ -144,7 +144,10 @@ def _question(view: View, check: Check) -> Question | str:
 
 
 def _measure(view: View, check: Check) -> Measure | str:
-    began = view.trial.step_started_at if view.trial else None
+    rollout = view.trial
+    began = rollout.step_started_at if rollout else None
+    if rollout is not None and rollout.stage is Stage.BAKING:
+        began = rollout.stage_started_at
     since = (began + delta(view.spec.analysis.initial_delay)).timestamp() if began else 0.0
     try:
         return build_measure(

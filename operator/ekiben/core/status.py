@@ -14,8 +14,8 @@ from ekiben.core.queueing import told
 from ekiben.core.reach import shortfalls
 from ekiben.core.revision import image_of
 from ekiben.core.saying import conditions_of, failed_outcome, obstacle
-from ekiben.core.traffic import observed_headers, observed_weight
-from ekiben.core.view import FINISHING, Side, View
+from ekiben.core.traffic import carried_weight, observed_headers, observed_weight
+from ekiben.core.view import FINISHING, GIVEN_UP, Side, View
 
 # Figures that change with every request are written at most every 15 s, give or take how long a look takes.
 TICK = 14.5
@@ -51,14 +51,14 @@ def _measured(view: View) -> RolloutStatus | None:
     rollout = view.trial
     if rollout is None:
         return view.status.rollout
-    split: dict[str, Any] = {"weight": observed_weight(view), "headers": observed_headers(view) or None}
-    if rollout.stage not in FINISHING and rollout.stage is not Stage.ABORTING:
+    split: dict[str, Any] = {"weight": carried_weight(view), "headers": observed_headers(view) or None}
+    if rollout.stage not in FINISHING | GIVEN_UP | {Stage.BAKING}:
         steps = rollout.plan.steps if rollout.plan else ()
         split["shortfalls"] = shortfalls(view, steps, gateway=view.uses_gateway) or None
     if rollout.stage in (Stage.PREFLIGHT, Stage.PREPARING) or view.recreates:
         # Nothing is judged yet, and a rollout may wait here for days without a word.
         return rollout.model_copy(update=split)
-    if rollout.stage in FINISHING or rollout.stage is Stage.ABORTING:
+    if rollout.stage in FINISHING | GIVEN_UP:
         # The judgement is over: what it rested on stays to be read.
         return rollout.model_copy(update=split)
     if not verdicts.counts(view):
@@ -145,6 +145,8 @@ def message_of(view: View, wait: Wait | None) -> str:
         headers = "".join(f" and requests with {text}" for text in observed_headers(view))
         share = f"{observed_weight(view)}%{headers}"
         where = f"step {step} of {steps}: {share} to {rollout.revision}, " if step else ""
+        if rollout.previous and rollout.stage not in FINISHING:
+            where = f"{carried_weight(view)}% to {rollout.revision}, "
         what = wait.message if wait else str(rollout.stage)
         down = view.stable is not None and view.stable.ready == 0
         return f"{where}{what}" + (f"; no pod of {view.stable_revision} is ready" if down else "")

@@ -17,7 +17,7 @@ from ekiben.core.sharing import is_shrinking, least_weight
 from ekiben.core.snapshot import Manifest, Ref
 from ekiben.core.splitting import percent_to, rules_of
 from ekiben.core.steps import Headers, header_rules, header_text, is_reached, steps_of
-from ekiben.core.view import FINISHING, View, once, step_weight, switches_at_once
+from ekiben.core.view import FINISHING, GIVEN_UP, RECALLABLE, View, once, step_weight, switches_at_once
 
 ON_TRIAL = frozenset({Stage.HOLDING, Stage.PAUSED, Stage.ENLARGING, Stage.TAKING_ALL})
 _BY_HEADER = ON_TRIAL | {Stage.SHIFTING}
@@ -85,17 +85,56 @@ def target_weight(rollout: RolloutStatus | None) -> int:
     match rollout.stage:
         case Stage.SHIFTING | Stage.HOLDING | Stage.PAUSED | Stage.ENLARGING:
             return step_weight(rollout, rollout.step)
-        case Stage.TAKING_ALL | Stage.REPOINTING:
+        case Stage.TAKING_ALL | Stage.REPOINTING | Stage.RECALLING | Stage.REINSTATING:
             return 100
         case _:
             return 0
 
 
+def canary_backend(view: View) -> str | None:
+    """Return the revision that the canary's Service selects: stable where there is no other.
+
+    In a bake that is the revision before, so that everything can go back through it; it stays there until the
+    route has let go of it.
+    """
+    rollout = view.rollout
+    if view.previous:
+        return view.previous.revision
+    if rollout is not None and rollout.stage in GIVEN_UP and rollout.previous == view.stable_revision:
+        return view.stable_revision
+    return (view.is_fielded and view.canary_revision) or view.stable_revision
+
+
+def carried_weight(view: View) -> int:
+    """Return the percent that really goes to the rollout's revision, as the live objects say."""
+    rollout = view.rollout
+    if rollout is not None and rollout.stage in RECALLABLE:
+        state = route_state(view) if view.uses_gateway else None
+        if state is None:
+            return 100
+        return 100 - state.weight if state.settled else rollout.weight
+    if rollout is not None and rollout.stage in GIVEN_UP and rollout.previous == view.stable_revision:
+        return 0
+    return observed_weight(view)
+
+
+def recall_weight(view: View) -> int:
+    """Return the percent to send back now: as far as the old revision's ready pods can carry it."""
+    previous = view.previous
+    if previous is None or previous.ready == 0:
+        return 0
+    if view.stable is None or view.stable.ready == 0:
+        return 100
+    return min(100 * previous.ready // view.full_size, 100)
+
+
 def next_weight(view: View) -> int:
     """Return the percent to write now: the target as far as ready pods can carry it."""
     rollout, target = view.rollout, target_weight(view.rollout)
-    if rollout is None or rollout.stage in FINISHING or view.is_first:
+    if rollout is None or rollout.stage in FINISHING | {Stage.REINSTATING} or view.is_first:
         return target
+    if rollout.stage is Stage.RECALLING:
+        return recall_weight(view)
     state, canary = route_state(view), view.canary
     current = state.weight if state else 0
     if canary is None or canary.ready == 0:

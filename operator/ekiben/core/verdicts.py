@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from ekiben.api.fields import delta, fraction, seconds
@@ -46,6 +46,9 @@ def excuse(view: View, check: Check) -> str:
     What comes in by the preview says nothing about users' requests: no check on requests rests on it.
     """
     rollout = view.trial
+    if rollout is not None and rollout.stage is Stage.BAKING:
+        lone = f"{check.title} is not judged in the bake: there is no other side to compare with"
+        return lone if analysis.only_compares(check) else ""
     if rollout is None or gets_requests(rollout, rollout.step) or not analysis.counts_requests(check):
         return ""
     return f"{check.metric} is not judged at 0%: it counts requests, and none are sent to the canary"
@@ -114,10 +117,12 @@ def totals(view: View) -> Totals:
         known = rollout.totals if rollout else None
         return known if known and known.window == view.window else Totals(window=view.window)
     empty = Counters()
+    # In a bake the new revision is stable, and there is no other side.
+    other = view.stable_revision if view.stable_revision != rollout.revision else None
     return Totals(
         window=view.window,
         measured_at=seen.at,
-        stable=seen.counters.get(view.stable_revision or "", empty),
+        stable=seen.counters.get(other or "", empty),
         canary=seen.counters.get(rollout.revision, empty),
         resets=seen.resets.get(rollout.revision, 0),
     )
@@ -134,7 +139,7 @@ def judged(view: View) -> tuple[CheckResult, ...]:
         min_samples=rules.min_samples,
         waited_out=waited_out(view),
         confidence=fraction(rules.confidence),
-        windows=_windows(rollout),
+        windows=_windows(view, rollout),
         since=_began(view),
     )
     before = [*rollout.checks, *[None] * len(rollout.plan.checks)]
@@ -151,7 +156,8 @@ def _judged(
     if check.metric is None:
         result, at = sources.judge(view, check, before), sources.looked_at(view, check)
     else:
-        (result,) = analysis.judge((check,), counted, terms)
+        is_baking = view.trial is not None and view.trial.stage is Stage.BAKING
+        (result,) = analysis.judge((analysis.absolute(check) if is_baking else check,), counted, terms)
         at = counted.measured_at
     if why := excuse(view, check):
         update = {"verdict": "Waiting", "value": None, "samples": 0, "message": why}
@@ -160,19 +166,23 @@ def _judged(
     return dated
 
 
-def _windows(rollout: RolloutStatus) -> int:
+def _windows(view: View, rollout: RolloutStatus) -> int:
     """Count the windows in which requests are judged: they share what `confidence` allows."""
     steps = rollout.plan.steps if rollout.plan else ()
     weighted = (
         step.weight or (step.analysis and gets_requests(rollout, number))
         for number, step in enumerate(steps, start=1)
     )
-    return max(sum(map(bool, weighted)), 1)
+    bakes = delta(view.spec.analysis.bake) > timedelta()
+    return max(sum(map(bool, weighted)) + bakes, 1)
 
 
 def _began(view: View) -> datetime | None:
     """Return when the requests of the current window began to be counted."""
-    reached = view.trial.step_started_at if view.trial else None
+    rollout = view.trial
+    if rollout is not None and rollout.stage is Stage.BAKING:
+        return rollout.stage_started_at
+    reached = rollout.step_started_at if rollout else None
     return reached + delta(view.spec.analysis.initial_delay) if reached else None
 
 

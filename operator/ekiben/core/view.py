@@ -20,11 +20,15 @@ STABLE_DOWN_AFTER = timedelta(seconds=60)
 
 # From here on the new revision is stable: a rollout can only be finished.
 FINISHING = frozenset({Stage.REPOINTING, Stage.RETURNING})
-# The rollout is given up, and on its way back to stable.
-GIVEN_UP = frozenset({Stage.ABORTING, Stage.CLEARING, Stage.RESTORING})
+# The rollout is given up, and on its way back to stable: nothing interrupts that.
+GIVEN_UP = frozenset({Stage.ABORTING, Stage.RECALLING, Stage.REINSTATING, Stage.CLEARING, Stage.RESTORING})
+# The new revision is stable, and the one before it still has all its pods.
+RECALLABLE = frozenset({Stage.BAKING, Stage.RECALLING})
 
 # Stages in which the weight of the rollout's step is what the canary carries; before, it is the last one's.
-_AT_ITS_STEP = frozenset({Stage.HOLDING, Stage.PAUSED, Stage.ENLARGING, Stage.TAKING_ALL, Stage.ABORTING})
+_AT_ITS_STEP = frozenset(
+    {Stage.HOLDING, Stage.PAUSED, Stage.ENLARGING, Stage.TAKING_ALL, Stage.BAKING, Stage.ABORTING}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +161,20 @@ class View:
         """The side under trial."""
         return self.side(self.canary_revision) if self.canary_revision else None
 
+    @cached_property
+    def previous(self) -> Side | None:
+        """The side that everything can go back to, in a bake; None at any other time."""
+        rollout = self.rollout
+        if rollout is None or rollout.stage not in RECALLABLE or rollout.previous is None:
+            return None
+        return self.side(rollout.previous)
+
+    @cached_property
+    def judged(self) -> Side | None:
+        """The side that is judged: the one under trial, in a bake the new stable."""
+        is_baking = self.rollout is not None and self.rollout.stage is Stage.BAKING
+        return self.stable if is_baking else self.canary
+
     def side(self, revision: str) -> Side:
         """Return one revision as it stands."""
         if revision not in self.memo:
@@ -231,7 +249,9 @@ class View:
         rollout = self.status.rollout
         if rollout is None:
             return ""
-        if rollout.stage in FINISHING or rollout.stage in (Stage.OVER, Stage.QUEUED):
+        if rollout.stage is Stage.BAKING:
+            return f"{rollout.id}/bake"
+        if rollout.stage in FINISHING | {Stage.RECALLING, Stage.REINSTATING, Stage.OVER, Stage.QUEUED}:
             return f"{rollout.id}/over"
         if not self.is_past_initial_delay:
             return f"{rollout.id}/{rollout.step}/delay"

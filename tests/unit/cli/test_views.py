@@ -76,6 +76,12 @@ def test_a_model_at_rest_is_drawn_without_steps_and_its_old_revision_with_the_ti
     golden("tree-at-rest", tree(facts, [pod("v2", 1), pod("v2", 2), pod("v1", 1)], NOW))
 
 
+def test_a_bake_is_drawn_with_what_it_can_go_back_to_and_its_checks() -> None:
+    facts = world.baking()
+    golden("tree-baking", tree(facts, [pod("v2", 1), pod("v2", 2), pod("v1", 1)], NOW))
+    golden("why-baking", why(facts, explain(facts, Surroundings())))
+
+
 def test_a_model_that_no_operator_has_seen_says_so() -> None:
     facts = world.model(world.spec("v1"), {"observedGeneration": None})
     golden("tree-unseen", tree(facts, [], NOW))

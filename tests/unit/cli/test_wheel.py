@@ -38,6 +38,7 @@ FIRST = world.model(
 HELD = world.model(world.spec("v1"), {"rollout": STARTING, "message": "held"})
 ABORTING = in_flight("Aborting", 1)
 FINISHING = in_flight("Repointing", 3, stable=world.side("v2"))
+BAKING = world.baking()
 
 
 def paused(facts: Facts) -> Facts:
@@ -52,6 +53,9 @@ def paused(facts: Facts) -> Facts:
         (wheel.promote, in_flight(), {"rollout": {"promote": ID}}),
         (wheel.promote, HELD, {"rollout": {"promote": f"{V1}.1"}}),
         (wheel.promote, in_flight("Enlarging", 3), {}),
+        (wheel.promote, BAKING, {"rollout": {"promote": ID}}),
+        (wheel.abort, BAKING, {"rollout": {"abort": ID}}),
+        (wheel.abort, in_flight("Recalling", 3, stable=world.side("v2")), {}),
         (wheel.abort, in_flight(), {"rollout": {"abort": ID}}),
         (wheel.abort, ABORTING, {}),
         (wheel.pause, serving(), {"rollout": {"paused": True}}),

@@ -179,6 +179,16 @@ def ended(tag: str, number: int, outcome: str, seconds: float, message: str = ""
     }
 
 
+def baking() -> Facts:
+    """Return a model of which v2 serves, in its bake, and v1 keeps its pods."""
+    said = f"100% to {V2}, baking for another 480s; {V1} keeps its pods"
+    held = {"revision": V1, "since": "2026-11-22T10:00:00Z", "until": "2026-11-22T10:00:30Z"}
+    found = in_flight("Baking", 3, "Baking", said, stable=side("v2"), canary=None, retiring=[held])
+    status = found.raw["status"]
+    status = {**status, "rollout": {**status["rollout"], "previous": V1, "weight": 100}}
+    return facts_of({**found.raw, "status": status})
+
+
 def in_flight(
     stage: str = "Holding", step: int = 1, reason: str = "Samples", message: str = "", **more: Any
 ) -> Facts:

@@ -25,8 +25,10 @@ from unit.sim.world import MODEL, World
 ROUTE = Ref("HTTPRoute", names.route(MODEL))
 STABLE_SERVICE = Ref("Service", names.stable_service(MODEL))
 PODS_FAIL = ("CrashLoop", "NeverReady", "Restarted", "ReadinessLost", "CounterReset")
-EVERYTHING = frozenset({Stage.TAKING_ALL, Stage.REPOINTING})
+EVERYTHING = frozenset({Stage.TAKING_ALL, Stage.REPOINTING, Stage.RECALLING, Stage.REINSTATING})
 ONE_AT_A_TIME = frozenset({Stage.REPLACING, Stage.RESTORING})
+# A bake, from its beginning until everything has gone back.
+BAKED = frozenset({Stage.BAKING, Stage.RECALLING})
 
 # Where a rollout may go in one pass; staying is always allowed. None is: no rollout in flight.
 EDGES: Mapping[Stage | None, frozenset[Stage | None]] = {
@@ -46,8 +48,11 @@ EDGES: Mapping[Stage | None, frozenset[Stage | None]] = {
     ),
     Stage.ENLARGING: frozenset({Stage.TAKING_ALL, Stage.REPOINTING, Stage.ABORTING}),
     Stage.TAKING_ALL: frozenset({Stage.REPOINTING, Stage.ABORTING}),
-    Stage.REPOINTING: frozenset({Stage.RETURNING, None}),
-    Stage.RETURNING: frozenset({None}),
+    Stage.REPOINTING: frozenset({Stage.RETURNING, Stage.BAKING, None}),
+    Stage.RETURNING: frozenset({Stage.BAKING, None}),
+    Stage.BAKING: frozenset({Stage.RECALLING, Stage.REINSTATING, None}),
+    Stage.RECALLING: frozenset({Stage.REINSTATING}),
+    Stage.REINSTATING: frozenset({Stage.ABORTING, None}),
     Stage.ABORTING: frozenset({None}),
 }
 # Recreate's own way; before it begins nothing was touched, and it is over at once.
@@ -104,6 +109,7 @@ class Invariants:
         self._note(self.budget.written(done, write))
         if write.verb == "status":
             self._note(self._numbers_grow(done))
+            self._note(stable_has_pods(done))
             self._note(self.evidence.written(done))
         if manifest is not None:
             self._note(written_ahead(done, manifest))
@@ -133,6 +139,9 @@ class Invariants:
             return
         if now < before and ref.name == names.revision_child(MODEL, status.stable.revision):
             self._note(iter([f"I4: stable shrank from {before} to {now} in {rollout.stage}"]))
+        held = names.revision_child(MODEL, rollout.previous or "")
+        if now < before and ref.name == held and rollout.stage in BAKED:
+            self._note(iter([f"I20: the way back shrank from {before} to {now} in {rollout.stage}"]))
 
     def _pod_changed(self, pod: SimPod) -> None:
         """I18: in Recreate no pod of one revision comes while the other has any that will end."""
@@ -228,8 +237,22 @@ def raised_within_capacity(done: Pass, manifest: Manifest, services: Mapping[Ref
     old, new = weights_by_revision(before, services), weights_by_revision(manifest, services)
     for revision, weight in new.items():
         capacity = 100 * ready_pods(snapshot, revision) // max(size, 1)
+        if not ready_pods(snapshot, stable.revision) and ready_pods(snapshot, revision):
+            rollout = in_flight(snapshot.status)
+            if rollout is not None and rollout.stage is Stage.RECALLING:
+                continue  # Nothing serves any more but what is gone back to.
         if revision != stable.revision and weight > max(old.get(revision, 0), min(capacity, 100)):
             yield f"I1: {weight}% written for {revision}, whose ready pods can carry {capacity}% of {size}"
+
+
+def stable_has_pods(done: Pass) -> Iterator[str]:
+    """I21: another revision becomes stable, forward or back, only where it has a pod for the requests."""
+    snapshot, status = done.snapshot, done.plan.status
+    before, now = snapshot.status.stable, status.stable if status else None
+    if before is None or now is None or before.revision == now.revision:
+        return
+    if ready_pods(snapshot, before.revision) and not ready_pods(snapshot, now.revision):
+        yield f"I21: {now.revision} becomes stable in place of {before.revision}, and has no ready pod"
 
 
 def no_weight_without_pods(done: Pass) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """The stories; importing this package registers them all."""
 
 from unit.sim.scenarios import (
+    baking,
     changing,
     configuring,
     delays,
@@ -19,6 +20,7 @@ from unit.sim.scenarios import (
 )
 
 __all__ = [
+    "baking",
     "changing",
     "configuring",
     "delays",
