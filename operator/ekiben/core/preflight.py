@@ -110,6 +110,9 @@ def largest_size(view: View, rollout: RolloutStatus) -> int:
     steps = rollout.plan.steps if rollout.plan else ()
     sizes = [need(step.weight, view.full_size, gateway=view.uses_gateway) for step in steps if step.weight]
     apart = [pods_granted(view, (step,)) for step in steps if step.replicas is not None]
+    if view.spec.rollout.canary.shrink_stable:
+        # Stable makes room as it goes: only what the first step needs must be there before.
+        return min(next(iter([*sizes, *apart]), 1), surge_limit(view))
     return min(max([view.full_size, *sizes, *apart]), surge_limit(view))
 
 
