@@ -123,6 +123,11 @@ class World:
             )
         self._name_revision()
 
+    def copies(self) -> list[Ref]:
+        """Name the copies of ConfigMaps that there are."""
+        owned = (ref for ref, live in self.server.objects.items() if live["metadata"].get("ownerReferences"))
+        return [ref for ref in owned if ref.kind == "ConfigMap"]
+
     def reads(self, tag: str) -> set[str]:
         """Return what the pods of a version read in their ConfigMaps when they started."""
         pods = [

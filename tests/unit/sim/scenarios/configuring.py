@@ -161,8 +161,7 @@ def config_copies_go_with_their_revision(world: World) -> None:
     """Of a revision that the history does not keep no copy stays."""
     begin(world)
     change(world, "green")
-    copies = [ref for ref in world.server.objects if ref.kind == "ConfigMap" and ref.name != "flags"]
-    assert len(copies) == 1, copies
+    world.until(lambda: len(world.copies()) == 1, within=60)
     expect(world, stable="v1+green")
 
 
