@@ -19,7 +19,7 @@ from ekiben.api.v1alpha1 import GROUP, PLURAL, VERSION
 from ekiben.controller import Controller
 from ekiben.core.names import MANAGER
 from ekiben.imports import without
-from ekiben.kube.client import PAGE, Client
+from ekiben.kube.client import Client
 
 # Kopf would import it only to know its classes when it sees them: a quarter of a start's CPU, and 12 MiB.
 with without("kubernetes"):
@@ -103,8 +103,6 @@ def configured() -> kopf.OperatorSettings:
     # The CRD is there before we start, and a list of namespaces is fixed: nothing has to be looked for.
     settings.scanning.disabled = True
     settings.watching.server_timeout = 300
-    # One answer with a fleet in it would take many times its size while it is read.
-    settings.watching.chunk_size = PAGE
     settings.watching.client_timeout = 310
     settings.watching.connect_timeout = 30
     settings.networking.request_timeout = 30
