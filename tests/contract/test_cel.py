@@ -199,6 +199,15 @@ ACCEPTED: dict[str, Json] = {
     "a rollout's ID in every command": rollout(
         promote="k7c4f9xw2p.1", resume="k7c4f9xw2p.12/3", abort="k7c4f9xw2p.1", retry="bcdf2456kk.999"
     ),
+    "a warm-up of a few calls": rollout(warmup={"path": "/predict", "body": "[[1]]", "maxLatency": "300ms"}),
+    "a warm-up by reading": rollout(
+        warmup={
+            "path": "/model",
+            "method": "GET",
+            "requests": 1000,
+            "contentType": "text/plain; charset=utf-8",
+        }
+    ),
     "the shortest deadline": rollout(progressDeadline="10s"),
     "no delay before scaling down": rollout(scaleDownDelay="0s", abortScaleDownDelay="0s"),
     "a small surge": rollout(maxSurge="0.5%"),
@@ -1091,6 +1100,27 @@ REFUSED = [
     Refused("nothing but a mean", check("concurrency", max="5"), "spec.analysis.checks", DECIDES),
     Refused(
         "a path with a query", analysis(excludePaths=["/a?b=c"]), "spec.analysis.excludePaths[0]", BAD_PATH
+    ),
+    Refused(
+        "a body that is not sent",
+        rollout(warmup={"path": "/model", "method": "GET", "body": "{}"}),
+        "spec.rollout.warmup.body",
+        "rollout.warmup.body belongs to POST: remove it, or write method: POST",
+    ),
+    Refused(
+        "a warm-up without a path", rollout(warmup={"path": "predict"}), "spec.rollout.warmup.path", BAD_PATH
+    ),
+    Refused(
+        "a body of no kind",
+        rollout(warmup={"path": "/predict", "contentType": "json"}),
+        "spec.rollout.warmup.contentType",
+        "must be a media type such as application/json",
+    ),
+    Refused(
+        "warm at once",
+        rollout(warmup={"path": "/predict", "maxLatency": "0s"}),
+        "spec.rollout.warmup.maxLatency",
+        NOT_POSITIVE,
     ),
     Refused(
         "nothing that counts", analysis(excludePaths=["/a", "/"]), "spec.analysis.excludePaths", EXCLUDES

@@ -12,6 +12,7 @@ from ekiben.api.freeze import Freeze
 from ekiben.api.preflight import Preflight
 from ekiben.api.steps import HeaderMatch, PodCount, TrafficRamp
 from ekiben.api.strategy import BlueGreen, Strategy
+from ekiben.api.warmup import WarmUp
 
 _ROLLOUT_ID = r"[a-z][a-z0-9]{9}\.[1-9][0-9]{0,8}"
 RolloutId = Annotated[
@@ -157,6 +158,13 @@ class Rollout(ApiModel):
             " rolled back, commands work, and so does a way back within `rollbackWindow`.",
         ),
     ] = ()
+    warmup: Annotated[
+        WarmUp | None,
+        Field(
+            description="Calls that each of the canary's pods answers before it counts for a weight; and"
+            " stable's pods that start meanwhile. They are not judged."
+        ),
+    ] = None
     preflight: Preflight = Preflight()
     progress_deadline: Annotated[
         str,

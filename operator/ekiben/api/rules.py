@@ -139,6 +139,12 @@ PARENTS_DIFFER = cel(
     "traffic.parentRefs must not name a Gateway twice, unless each time with another sectionName: remove one",
 )
 
+WARMUP_BODY_FOR_POST = cel(
+    "!has(self.body) || self.body == '' || !has(self.method) || self.method == 'POST'",
+    "rollout.warmup.body belongs to POST: remove it, or write method: POST",
+    ".body",
+)
+
 # A new kind of step is one word more here, and its words in the sentence.
 STEP_KINDS = ("weight", "pause", "analysis", "replicas", "headers")
 STEP_ONE_KIND = cel(

@@ -220,6 +220,9 @@ def _limits(view: View, steps: Sequence[StepPlan]) -> list[str]:
     said += [*shortfalls(view, plan_of(view).steps, gateway=view.spec.traffic is not None)]
     if pauses := sum(step.kind == "pause" for step in steps):
         said.append(f"steps that wait for kubectl ekiben resume: {pauses}")
+    if warmup := view.spec.rollout.warmup:
+        calls = f"{warmup.requests} calls of {warmup.method} {warmup.path}"
+        said.append(f"each canary pod is warmed up first: {calls}")
     rules = view.spec.analysis
     if _bake(view):
         said.append(

@@ -24,6 +24,7 @@ REMEDIES: Mapping[str, str] = {
     " kubectl ekiben promote {name}",
     "ChildRejected": "correct the field that the API server names",
     "SurgeLimit": "raise rollout.maxSurge, or edit the steps; kubectl ekiben plan -f FILE tells before",
+    "WarmingUp": "see that rollout.warmup is what the pods answer, or raise its maxLatency",
     "Samples": "send it requests, or lower analysis.minSamples",
     "NoSeries": "see what the query finds, or set the check's onNoData",
     "CheckError": "see who is asked, or correct the check",
@@ -53,6 +54,7 @@ _WAITS_FOR_PODS = frozenset(
         "Quota",
         "Starting",
         "Scaling",
+        "WarmingUp",
         "FirstRevision",
         "NoReadyPods",
     }

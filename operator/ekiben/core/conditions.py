@@ -41,6 +41,7 @@ REASONS: tuple[Reason, ...] = (
     Reason(RECONCILING, "Draining", "Recreate: stable's pods finish their requests and end."),
     Reason(RECONCILING, "Scaling", "The canary gets the pods that the next weight needs."),
     Reason(RECONCILING, "SurgeLimit", "rollout.maxSurge does not leave room for the next weight."),
+    Reason(RECONCILING, "WarmingUp", "Pods of the canary answer the calls of rollout.warmup first."),
     Reason(RECONCILING, "Traffic", "The weight is written, and not yet taken over."),
     Reason(RECONCILING, "Analysing", "The canary is judged on the requests it serves."),
     Reason(RECONCILING, "Samples", "The canary has not yet served enough requests to pass."),

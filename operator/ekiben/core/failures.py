@@ -7,7 +7,7 @@ from datetime import datetime
 
 from ekiben.api.fields import delta
 from ekiben.api.status import Stage
-from ekiben.core import verdicts
+from ekiben.core import verdicts, warming
 from ekiben.core.snapshot import Pod
 from ekiben.core.view import Side, View, gets_requests
 
@@ -28,7 +28,7 @@ def verdict(view: View) -> Failure | None:
     rollout, judged = view.rollout, view.judged
     if rollout is None or judged is None or rollout.plan is None:
         return None
-    for sign in (_crash_loop, _never_ready, _bad_signs, _serves_nothing, _bad_checks):
+    for sign in (_crash_loop, _never_ready, _never_warm, _bad_signs, _serves_nothing, _bad_checks):
         if failure := sign(view, judged):
             return failure
     return None
@@ -64,6 +64,19 @@ def _never_ready(view: View, canary: Side) -> Failure | None:
         if end and view.now >= end:
             deadline = view.spec.rollout.progress_deadline
             return Failure("NeverReady", f"pod {pod.name} started but was not ready within {deadline}")
+    return None
+
+
+def _never_warm(view: View, canary: Side) -> Failure | None:
+    """A pod that answers its warm-up with errors, or too late, is given as long as one that isn't ready."""
+    entered = view.rollout.stage_started_at if view.rollout else None
+    for pod in canary.pods:
+        answer, ready = warming.answer_of(view, pod), pod.ready_changed_at
+        if answer is None or answer.reason not in warming.OWN_FAULT or ready is None or not pod.ready:
+            continue
+        deadline = view.spec.rollout.progress_deadline
+        if view.now >= max(ready, entered or ready) + delta(deadline):
+            return Failure("WarmupFailed", f"pod {pod.name} was not warm within {deadline}: {answer.problem}")
     return None
 
 

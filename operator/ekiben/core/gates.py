@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ekiben.api.status import RolloutStatus, Stage
-from ekiben.core import names, verdicts
+from ekiben.core import names, verdicts, warming
 from ekiben.core.failures import seconds_to_deadline
 from ekiben.core.freezing import frozen_until
 from ekiben.core.reach import reachable
@@ -94,6 +94,22 @@ def _within_reach(view: View) -> str:
         return ""
     weight = target_weight(rollout)
     return f" for {weight}%, which is {reachable(view, weight, gateway=view.uses_gateway)}%"
+
+
+def warmed_up(view: View) -> Wait | None:
+    """Wait until so many of the canary's pods are warm as its next weight needs."""
+    canary = view.canary
+    if canary is None or view.stable_is_down:
+        return None
+    wanted, warm = canary_need(view), warming.warm_pods(view, canary)
+    if warm >= wanted:
+        return None
+    said = f"{warm} of {wanted} canary pods are warmed up"
+    answers = ((pod.name, warming.answer_of(view, pod)) for pod in canary.pods)
+    first = next(
+        (f"; pod {name}: {answer.problem}" for name, answer in answers if answer and answer.problem), ""
+    )
+    return Wait("WarmingUp", said + first)
 
 
 def alone(view: View) -> Wait | None:

@@ -8,12 +8,14 @@ from ekiben.core import sources, starting
 from ekiben.core.asking import Question
 from ekiben.core.preflight import room_questions
 from ekiben.core.view import View
+from ekiben.core.warming import warm_up_calls
 
 # Each says what it wants to know of a model as it stands: small functions, beside the gates that they serve.
 ASKING: tuple[Callable[[View], Iterable[Question]], ...] = (
     sources.open_questions,
     room_questions,
     starting.asks,
+    warm_up_calls,
 )
 
 

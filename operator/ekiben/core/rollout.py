@@ -162,20 +162,28 @@ TABLE: Mapping[Stage, Row] = {
     Stage.PREFLIGHT: Row((preflight.room,), prepare),
     Stage.PREPARING: Row(
         (
-            *(gates.paused, configured, gates.pods_ready, gates.routed),
+            *(gates.paused, configured, gates.pods_ready, gates.warmed_up, gates.routed),
             *(gates.metrics_readable, gates.held, gates.frozen),
         ),
         enter_next_step,
     ),
     Stage.SHIFTING: Row(
-        (gates.paused, gates.alone, gates.pods_ready, gates.routed, gates.weight_observed, gates.stepping),
+        (
+            gates.paused,
+            gates.alone,
+            gates.pods_ready,
+            gates.warmed_up,
+            gates.routed,
+            gates.weight_observed,
+            gates.stepping,
+        ),
         begin_hold,
     ),
     Stage.HOLDING: Row(
         (gates.paused, configured, gates.hold_over, gates.checks_pass, gates.frozen), enter_next_step
     ),
     Stage.PAUSED: Row((gates.paused, configured, resumed), go_on),
-    Stage.ENLARGING: Row((gates.pods_ready,), take_all),
+    Stage.ENLARGING: Row((gates.pods_ready, gates.warmed_up), take_all),
     Stage.TAKING_ALL: Row((gates.weight_observed,), repoint),
     Stage.REPOINTING: Row((gates.service_repointed,), give_back),
     Stage.RETURNING: Row((gates.weight_observed,), baking.settle),

@@ -9,6 +9,7 @@ from ekiben.core.plan import Extras, Sampling
 from ekiben.core.revision import DEFAULT_BUCKETS
 from ekiben.core.scaling import canary_need
 from ekiben.core.view import View
+from ekiben.core.warming import is_measured
 
 # A canary whose metrics can't be read yet is looked at often, so that nobody waits for an interval.
 EAGER_SECONDS = 2.0
@@ -87,5 +88,7 @@ def _interval(view: View) -> float:
 
 def _pods(view: View, revision: str) -> tuple[tuple[str, str], ...]:
     return tuple(
-        (pod.uid, pod.ip) for pod in view.side(revision).pods if pod.ip and (pod.ready or pod.deleting)
+        (pod.uid, pod.ip)
+        for pod in view.side(revision).pods
+        if pod.ip and (pod.ready or pod.deleting) and is_measured(view, pod)
     )

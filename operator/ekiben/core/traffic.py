@@ -18,6 +18,7 @@ from ekiben.core.snapshot import Manifest, Ref
 from ekiben.core.splitting import percent_to, rules_of
 from ekiben.core.steps import Headers, header_rules, header_text, is_reached, steps_of
 from ekiben.core.view import FINISHING, GIVEN_UP, RECALLABLE, View, once, step_weight, switches_at_once
+from ekiben.core.warming import warm_pods
 
 ON_TRIAL = frozenset({Stage.HOLDING, Stage.PAUSED, Stage.ENLARGING, Stage.TAKING_ALL})
 _BY_HEADER = ON_TRIAL | {Stage.SHIFTING}
@@ -142,12 +143,14 @@ def next_weight(view: View) -> int:
     capacity = min(100 * canary.ready // view.full_size, 100)
     if view.stable_is_down and rollout.outcome is None and canary.ready >= view.full_size:
         return 100
+    # What is not warm keeps the weight it has, and gets no more.
+    warm = min(100 * warm_pods(view, canary) // view.full_size, 100)
     if is_shrinking(view):
         # It rises with each pod that gets ready: stable makes room for the next one by that.
         target = 100 if rollout.stage is Stage.ENLARGING else target
-        wanted = min(target, capacity)
+        wanted = min(target, max(min(current, capacity), warm))
     else:
-        wanted = target if target <= capacity else min(current, target, capacity)
+        wanted = target if target <= warm else min(current, target, capacity)
     return wanted if wanted >= current else min(current, max(wanted, least_weight(view)))
 
 
@@ -200,7 +203,9 @@ def is_widened(view: View) -> bool:
         return step_weight(rollout, rollout.step) > 0 or rollout.stage is Stage.ENLARGING
     if rollout.stage is Stage.SHIFTING:
         wanted = need(step_weight(rollout, rollout.step), view.full_size, gateway=False)
-        return canary.ready >= wanted or step_weight(rollout, rollout.step - 1) > 0
+        everybody = names.pod_selector(view.model.name, None)
+        usable = canary.ready if live_selector(view) == everybody else warm_pods(view, canary)
+        return usable >= wanted or step_weight(rollout, rollout.step - 1) > 0
     return view.stable_is_down and rollout.outcome is None and canary.ready > 0
 
 

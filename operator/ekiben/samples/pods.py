@@ -199,7 +199,9 @@ class _Sampled:
         if window is not self._window or _wanted(sampling) != _wanted(self._sampling):
             return False
         self._forget_all_but(sampling)
-        at = self._clock()
+        at, still = self._clock(), _pods(self._sampling)
+        # A pod that is not to be measured any more may have been called by ourselves since.
+        answers = [[answer for answer in given if answer.uid in still] for given in answers]
         scrapes = {
             revision: self._count(revision, given, at)
             for revision, given in zip(sampling.targets, answers, strict=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -353,3 +354,25 @@ async def test_a_listener_that_breaks_does_not_end_the_reading(
     async with asyncio.timeout(10):
         await twice.wait()
     assert "a look at the pods of models/iris failed" in caplog.text
+
+
+async def test_a_pod_that_is_not_to_be_measured_any_more_is_left_out_of_the_look_under_way(
+    world: World,
+) -> None:
+    asked, go = asyncio.Event(), asyncio.Event()
+
+    async def late(request: web.Request) -> web.StreamResponse:
+        asked.set()
+        await go.wait()
+        return web.Response(body=pod.bento.page())
+
+    pod, other = await world.pod(), await world.pod()
+    await world.canary(pod, other)
+    pod.answer = late
+    targets = {CANARY: (pod.target, other.target)}
+    looking = asyncio.create_task(world.look(targets=targets))
+    await asked.wait()
+    world.sampler.ensure(IRIS, replace(world.sampling, targets={CANARY: (other.target,)}))
+    pod.bento.serve(40)
+    go.set()
+    assert (await looking).counters[CANARY].requests == 0

@@ -17,6 +17,7 @@ from unit.sim.scenarios import (
     starting,
     strategies,
     templates,
+    warming,
 )
 
 __all__ = [
@@ -36,4 +37,5 @@ __all__ = [
     "starting",
     "strategies",
     "templates",
+    "warming",
 ]
