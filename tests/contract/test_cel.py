@@ -78,6 +78,14 @@ def rollout(**fields: Any) -> Json:
     return {"rollout": fields}
 
 
+def gates(*items: Json) -> Json:
+    return rollout(gates=[*items])
+
+
+def gate(**fields: Any) -> Json:
+    return gates({"name": "ticket", "url": "http://gate.shop.svc", "when": "BeforeStep", **fields})
+
+
 def analysis(**fields: Any) -> Json:
     return {"analysis": fields}
 
@@ -199,6 +207,23 @@ ACCEPTED: dict[str, Json] = {
     "a rollout's ID in every command": rollout(
         promote="k7c4f9xw2p.1", resume="k7c4f9xw2p.12/3", abort="k7c4f9xw2p.1", retry="bcdf2456kk.999"
     ),
+    "gates for every moment": gates(
+        {"name": "ticket", "url": "https://change.example.com/a?b=c", "when": "BeforeRollout"},
+        {
+            "name": "bench",
+            "url": "http://bench.shop.svc:8080",
+            "when": "BeforeStep",
+            "interval": "1s",
+            "maxWait": "2h",
+            "onTimeout": "fail",
+            "bearer": {"name": "token", "key": "token"},
+            "headers": [{"name": "x-team", "value": "ml"}],
+            "tls": {"caSecret": {"name": "ca", "key": "ca.crt"}},
+            "timeout": "30s",
+        },
+        {"name": "approval", "url": "http://[::1]:8080/", "when": "BeforePromotion", "onTimeout": "pass"},
+    ),
+    "to pass by the gate before the first step": rollout(resume="k7c4f9xw2p.1/0"),
     "a warm-up of a few calls": rollout(warmup={"path": "/predict", "body": "[[1]]", "maxLatency": "300ms"}),
     "a warm-up by reading": rollout(
         warmup={
@@ -430,7 +455,8 @@ BOUND = (
 
 def bad_calls(source: str) -> Iterator[Refused]:
     """Yield what is wrong with a call, whoever makes it."""
-    call, field = {"prometheus": prometheus, "web": web}[source], f"{CHECK}.{source}"
+    call = {"prometheus": prometheus, "web": web, "gate": gate}[source]
+    field = GATE if source == "gate" else f"{CHECK}.{source}"
     yield Refused(
         f"{source}: a header of ours",
         call(headers=[{"name": "HOST", "value": "x"}]),
@@ -463,6 +489,8 @@ def bad_calls(source: str) -> Iterator[Refused]:
             )
 
 
+GATE = "spec.rollout.gates[0]"
+GATE_URL = "must be a URL such as https://change.shop.svc/approve, without password and fragment"
 CHECK, STEP = "spec.analysis.checks[0]", "spec.rollout.canary.steps"
 METRIC, PATH = "spec.autoscaling.metrics[0]", "spec.traffic.path"
 RESOURCES_REFUSED = [
@@ -1100,6 +1128,42 @@ REFUSED = [
     Refused("nothing but a mean", check("concurrency", max="5"), "spec.analysis.checks", DECIDES),
     Refused(
         "a path with a query", analysis(excludePaths=["/a?b=c"]), "spec.analysis.excludePaths[0]", BAD_PATH
+    ),
+    *bad_calls("gate"),
+    Refused(
+        "a gate of no name",
+        gate(name="Ticket!"),
+        f"{GATE}.name",
+        "must be a name of lower-case letters, digits and dashes, such as my-model",
+    ),
+    Refused("a gate that is a path", gate(url="/approve"), f"{GATE}.url", GATE_URL),
+    Refused("a gate with a password", gate(url="http://me:secret@gate.shop.svc"), f"{GATE}.url", GATE_URL),
+    Refused("a gate with a fragment", gate(url="http://gate.shop.svc/#a"), f"{GATE}.url", GATE_URL),
+    Refused("a gate at no time", gate(maxWait="0s"), f"{GATE}.maxWait", NOT_POSITIVE),
+    Refused(
+        "a gate that is asked too often",
+        gate(interval="500ms"),
+        f"{GATE}.interval",
+        "must be a duration of at least 1s, such as 30s",
+    ),
+    Refused(
+        "a gate at any time",
+        gate(when="Always"),
+        f"{GATE}.when",
+        'Unsupported value: "Always": supported values: "BeforeRollout", "BeforeStep", "BeforePromotion"',
+    ),
+    Refused(
+        "a gate that ends otherwise",
+        gate(onTimeout="retry"),
+        f"{GATE}.onTimeout",
+        'Unsupported value: "retry": supported values: "pause", "pass", "fail"',
+    ),
+    Refused(
+        "a warm-up while nothing serves",
+        rollout(strategy="Recreate", warmup={"path": "/predict"}),
+        "spec.rollout.warmup",
+        "strategy Recreate has nothing that serves while pods are warmed up: remove rollout.warmup, or write"
+        " strategy: Canary",
     ),
     Refused(
         "a body that is not sent",

@@ -401,6 +401,7 @@ MUTANTS: tuple[tuple[Mutant, str, str], ...] = (
     (headers_before_the_pods, "testers-go-first-by-header", "I16"),
     (gives_up_too_much, "stable-shrinks-as-the-canary-grows", "I22"),
     (takes_all_back, "shrunk-stable-takes-the-traffic-back-pod-by-pod", "I23"),
+    (weight_before_the_pods, "cold-canary-waits-until-it-is-quick", "I24"),
     (rules_come_and_go, "testers-go-first-by-header", "I17"),
 )
 

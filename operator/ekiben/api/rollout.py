@@ -7,8 +7,19 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from ekiben.api import rules as say
-from ekiben.api.fields import DURATION, ApiModel, Duration, PositivePercent, Worded, at_least, checked, rules
+from ekiben.api.fields import (
+    DURATION,
+    ApiModel,
+    Duration,
+    PositivePercent,
+    Worded,
+    at_least,
+    checked,
+    keyed_by,
+    rules,
+)
 from ekiben.api.freeze import Freeze
+from ekiben.api.gates import RolloutGate
 from ekiben.api.preflight import Preflight
 from ekiben.api.steps import HeaderMatch, PodCount, TrafficRamp
 from ekiben.api.strategy import BlueGreen, Strategy
@@ -22,7 +33,7 @@ RolloutId = Annotated[
 ]
 RolloutStep = Annotated[
     str,
-    StringConstraints(pattern=f"^{_ROLLOUT_ID}/[1-9][0-9]?$", max_length=28),
+    StringConstraints(pattern=f"^{_ROLLOUT_ID}/(0|[1-9][0-9]?)$", max_length=28),
     Worded("must be ID/STEP as status.rollout.id and .step show them, such as k7c4f9xw2p.1/2"),
 ]
 
@@ -111,6 +122,7 @@ class Rollout(ApiModel):
     """How a new revision takes over; and the hands on the wheel, each naming `status.rollout.id`."""
 
     model_config = rules(
+        say.WARMUP_BESIDE_STABLE,
         say.STEPS_FOR_CANARY,
         say.SHRINKING_FOR_CANARY,
         say.BLOCK_FOR_BLUE_GREEN,
@@ -156,6 +168,15 @@ class Rollout(ApiModel):
             max_length=10,
             description="When no step is taken by itself, nor the promotion. Pods are prepared, what fails is"
             " rolled back, commands work, and so does a way back within `rollbackWindow`.",
+        ),
+    ] = ()
+    gates: Annotated[
+        tuple[RolloutGate, ...],
+        Field(
+            max_length=8,
+            description="Who is asked over HTTP before the rollout goes on by itself; all must be open at the"
+            " same time. promote, aborts and a way back within `rollbackWindow` ask nobody.",
+            json_schema_extra=keyed_by("name"),
         ),
     ] = ()
     warmup: Annotated[

@@ -139,6 +139,12 @@ PARENTS_DIFFER = cel(
     "traffic.parentRefs must not name a Gateway twice, unless each time with another sectionName: remove one",
 )
 
+WARMUP_BESIDE_STABLE = cel(
+    "!has(self.warmup) || !has(self.strategy) || self.strategy != 'Recreate'",
+    "strategy Recreate has nothing that serves while pods are warmed up: remove rollout.warmup, or write"
+    " strategy: Canary",
+    ".warmup",
+)
 WARMUP_BODY_FOR_POST = cel(
     "!has(self.body) || self.body == '' || !has(self.method) || self.method == 'POST'",
     "rollout.warmup.body belongs to POST: remove it, or write method: POST",

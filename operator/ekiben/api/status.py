@@ -202,6 +202,9 @@ class RolloutStatus(ApiModel):
     ] = ""
     step: Annotated[int, Field(description="Current step, from 1; 0 before the first.")] = 0
     step_started_at: Annotated[Time | None, Field(description="When its weight was observed.")] = None
+    gates_asked_at: Annotated[
+        Time | None, Field(description="Since when the gates before the next step are asked.")
+    ] = None
     weight: Annotated[int, Field(description="Percent that the traffic really carries, as observed.")] = 0
     headers: Annotated[
         tuple[str, ...] | None,

@@ -14,6 +14,7 @@ from ekiben.cli.facts import Facts
 from ekiben.cli.patches import leaves, merge_patch
 from ekiben.cli.text import PLAIN, Cell, Paint, span, table
 from ekiben.core import names, preflight
+from ekiben.core.approvals import DEFAULT_MAX_WAIT
 from ekiben.core.canonical import quantity_value
 from ekiben.core.capacity import Capacity
 from ekiben.core.configuring import configured
@@ -30,6 +31,11 @@ from ekiben.core.view import View
 
 _ANY_MODEL = Model(namespace="", name="x", uid="", generation=0, resource_version="")
 NO_HOLD = "-"
+_MOMENTS = {
+    "BeforeRollout": "before the first step",
+    "BeforeStep": "before each step with a weight",
+    "BeforePromotion": "before the promotion",
+}
 Resources = dict[str, float]
 
 
@@ -220,6 +226,10 @@ def _limits(view: View, steps: Sequence[StepPlan]) -> list[str]:
     said += [*shortfalls(view, plan_of(view).steps, gateway=view.spec.traffic is not None)]
     if pauses := sum(step.kind == "pause" for step in steps):
         said.append(f"steps that wait for kubectl ekiben resume: {pauses}")
+    for gate in view.spec.rollout.gates:
+        longest = gate.max_wait or DEFAULT_MAX_WAIT
+        then = gate.on_timeout or "pause"
+        said.append(f"gate {gate.name} is asked {_MOMENTS[gate.when]}, for at most {longest} (then: {then})")
     if warmup := view.spec.rollout.warmup:
         calls = f"{warmup.requests} calls of {warmup.method} {warmup.path}"
         said.append(f"each canary pod is warmed up first: {calls}")

@@ -17,7 +17,7 @@ from ekiben.cli.exits import CommandError, Exit
 from ekiben.cli.facts import Facts
 from ekiben.cli.patches import Manifest, merge_patch, merged
 from ekiben.core import names
-from ekiben.core.commands import PROMOTING, pause_of
+from ekiben.core.commands import PROMOTING, is_paused, pause_of
 from ekiben.core.revision import image_of, revision_of
 from ekiben.core.snapshot import Content, Record
 from ekiben.core.tracking import TRACKED, digests_of
@@ -98,7 +98,7 @@ def resume(facts: Facts) -> Change:
     if facts.spec and facts.spec.rollout.paused:
         wanted["paused"] = False
     rollout = facts.rollout
-    if rollout and rollout.stage is Stage.PAUSED:
+    if rollout and is_paused(rollout):
         wanted["resume"] = pause_of(rollout)
     if not wanted:
         raise CommandError(f"{facts.name} is not paused: {facts.status.message}")

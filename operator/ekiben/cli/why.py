@@ -36,6 +36,8 @@ REMEDIES: Mapping[str, str] = {
     "Baking": "wait; or end it by kubectl ekiben promote {name}, go back by kubectl ekiben abort {name}",
     "NoWayBack": "get the old revision's pods ready, or keep the new one: kubectl ekiben promote {name}",
     "Frozen": "wait, or go on all the same: kubectl ekiben promote {name}",
+    "GateShut": "open it, or go on all the same: kubectl ekiben promote {name}",
+    "GateTimeout": "open it, or kubectl ekiben resume {name}, or go back: kubectl ekiben abort {name}",
     "Held": "kubectl ekiben promote {name}",
     "RolledBack": "release another version, or kubectl ekiben retry {name}, or kubectl ekiben undo {name}",
     "Aborted": "release another version, or kubectl ekiben retry {name}, or kubectl ekiben undo {name}",
@@ -60,6 +62,7 @@ _WAITS_FOR_PODS = frozenset(
     }
 )
 _JUDGES = frozenset({"Samples", "NoSeries", "OverLimit", "CheckError", "Analysing", "NoData", "Inconclusive"})
+_ASKS = frozenset({"GateShut", "GateTimeout"})
 _UNTROUBLED = frozenset({"", "Terminating"})
 
 
@@ -155,7 +158,10 @@ def _in_flight(facts: Facts, around: Surroundings) -> Iterator[Finding]:
     if reason == "Traffic" and facts.spec and facts.spec.traffic:
         yield from _route(around, facts.status.message)
         return
-    if waiting:
+    if waiting and reason in _ASKS:
+        remedy = REMEDIES[reason].format(name=facts.name)
+        yield Finding(reason, "spec.rollout.gates", waiting.message, remedy)
+    elif waiting:
         yield _of_condition(facts, waiting)
 
 

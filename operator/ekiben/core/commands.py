@@ -56,10 +56,15 @@ def _honoured(view: View, name: str, value: str) -> Command | None:
     return Command.model_validate({"command": name, "value": value, "result": "Honoured"})
 
 
+def is_paused(rollout: RolloutStatus) -> bool:
+    """Tell whether a rollout waits for `rollout.resume`."""
+    return rollout.stage is Stage.PAUSED or rollout.reason == "GateTimeout"
+
+
 def _is_left_by_hand(view: View, rollout: RolloutStatus) -> bool:
     """Tell whether `resume` takes hold now: a pause can be left, and a hold that `paused` does not stop."""
     held = rollout.stage is Stage.HOLDING and not view.spec.rollout.paused
-    return held or rollout.stage is Stage.PAUSED
+    return held or is_paused(rollout)
 
 
 def pause_of(rollout: RolloutStatus) -> str:

@@ -57,6 +57,8 @@ REASONS: tuple[Reason, ...] = (
     Reason(RECONCILING, "Paused", "spec.rollout.paused is true."),
     Reason(RECONCILING, "Frozen", "rollout.freeze wants no step now; the message says until when."),
     Reason(RECONCILING, "Queued", "As many rollouts run as may at once; the message says its place."),
+    Reason(RECONCILING, "GateShut", "A gate of rollout.gates is shut, or can't be asked; see the message."),
+    Reason(RECONCILING, "GateTimeout", "A gate stayed shut for longer than its maxWait."),
     Reason(RECONCILING, "Held", "rollout.initial is Held: the first revision waits for rollout.promote."),
     Reason(RECONCILING, "Promoting", "Traffic goes over to the new revision."),
     Reason(RECONCILING, "Baking", "The new revision serves everything, and is watched for analysis.bake."),

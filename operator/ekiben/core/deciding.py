@@ -23,6 +23,8 @@ DECISIONS: dict[str, str] = {
     "Resumed": "A hand ended a pause or a hold.",
     "Edited": "The steps or checks were edited.",
     "Forgiven": "A failed look that failureLimit allows.",
+    "GateAsked": "Gates are asked whether it may go on.",
+    "GateTimeout": "A gate stayed shut for too long: it pauses, or goes on without it.",
     "Promoting": "The canary gets everything.",
     "Baking": "The promoted revision is watched, while the one before keeps its pods.",
     "Aborting": "The canary, or in a bake the new stable, gives everything back.",
@@ -70,6 +72,10 @@ def _what(view: View, before: RolloutStatus | None, after: RolloutStatus) -> str
 def _on_the_way(view: View, before: RolloutStatus, after: RolloutStatus) -> str:
     if before.stage is after.stage and before.failed_looks != after.failed_looks:
         return "Forgiven"
+    if before.stage is after.stage and before.gates_asked_at != after.gates_asked_at:
+        return "GateAsked"
+    if before.stage is after.stage and after.reason == "GateTimeout" != before.reason:
+        return "GateTimeout"
     if _is_resumed(view, before):
         return "Resumed"
     if after.stage is Stage.ENLARGING:
@@ -80,7 +86,7 @@ def _on_the_way(view: View, before: RolloutStatus, after: RolloutStatus) -> str:
 
 
 def _is_resumed(view: View, before: RolloutStatus) -> bool:
-    stays = before.stage in (Stage.PAUSED, Stage.HOLDING)
+    stays = before.stage in (Stage.PREPARING, Stage.PAUSED, Stage.HOLDING)
     return stays and view.spec.rollout.resume == pause_of(before.id, before.step)
 
 

@@ -42,7 +42,13 @@ def with_hand(said: Event, by: str, *more: str) -> Event:
 
 def in_stage(view: View, rollout: RolloutStatus, stage: Stage, **changes: Any) -> RolloutStatus:
     """Return the rollout in another stage, entered now; reason and message start empty."""
-    fresh = {"reason": "", "message": "", "stage": stage, "stage_started_at": view.now}
+    fresh = {
+        "reason": "",
+        "message": "",
+        "stage": stage,
+        "stage_started_at": view.now,
+        "gates_asked_at": None,
+    }
     return rollout.model_copy(update=fresh | changes)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from ekiben.core import sources, starting
+from ekiben.core import approvals, sources, starting
 from ekiben.core.asking import Question
 from ekiben.core.preflight import room_questions
 from ekiben.core.view import View
@@ -16,6 +16,7 @@ ASKING: tuple[Callable[[View], Iterable[Question]], ...] = (
     room_questions,
     starting.asks,
     warm_up_calls,
+    approvals.open_questions,
 )
 
 

@@ -27,7 +27,7 @@ from datetime import timedelta
 
 from ekiben.api.fields import delta
 from ekiben.api.status import RolloutStatus, Stage
-from ekiben.core import ending, gates
+from ekiben.core import approvals, ending, gates
 from ekiben.core.failures import Failure, seconds_to_deadline
 from ekiben.core.gates import Wait
 from ekiben.core.moves import Move, Row, event, in_stage, with_rollout
@@ -121,7 +121,7 @@ def restore(view: View, rollout: RolloutStatus) -> Move:
 
 
 TABLE: Mapping[Stage, Row] = {
-    Stage.PREPARING: Row((gates.paused, gates.frozen, room), take_down),
+    Stage.PREPARING: Row((gates.paused, gates.frozen, room, approvals.approved), take_down),
     Stage.DRAINING: Row((drained,), bring_up),
     Stage.REPLACING: Row((replaced,), repoint),
     Stage.REPOINTING: Row((gates.service_repointed,), ending.promoted),

@@ -27,7 +27,7 @@ from dataclasses import replace
 
 from ekiben.api.rollout import Step
 from ekiben.api.status import Outcome, RolloutStatus, Stage, Totals
-from ekiben.core import baking, ending, failures, gates, preflight, recreate, verdicts
+from ekiben.core import approvals, baking, ending, failures, gates, preflight, recreate, verdicts
 from ekiben.core import steps as steps_
 from ekiben.core.commands import commands, pause_of
 from ekiben.core.configuring import configured
@@ -163,7 +163,7 @@ TABLE: Mapping[Stage, Row] = {
     Stage.PREPARING: Row(
         (
             *(gates.paused, configured, gates.pods_ready, gates.warmed_up, gates.routed),
-            *(gates.metrics_readable, gates.held, gates.frozen),
+            *(gates.metrics_readable, gates.held, gates.frozen, approvals.approved),
         ),
         enter_next_step,
     ),
@@ -176,13 +176,15 @@ TABLE: Mapping[Stage, Row] = {
             gates.routed,
             gates.weight_observed,
             gates.stepping,
+            approvals.approved_at_once,
         ),
         begin_hold,
     ),
     Stage.HOLDING: Row(
-        (gates.paused, configured, gates.hold_over, gates.checks_pass, gates.frozen), enter_next_step
+        (gates.paused, configured, gates.hold_over, gates.checks_pass, gates.frozen, approvals.approved),
+        enter_next_step,
     ),
-    Stage.PAUSED: Row((gates.paused, configured, resumed), go_on),
+    Stage.PAUSED: Row((gates.paused, configured, resumed, approvals.approved), go_on),
     Stage.ENLARGING: Row((gates.pods_ready, gates.warmed_up), take_all),
     Stage.TAKING_ALL: Row((gates.weight_observed,), repoint),
     Stage.REPOINTING: Row((gates.service_repointed,), give_back),
@@ -222,9 +224,20 @@ def next_move(view: View) -> Move | None:
         return start(view) or ending.retire(view)
     if move := _interrupt(view, rollout):
         return move
-    if not waits_for(view):
-        return row_of(view, rollout).leave(view, rollout)
+    wait = waits_for(view)
+    if wait is None:
+        return _leave(view, rollout)
+    if move := approvals.next_move(view, rollout, wait):
+        return move
     return None if rollout.stage in FINISHING else ending.retire(view)
+
+
+def _leave(view: View, rollout: RolloutStatus) -> Move:
+    """Leave a stage; a resume that passed by a gate is remembered with it, since afterwards nothing tells."""
+    move = row_of(view, rollout).leave(view, rollout)
+    if rollout.reason != approvals.TIMED_OUT or view.is_first:
+        return move
+    return replace(move, status=move.status.model_copy(update={"commands": commands(view)}))
 
 
 def _interrupt(view: View, rollout: RolloutStatus) -> Move | None:

@@ -20,7 +20,7 @@ from ekiben.core.view import FINISHING, GIVEN_UP, Side, View
 # Figures that change with every request are written at most every 15 s, give or take how long a look takes.
 TICK = 14.5
 # Waits that a hand ends, or a clock on the wall.
-STOPPED = ("PauseStep", "NoData", "Inconclusive", "Paused", "Held", "Frozen")
+STOPPED = ("PauseStep", "NoData", "Inconclusive", "Paused", "Held", "Frozen", "GateTimeout")
 
 
 def report(view: View, wait: Wait | None) -> Status:

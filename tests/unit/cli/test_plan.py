@@ -25,6 +25,24 @@ def stored(tag: str, **more: Any) -> Facts:
     return facts_of(raw)
 
 
+def test_gates_and_warm_up_are_planned() -> None:
+    gates = [
+        {"name": "ticket", "url": "http://gate.svc", "when": "BeforeRollout"},
+        {
+            "name": "bench",
+            "url": "http://gate.svc",
+            "when": "BeforeStep",
+            "maxWait": "1h",
+            "onTimeout": "fail",
+        },
+    ]
+    rollout = {"gates": gates, "warmup": {"requests": 30, "path": "/predict"}}
+    lines = plan_lines(plan_for(stored("v3", rollout=rollout), serving(), RECORDS, NOW))
+    assert "  note: gate ticket is asked before the first step, for at most 24h (then: pause)" in lines
+    assert "  note: gate bench is asked before each step with a weight, for at most 1h (then: fail)" in lines
+    assert "  note: each canary pod is warmed up first: 30 calls of POST /predict" in lines
+
+
 def test_a_new_revision_is_planned_with_its_steps_pods_and_resources() -> None:
     big = serving(stable={**world.side("v2"), "replicas": 8, "readyReplicas": 8})
     new = stored("v3", traffic=GATEWAY, resources={"requests": {"cpu": "1500m", "memory": "3Gi"}})

@@ -70,6 +70,21 @@ def test_latency_is_drawn_as_bounds_where_it_is_shown() -> None:
     assert lines[-2:] == ["LATENCY  P50      P95       P99", "canary   <= 50ms  <= 250ms  > 180s"]
 
 
+def test_why_names_the_gate_and_what_to_do_about_it() -> None:
+    said = "step 1 of 3: 20% to v2, gate ticket is shut (409: 'ticket missing'); the rollout pauses at noon"
+    facts = in_flight(reason="GateShut", message=said)
+    (found,) = explain(facts, Surroundings())
+    assert (found.reason, found.object, found.says) == ("GateShut", "spec.rollout.gates", said)
+    assert found.remedy == "open it, or go on all the same: kubectl ekiben promote iris"
+
+
+def test_why_names_what_a_pod_answered_to_its_warm_up() -> None:
+    said = "0 of 1 canary pods are warmed up; pod iris-v2-1: answers 500 to POST /predict"
+    (found,) = explain(in_flight(reason="WarmingUp", message=said), Surroundings(pods=tuple(pods())))
+    assert (found.reason, found.says) == ("WarmingUp", said)
+    assert found.remedy.startswith("see that rollout.warmup is what the pods answer")
+
+
 def test_a_model_at_rest_is_drawn_without_steps_and_its_old_revision_with_the_time_it_has_left() -> None:
     retiring = [{"revision": V1, "since": world.ago(10), "until": world.ago(-20)}]
     facts = serving(retiring=retiring)

@@ -214,3 +214,9 @@ def test_paths_keep_a_key_with_dots_apart() -> None:
     patch = {"podTemplate": {"annotations": {"ekiben.dev/restarted-at": "x"}}, "env": None}
     found = [("spec.podTemplate.annotations[ekiben.dev/restarted-at]", "x"), ("spec.env", None)]
     assert list(leaves(patch)) == found
+
+
+def test_resume_passes_by_a_gate_whose_time_is_over() -> None:
+    held = world.rollout("v2", "Holding", 1, reason="GateTimeout")
+    change = wheel.resume(in_flight(rollout=held))
+    assert change.patch == {"rollout": {"resume": f"{held['id']}/1"}}

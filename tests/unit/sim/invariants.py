@@ -20,6 +20,7 @@ from unit.sim.budget import Budget
 from unit.sim.evidence import Evidence
 from unit.sim.nodes import SimPod
 from unit.sim.operator import Pass
+from unit.sim.warmth import raised_to_warm_pods
 from unit.sim.world import MODEL, World
 
 ROUTE = Ref("HTTPRoute", names.route(MODEL))
@@ -115,6 +116,7 @@ class Invariants:
             self._note(written_ahead(done, manifest))
         if write.ref == ROUTE and manifest is not None:
             self._note(raised_within_capacity(done, manifest, self.world.server.objects))
+            self._note(raised_to_warm_pods(done, manifest))
             self._note(shape_is_constant(done, manifest))
             self._note(given_back_within_capacity(done, manifest))
         if write.verb == "scale":
