@@ -138,7 +138,7 @@ EVERYTHING: dict[str, Any] = {
                         {"name": "A", "value": "b"},
                         {"name": "TOKEN", "secret": {"name": "golden", "key": "token"}},
                     ],
-                    "resources": {"requests": {"cpu": 0.5}, "limits": {"memory": "1Gi"}},
+                    "resources": {"requests": {"cpu": "500m"}, "limits": {"memory": "1Gi"}},
                     "deadline": "90s",
                 },
             },
