@@ -22,7 +22,7 @@ from ekiben import docs
 from ekiben.api import crd, generated
 from ekiben.api.fields import ApiModel, seconds
 from ekiben.api.generated import CHECKOUT
-from ekiben.api.rules import DEFAULT_BOUNDS
+from ekiben.api.rules.judging import DEFAULT_BOUNDS
 from ekiben.api.status import Status
 from ekiben.api.v1alpha1 import DEFAULT_REPLICAS, HASHED_FIELDS, Spec, parse_spec
 from ekiben.core.revision import DEFAULT_BUCKETS

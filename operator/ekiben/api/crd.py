@@ -10,7 +10,7 @@ import yaml
 
 from ekiben.api.fields import ApiModel, checked
 from ekiben.api.generated import write_or_check
-from ekiben.api.rules import NAME_FITS
+from ekiben.api.rules.model import NAME_FITS
 from ekiben.api.status import Status
 from ekiben.api.template import TEMPLATE_KIND, TEMPLATE_PLURAL, Template
 from ekiben.api.v1alpha1 import GROUP, KIND, PLURAL, VERSION, Spec

@@ -63,6 +63,11 @@ def matches(pattern: str, value: str = "self") -> str:
     return f"{value}.matches({json.dumps(pattern)})"
 
 
+def one_of(value: str, words: tuple[str, ...]) -> str:
+    """Build the CEL expression that tells whether a string is one of these."""
+    return f"{value} in [{', '.join(repr(word) for word in words)}]"
+
+
 @dataclass(frozen=True)
 class Worded:
     """Say a string's pattern as a sentence: the CRD carries both as a CEL rule, in the place of `pattern`.

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from ekiben.api import rules as say
 from ekiben.api.fields import DURATION, Name, PositiveDuration, Worded, at_least, rules
+from ekiben.api.rules import judging as say
 from ekiben.api.sources import URL_PATTERN, Call
 
 OnTimeout = Literal["pause", "pass", "fail"]

@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from ekiben.api import rules as say
 from ekiben.api.fields import (
     DURATION,
     ApiModel,
@@ -25,6 +24,7 @@ from ekiben.api.fields import (
     keyed_by,
     rules,
 )
+from ekiben.api.rules import judging as say
 from ekiben.api.sources import Job, Prometheus, Web
 
 OnNoData = Literal["pause", "pass", "fail"]

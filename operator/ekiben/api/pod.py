@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, StringConstraints
 
-from ekiben.api import rules as say
 from ekiben.api.fields import (
     ApiModel,
     LabelMap,
@@ -26,6 +25,7 @@ from ekiben.api.fields import (
     keyed_by,
     rules,
 )
+from ekiben.api.rules import pod as say
 from ekiben.api.tracked import TrackedObject
 
 _HOST = r"([A-Za-z0-9]([-.A-Za-z0-9]*[A-Za-z0-9])?|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?"

@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from ekiben.api import rules as say
 from ekiben.api.fields import (
     DURATION,
     ApiModel,
@@ -21,6 +20,7 @@ from ekiben.api.fields import (
 from ekiben.api.freeze import Freeze
 from ekiben.api.gates import RolloutGate
 from ekiben.api.preflight import Preflight
+from ekiben.api.rules import rollout as say
 from ekiben.api.steps import HeaderMatch, PodCount, TrafficRamp
 from ekiben.api.strategy import BlueGreen, Strategy
 from ekiben.api.warmup import WarmUp

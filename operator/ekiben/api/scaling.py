@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from ekiben.api import rules as say
 from ekiben.api.fields import QUANTITY_PATTERN, RATIO_PATTERN, ApiModel, Worded, matches, rules
+from ekiben.api.rules import serving as say
 
 _ZERO = "^0+([.]0+)?[a-zA-Z]*$"
 CpuTarget = Annotated[

@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from ekiben.api import rules as say
 from ekiben.api.fields import (
     DURATION,
     ApiModel,
@@ -19,6 +18,7 @@ from ekiben.api.fields import (
     rules,
 )
 from ekiben.api.pod import EnvName, Image, Resources
+from ekiben.api.rules import judging as say
 
 # What stands in double braces is replaced by the operator; there is nothing else to it, and no expression.
 PLACEHOLDERS = ("canary.revision", "stable.revision", "model.name", "model.namespace")

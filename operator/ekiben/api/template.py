@@ -6,9 +6,9 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from ekiben.api import rules as say
 from ekiben.api.fields import ApiModel, Name, checked, keyed_by
 from ekiben.api.judging import Check
+from ekiben.api.rules import judging as say
 
 TEMPLATE_KIND = "ModelAnalysis"
 TEMPLATE_PLURAL = "modelanalyses"

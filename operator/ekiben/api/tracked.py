@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ekiben.api import rules as say
 from ekiben.api.fields import ApiModel, Subdomain, rules
+from ekiben.api.rules import pod as say
 
 
 class TrackedObject(ApiModel):

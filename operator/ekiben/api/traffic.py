@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ekiben.api import rules as say
 from ekiben.api.fields import ApiModel, Hostname, Name, Subdomain, UrlPath, checked
+from ekiben.api.rules import serving as say
 
 
 class ParentRef(ApiModel):

@@ -10,11 +10,11 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from ekiben.api import rules as say
 from ekiben.api.fields import ApiModel, OptionalSubdomain, keyed_by, rules
 from ekiben.api.judging import Analysis
 from ekiben.api.pod import Bento, EnvVar, LocalObject, PodTemplate, Resources, Runtime
 from ekiben.api.rollout import Rollout
+from ekiben.api.rules import model as say
 from ekiben.api.scaling import Autoscaling, PodDisruptionBudget
 from ekiben.api.traffic import Traffic
 

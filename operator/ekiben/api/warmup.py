@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from ekiben.api import rules as say
 from ekiben.api.fields import ApiModel, PositiveDuration, UrlPath, Worded, rules
+from ekiben.api.rules import rollout as say
 
 
 class WarmUp(ApiModel):

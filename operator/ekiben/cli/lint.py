@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from ekiben.api.crd import object_schema
 from ekiben.api.policy import PodPolicy, refusal
-from ekiben.api.rules import NAME_FITS, NAME_MAX_LENGTH
+from ekiben.api.rules.model import NAME_FITS, NAME_MAX_LENGTH
 from ekiben.api.v1alpha1 import API_VERSION, KIND, parse_spec
 
 Schema = Mapping[str, Any]
