@@ -50,7 +50,8 @@ def build_measure(
     if check.prometheus is not None:
         asked = _of_prometheus(check.prometheus, words)
         return Measure(**asked, **call_parts(check.prometheus), every=every, about=about, since=since)
-    web = check.web or Web(url="")
+    web = check.web
+    assert web is not None, "who calls this has seen to it"
     return Measure(**_of_web(web, words), **call_parts(web), every=every, about=about)
 
 

@@ -144,6 +144,8 @@ def _question(view: View, check: Check) -> Question | str:
 
 
 def _measure(view: View, check: Check) -> Measure | str:
+    if check.prometheus is None and check.web is None:
+        return "has no source: set one of metric, prometheus, web and job"
     rollout = view.trial
     began = rollout.step_started_at if rollout else None
     if rollout is not None and rollout.stage is Stage.BAKING:

@@ -211,3 +211,13 @@ def test_words_are_filled_in_once_and_what_is_put_in_is_not_read_again() -> None
     ):
         filled("{{ a.b }}", words)
     assert filled("{{{}", words) == "{{{}"
+
+
+def test_a_check_without_any_source_is_an_error_that_says_what_to_set() -> None:
+    """The CRD refuses it; a status that somebody else wrote may hold one all the same."""
+    found = Check.model_validate({"name": "score", "max": "1"})
+    view = view_of(found)
+    result = sources.judge(view, found, None)
+    assert (result.verdict, sources.looked_at(view, found)) == ("Error", None)
+    assert result.message == "score has no source: set one of metric, prometheus, web and job"
+    assert not list(sources.open_questions(view))

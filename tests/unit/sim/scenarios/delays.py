@@ -84,8 +84,9 @@ SLOW = {"canary": {"steps": [{"weight": 25, "hold": "5m"}, {"weight": 50, "hold"
 
 @scenario(canary_spec(rollout={**SLOW, "progressDeadline": "2m"}))
 def the_deadlines_clock_begins_anew_with_each_scale_up(world: World) -> None:
-    """Pods take 100 s of 2 min, three times in a row, and steps last for 5 min: nothing is late."""
-    world.behave("v2", start=100.0)
+    """Pods take 55 s of 2 min, three times in a row, and steps last for 5 min: nothing is late."""
+    # Another seed may make it twice as long, and the deadline has no jitter.
+    world.behave("v2", start=55.0)
     serve(world)
     world.release("v2")
     world.until_settled()

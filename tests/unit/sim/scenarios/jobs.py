@@ -70,7 +70,7 @@ def a_job_without_end_is_an_error(world: World) -> None:
     world.jobs.ends, world.jobs.takes = "DeadlineExceeded", 600.0
     serve(world)
     world.release("v2")
-    world.until(lambda: world.condition("Reconciling") == "True/CheckError", within=700)
+    world.until(lambda: world.condition("Reconciling") == "True/CheckError", within=1300)
     expect(world, failed=[])
     world.run(300)
     assert world.condition("Reconciling") == "True/CheckError"
