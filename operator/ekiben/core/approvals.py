@@ -23,7 +23,8 @@ from ekiben.core.gates import Wait, holds
 from ekiben.core.measuring import call_parts
 from ekiben.core.moves import Move, event, with_rollout
 from ekiben.core.starting import is_way_back
-from ekiben.core.view import View, step_weight
+from ekiben.core.steps import step_weight, steps_of
+from ekiben.core.view import View
 
 SHUT, TIMED_OUT = "GateShut", "GateTimeout"
 DEFAULT_INTERVAL, DEFAULT_MAX_WAIT = "30s", "24h"
@@ -44,7 +45,7 @@ def due(view: View) -> tuple[RolloutGate, ...]:
     rollout = view.trial
     if rollout is None or rollout.plan is None or view.stable is None or rollout.stage not in _ASKED_IN:
         return ()
-    steps, number = rollout.plan.steps, rollout.step + 1
+    steps, number = steps_of(rollout), rollout.step + 1
     if is_way_back(view) or not (steps or rollout.plan.strategy != "Canary"):
         return ()
     moments = {"BeforeRollout"} if rollout.stage is Stage.PREPARING else set()
@@ -57,7 +58,7 @@ def due(view: View) -> tuple[RolloutGate, ...]:
 
 def call_of(view: View, rollout: RolloutStatus, gate: RolloutGate) -> HttpCall:
     """Build the question to a gate: it is the same each time that it is asked about one moment."""
-    steps, number = rollout.plan.steps if rollout.plan else (), rollout.step + 1
+    steps, number = steps_of(rollout), rollout.step + 1
     following = steps[number - 1] if number <= len(steps) else None
     about = {
         "gate": gate.name,

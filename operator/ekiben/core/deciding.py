@@ -12,6 +12,7 @@ from ekiben.core.moves import Move
 from ekiben.core.names import pause_of
 from ekiben.core.plan import Decision
 from ekiben.core.sampling import is_judged
+from ekiben.core.steps import steps_of
 from ekiben.core.view import GIVEN_UP, View
 
 DECISIONS: dict[str, str] = {
@@ -125,8 +126,7 @@ def abort_by(view: View, outcome: Outcome) -> str:
 
 def outcome_by(rollout: RolloutStatus) -> str:
     """Name who or what an outcome goes back to, where nobody decided against the way up."""
-    steps = rollout.plan.steps if rollout.plan else ()
-    return rollout.decided_by or ("checks" if steps else "operator")
+    return rollout.decided_by or ("checks" if steps_of(rollout) else "operator")
 
 
 def _written(view: View, what: str, field: str) -> str:

@@ -9,7 +9,8 @@ from ekiben.api.fields import delta
 from ekiben.api.status import Stage
 from ekiben.core import verdicts, warming
 from ekiben.core.snapshot import Pod
-from ekiben.core.view import Side, View, gets_requests
+from ekiben.core.steps import gets_requests
+from ekiben.core.view import Side, View
 
 _CRASH_LOOP_RESTARTS = 3
 

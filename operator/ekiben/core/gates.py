@@ -241,11 +241,3 @@ def crashes(side: Side) -> str:
     whys = (pod.waiting_message for pod in side.pods if (pod.restarts or pod.init_restarts) and not pod.ready)
     why = next((why for why in whys if why), "")
     return f"pods restart again and again: {why}" if why else ""
-
-
-def current_step(view: View) -> tuple[int, int]:
-    """Return the step that the rollout is at, and how many steps there are."""
-    rollout = view.rollout
-    if rollout is None or rollout.plan is None:
-        return 0, 0
-    return rollout.step, len(rollout.plan.steps)

@@ -20,7 +20,8 @@ from ekiben.core.render import TEMPLATES
 from ekiben.core.room import shortage
 from ekiben.core.scaling import need, pods_granted, replacing_size, surge_limit
 from ekiben.core.snapshot import Record
-from ekiben.core.view import View
+from ekiben.core.steps import steps_of
+from ekiben.core.view import View, recreates
 
 # A shortage must last so long before serving is stopped for it: pods that end leave their room late.
 FALLBACK_AFTER = timedelta(seconds=30)
@@ -99,15 +100,15 @@ def unseen(view: View, rollout: RolloutStatus) -> str:
 
 def planned(view: View, rollout: RolloutStatus) -> Capacity | None:
     """Return what a rollout that has not begun would ask; None where it has all its pods."""
-    recreates = rollout.plan is not None and rollout.plan.strategy == "Recreate"
-    return _instead(view, rollout) if recreates and view.stable is not None else _beside(view, rollout)
+    instead = recreates(rollout) and view.stable is not None
+    return _instead(view, rollout) if instead else _beside(view, rollout)
 
 
 def largest_size(view: View, rollout: RolloutStatus) -> int:
     """Return the most pods that the new revision gets beside stable; a first one must find room for one."""
     if view.stable is None:
         return 1
-    steps = rollout.plan.steps if rollout.plan else ()
+    steps = steps_of(rollout)
     sizes = [need(step.weight, view.full_size, gateway=view.uses_gateway) for step in steps if step.weight]
     apart = [pods_granted(view, (step,)) for step in steps if step.replicas is not None]
     if view.spec.rollout.canary.shrink_stable:

@@ -39,9 +39,9 @@ from ekiben.core.reach import reachable
 from ekiben.core.scaling import pods_granted
 from ekiben.core.snapshot import InvalidSpec
 from ekiben.core.starting import fall_back, first_stage, hindrance, plan_of, prepare, start
-from ekiben.core.steps import header_rules
+from ekiben.core.steps import header_rules, step_weight
 from ekiben.core.templates import template_problem
-from ekiben.core.view import FINISHING, GIVEN_UP, View, once, step_weight
+from ekiben.core.view import FINISHING, GIVEN_UP, View, once
 
 REVERSIBLE = frozenset({Stage.PREFLIGHT, Stage.PREPARING, Stage.SHIFTING, Stage.HOLDING, Stage.PAUSED})
 
@@ -74,7 +74,7 @@ def first_ready(view: View) -> Wait | None:
 def enter_next_step(view: View, rollout: RolloutStatus) -> Move:
     """Go to the next step: a weight, a pause, or past the last one to the promotion."""
     number = rollout.step + 1
-    steps = rollout.plan.steps if rollout.plan else ()
+    steps = steps_.steps_of(rollout)
     if number > len(steps):
         return enlarge(view, rollout, "every step has passed" if steps else "no step to take")
     passed = verdicts.told(verdicts.judged(view)) if rollout.stage is Stage.HOLDING else ""

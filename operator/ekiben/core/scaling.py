@@ -13,8 +13,8 @@ from ekiben.api.fields import fraction
 from ekiben.api.rollout import Step
 from ekiben.api.status import RolloutStatus, Stage
 from ekiben.core.sharing import is_shrinking, will_shrink
-from ekiben.core.steps import pods_asked, steps_of
-from ekiben.core.view import FINISHING, View, step_weight, switches_at_once
+from ekiben.core.steps import pods_asked, step_weight, steps_of
+from ekiben.core.view import FINISHING, View, switches_at_once
 
 CARRYING_ALL = frozenset({Stage.ENLARGING, Stage.TAKING_ALL})
 # Recreate: stable has no pods at these stages.

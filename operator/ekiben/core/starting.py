@@ -21,6 +21,7 @@ from ekiben.core.queueing import has_turn, line_up, taken_out
 from ekiben.core.reach import shortfalls
 from ekiben.core.sharing import will_shrink
 from ekiben.core.snapshot import Record
+from ekiben.core.steps import steps_of
 from ekiben.core.templates import checks_of, template_problem
 from ekiben.core.tracking import TRACKED, digests_of
 from ekiben.core.view import View, once, switches_at_once
@@ -38,7 +39,7 @@ DEFAULT_SERVICE_STEPS = (Step(weight=50, hold="5m"),)
 def plan_of(view: View) -> RolloutPlan:
     """Snapshot the steps and checks that the spec asks for; a way back has no steps."""
     strategy = view.spec.rollout.strategy
-    steps = () if is_way_back(view) else steps_of(view)
+    steps = () if is_way_back(view) else steps_wanted(view)
     checks = checks_of(view)
     # What a template holds is no part of the hash: editing one disturbs no rollout that is on its way.
     written = analysis.effective_checks(view.spec.analysis.checks) if not view.spec.analysis.templates else ()
@@ -54,7 +55,7 @@ def plan_of(view: View) -> RolloutPlan:
     )
 
 
-def steps_of(view: View) -> tuple[Step, ...]:
+def steps_wanted(view: View) -> tuple[Step, ...]:
     """Return the steps that a strategy comes to: BlueGreen's judge without traffic, then all goes over."""
     if view.spec.rollout.strategy == "Recreate":
         return ()
@@ -194,8 +195,7 @@ def _begin(view: View, why: str) -> Move:
             "commands": commands(view),
         }
     )
-    steps = rollout.plan.steps if rollout.plan else ()
-    short = "".join(f"; {text}" for text in shortfalls(view, steps, gateway=keep))
+    short = "".join(f"; {text}" for text in shortfalls(view, steps_of(rollout), gateway=keep))
     note = f"rollout {rollout.id} started: {why}{short}"
     told = event("Normal", "RolloutStarted", "Start", note)
     return Move(status, note, with_hand(told, rollout.by, f"from {rollout.from_} to {wanted}"))

@@ -14,6 +14,7 @@ from ekiben.core.queueing import told
 from ekiben.core.reach import shortfalls
 from ekiben.core.revision import image_of
 from ekiben.core.saying import conditions_of, failed_outcome, obstacle
+from ekiben.core.steps import steps_of
 from ekiben.core.traffic import carried_weight, observed_headers, observed_weight
 from ekiben.core.view import FINISHING, GIVEN_UP, Side, View
 
@@ -53,8 +54,7 @@ def _measured(view: View) -> RolloutStatus | None:
         return view.status.rollout
     split: dict[str, Any] = {"weight": carried_weight(view), "headers": observed_headers(view) or None}
     if rollout.stage not in FINISHING | GIVEN_UP | {Stage.BAKING}:
-        steps = rollout.plan.steps if rollout.plan else ()
-        split["shortfalls"] = shortfalls(view, steps, gateway=view.uses_gateway) or None
+        split["shortfalls"] = shortfalls(view, steps_of(rollout), gateway=view.uses_gateway) or None
     if rollout.stage in (Stage.PREFLIGHT, Stage.PREPARING) or view.recreates:
         # Nothing is judged yet, and a rollout may wait here for days without a word.
         return rollout.model_copy(update=split)
@@ -141,10 +141,10 @@ def message_of(view: View, wait: Wait | None) -> str:
     if stuck := obstacle(view):
         return stuck[1]
     if rollout := view.trial:
-        step, steps = gates.current_step(view)
         headers = "".join(f" and requests with {text}" for text in observed_headers(view))
         share = f"{observed_weight(view)}%{headers}"
-        where = f"step {step} of {steps}: {share} to {rollout.revision}, " if step else ""
+        step = f"step {rollout.step} of {len(steps_of(rollout))}"
+        where = f"{step}: {share} to {rollout.revision}, " if rollout.plan and rollout.step else ""
         if rollout.previous and rollout.stage not in FINISHING:
             where = f"{carried_weight(view)}% to {rollout.revision}, "
         what = wait.message if wait else str(rollout.stage)

@@ -20,6 +20,41 @@ def steps_of(rollout: RolloutStatus | None) -> tuple[Step, ...]:
     return rollout.plan.steps if rollout and rollout.plan else ()
 
 
+def weight_step(rollout: RolloutStatus, step: int) -> int:
+    """Return the last step up to `step` that sets a weight, from 1; 0 when none does."""
+    steps = steps_of(rollout)
+    return max(
+        (number for number, item in enumerate(steps[: max(step, 0)], start=1) if item.weight), default=0
+    )
+
+
+def gets_requests(rollout: RolloutStatus, step: int) -> bool:
+    """Tell whether a step up to `step` has sent requests to the canary: by a weight, or by their headers."""
+    steps = steps_of(rollout)
+    by_header = any(item.headers for item in steps[: max(step, 0)])
+    return by_header or step_weight(rollout, step) > 0
+
+
+def current_step(rollout: RolloutStatus) -> Step | None:
+    """Return the step that a rollout is at; None before the first."""
+    steps = steps_of(rollout)
+    return steps[rollout.step - 1] if 0 < rollout.step <= len(steps) else None
+
+
+def judged_step(rollout: RolloutStatus, step: int) -> int:
+    """Return the last step up to `step` that is judged on its own, from 1; 0 when none is."""
+    steps = steps_of(rollout)
+    numbered = enumerate(steps[: max(step, 0)], start=1)
+    return max((number for number, item in numbered if item.weight or item.analysis), default=0)
+
+
+def step_weight(rollout: RolloutStatus, step: int) -> int:
+    """Return the weight that holds at a step, in percent."""
+    number = weight_step(rollout, step)
+    steps = steps_of(rollout)
+    return (steps[number - 1].weight or 0) if number else 0
+
+
 def hold_of(step: Step) -> str:
     """Return how long a step is held at least, where it is held at all."""
     return (step.analysis.hold if step.analysis else step.hold) or DEFAULT_HOLD

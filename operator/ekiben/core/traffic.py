@@ -16,8 +16,8 @@ from ekiben.core.scaling import need
 from ekiben.core.sharing import is_shrinking, least_weight
 from ekiben.core.snapshot import Manifest, Ref
 from ekiben.core.splitting import percent_to, rules_of
-from ekiben.core.steps import Headers, header_rules, header_text, is_reached, steps_of
-from ekiben.core.view import FINISHING, GIVEN_UP, RECALLABLE, View, once, step_weight, switches_at_once
+from ekiben.core.steps import Headers, header_rules, header_text, is_reached, step_weight, steps_of
+from ekiben.core.view import FINISHING, GIVEN_UP, RECALLABLE, View, once, recreates, switches_at_once
 from ekiben.core.warming import warm_pods
 
 ON_TRIAL = frozenset({Stage.HOLDING, Stage.PAUSED, Stage.ENLARGING, Stage.TAKING_ALL})
@@ -81,7 +81,7 @@ def route_problem(route: Manifest, *, any_generation: bool = False) -> str:
 
 def target_weight(rollout: RolloutStatus | None) -> int:
     """Return the percent that the canary's backend should get at this stage."""
-    if rollout is None or (rollout.plan and rollout.plan.strategy == "Recreate"):
+    if rollout is None or recreates(rollout):
         return 0
     match rollout.stage:
         case Stage.SHIFTING | Stage.HOLDING | Stage.PAUSED | Stage.ENLARGING:

@@ -10,8 +10,8 @@ from ekiben.api.fields import delta, fraction, seconds
 from ekiben.api.judging import Check
 from ekiben.api.status import CheckResult, Counters, RolloutStatus, Stage, Totals
 from ekiben.core import analysis, sources
-from ekiben.core.steps import DEFAULT_HOLD, hold_of
-from ekiben.core.view import View, current_step, gets_requests, once
+from ekiben.core.steps import DEFAULT_HOLD, current_step, gets_requests, hold_of, steps_of
+from ekiben.core.view import View, once
 
 # What follows from a check.
 Deed = Literal["pass", "wait", "pause", "fail"]
@@ -168,10 +168,9 @@ def _judged(
 
 def _windows(view: View, rollout: RolloutStatus) -> int:
     """Count the windows in which requests are judged: they share what `confidence` allows."""
-    steps = rollout.plan.steps if rollout.plan else ()
     weighted = (
         step.weight or (step.analysis and gets_requests(rollout, number))
-        for number, step in enumerate(steps, start=1)
+        for number, step in enumerate(steps_of(rollout), start=1)
     )
     bakes = delta(view.spec.analysis.bake) > timedelta()
     return max(sum(map(bool, weighted)) + bakes, 1)

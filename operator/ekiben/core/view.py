@@ -9,11 +9,11 @@ from functools import cached_property, wraps
 from typing import Any, TypeVar
 
 from ekiben.api.fields import delta
-from ekiben.api.rollout import Step
 from ekiben.api.status import FailedRevision, RolloutStatus, Stage, Status
 from ekiben.api.v1alpha1 import Spec
 from ekiben.core import names
 from ekiben.core.snapshot import Manifest, Model, Observation, Pod, Record, Ref, Snapshot
+from ekiben.core.steps import judged_step
 
 # How long stable must have had no ready pod before the canary may carry everything.
 STABLE_DOWN_AFTER = timedelta(seconds=60)
@@ -135,8 +135,7 @@ class View:
     @cached_property
     def recreates(self) -> bool:
         """Tell whether the rollout in flight takes stable down before the new revision comes up."""
-        plan = self.rollout.plan if self.rollout else None
-        return plan is not None and plan.strategy == "Recreate"
+        return recreates(self.rollout)
 
     @cached_property
     def is_fielded(self) -> bool:
@@ -279,41 +278,11 @@ def once(function: Callable[[View], T]) -> Callable[[View], T]:
     return remembered
 
 
-def weight_step(rollout: RolloutStatus, step: int) -> int:
-    """Return the last step up to `step` that sets a weight, from 1; 0 when none does."""
-    steps = rollout.plan.steps if rollout.plan else ()
-    return max(
-        (number for number, item in enumerate(steps[: max(step, 0)], start=1) if item.weight), default=0
-    )
-
-
-def gets_requests(rollout: RolloutStatus, step: int) -> bool:
-    """Tell whether a step up to `step` has sent requests to the canary: by a weight, or by their headers."""
-    steps = rollout.plan.steps if rollout.plan else ()
-    by_header = any(item.headers for item in steps[: max(step, 0)])
-    return by_header or step_weight(rollout, step) > 0
-
-
-def current_step(rollout: RolloutStatus) -> Step | None:
-    """Return the step that a rollout is at; None before the first."""
-    steps = rollout.plan.steps if rollout.plan else ()
-    return steps[rollout.step - 1] if 0 < rollout.step <= len(steps) else None
-
-
-def judged_step(rollout: RolloutStatus, step: int) -> int:
-    """Return the last step up to `step` that is judged on its own, from 1; 0 when none is."""
-    steps = rollout.plan.steps if rollout.plan else ()
-    numbered = enumerate(steps[: max(step, 0)], start=1)
-    return max((number for number, item in numbered if item.weight or item.analysis), default=0)
+def recreates(rollout: RolloutStatus | None) -> bool:
+    """Tell whether a rollout takes stable down before the new revision comes up."""
+    return rollout is not None and rollout.plan is not None and rollout.plan.strategy == "Recreate"
 
 
 def switches_at_once(rollout: RolloutStatus) -> bool:
     """Tell whether both revisions never serve at the same time."""
     return rollout.plan is not None and rollout.plan.strategy == "BlueGreen"
-
-
-def step_weight(rollout: RolloutStatus, step: int) -> int:
-    """Return the weight that holds at a step, in percent."""
-    number = weight_step(rollout, step)
-    steps = rollout.plan.steps if rollout.plan else ()
-    return (steps[number - 1].weight or 0) if number else 0
