@@ -430,3 +430,8 @@ def test_a_policy_that_is_all_that_is_left_of_a_revision_goes() -> None:
         assert left not in world.server.objects
 
     run(Scenario("left over", "", canary_spec(), play))
+
+
+def test_a_refused_spec_in_a_bake_costs_no_second_write_for_the_same_verdict() -> None:
+    """Figures may have been written just before: the words must not change in the next pass."""
+    assert not run(SCENARIOS["bake-outlives-a-refused-spec"], seed=3).problems

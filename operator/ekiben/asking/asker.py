@@ -24,8 +24,9 @@ from ekiben.kube.store import Key
 
 logger = logging.getLogger(__name__)
 
-# After a problem a question that is asked once is asked again, in seconds.
-AGAIN_SECONDS = 10.0
+# After a problem a question that is asked once is asked again, in seconds: no more often than a status is
+# written for mere words, since the problem may read differently each time.
+AGAIN_SECONDS = 16.0
 # No question is asked more often than this, in seconds.
 SHORTEST = 1.0
 # Askings under way at a time, of all models; a model may have a part of them, so that none starves others.

@@ -31,6 +31,8 @@ DEFAULT_INTERVAL, DEFAULT_MAX_WAIT = "30s", "24h"
 _ASKED_IN = frozenset({Stage.PREPARING, Stage.SHIFTING, Stage.HOLDING, Stage.PAUSED})
 _THEN: dict[OnTimeout, str] = {"pause": "pauses", "pass": "goes on", "fail": "rolls back"}
 _EXCERPT = 80
+# What is asked more often is not quoted, in seconds: each answer may read differently, and be a write.
+_QUOTED_FROM = 16.0
 
 
 def open_questions(view: View) -> Iterator[Question]:
@@ -121,7 +123,7 @@ def _wait(view: View, rollout: RolloutStatus, gate: RolloutGate) -> Wait | None:
     value = answer.value
     if isinstance(value, HttpAnswer) and not answer.problem and 200 <= value.status < 300:
         return None
-    said = f"gate {gate.name} is shut ({_said(value)})"
+    said = f"gate {gate.name} is shut ({_said(gate, value)})"
     if answer.problem or not isinstance(value, HttpAnswer):
         said = f"gate {gate.name} can't be asked: {answer.problem}"
     if left > 0:
@@ -143,9 +145,11 @@ def _end(asked_at: datetime, gate: RolloutGate) -> datetime:
     return asked_at + delta(gate.max_wait or DEFAULT_MAX_WAIT)
 
 
-def _said(answer: object) -> str:
+def _said(gate: RolloutGate, answer: object) -> str:
     if not isinstance(answer, HttpAnswer):
         return "no answer"
+    if seconds(gate.interval or DEFAULT_INTERVAL) < _QUOTED_FROM:
+        return str(answer.status)
     text = answer.body[:_EXCERPT].decode(errors="replace").strip()
     return f"{answer.status}: {text!r}" if text else str(answer.status)
 

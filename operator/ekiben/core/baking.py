@@ -22,7 +22,7 @@ from ekiben.core.deciding import changed_by, hand
 from ekiben.core.forgiving import count_failed_look
 from ekiben.core.gates import Wait, weight_observed
 from ekiben.core.moves import Move, event, in_stage, with_rollout
-from ekiben.core.sharing import will_shrink
+from ekiben.core.sharing import is_shrinking
 from ekiben.core.traffic import live_selector, route_state
 from ekiben.core.view import View
 
@@ -37,7 +37,7 @@ def _bakes(view: View, rollout: RolloutStatus) -> bool:
     steps = rollout.plan.steps if rollout.plan else ()
     if not bake_of(view) or not steps or not rollout.previous or view.spec.rollout.promote == rollout.id:
         return False
-    if will_shrink(view):
+    if is_shrinking(view):
         return False  # The old revision has given its pods up on the way.
     return view.side(rollout.previous).ready > 0
 
@@ -93,15 +93,21 @@ def interrupt(view: View, rollout: RolloutStatus) -> Move | None:
     if failure := failures.verdict(view):
         if not failures.forgiven(view, failure):
             message = f"in its bake: {failure.message}"
-            return _back(view, rollout, Outcome.ROLLED_BACK, failure.reason, message)
+            back = _back(view, rollout, Outcome.ROLLED_BACK, failure.reason, message)
+            # Without a way back only a hand ends it: whoever says promote has seen what there is.
+            return back or _ended_by_hand(view, rollout)
         if move := count_failed_look(view, rollout, failure):
             return move
-    if view.spec.rollout.promote == rollout.id:
-        by = rollout.model_copy(update={"decided_by": hand(view, "promote")})
-        move = ending.promoted(view, by, "its bake was ended by rollout.promote")
-        # Afterwards nothing tells that the command was obeyed.
-        return Move(move.status.model_copy(update={"commands": commands(view)}), move.note, move.event)
-    return None
+    return _ended_by_hand(view, rollout)
+
+
+def _ended_by_hand(view: View, rollout: RolloutStatus) -> Move | None:
+    if view.spec.rollout.promote != rollout.id:
+        return None
+    by = rollout.model_copy(update={"decided_by": hand(view, "promote")})
+    move = ending.promoted(view, by, "its bake was ended by rollout.promote")
+    # Afterwards nothing tells that the command was obeyed.
+    return Move(move.status.model_copy(update={"commands": commands(view)}), move.note, move.event)
 
 
 def _back(view: View, rollout: RolloutStatus, outcome: Outcome, reason: str, message: str) -> Move | None:

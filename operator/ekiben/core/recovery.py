@@ -112,7 +112,7 @@ def _given_up(snapshot: Snapshot, stable: str) -> RolloutStatus | None:
             reason="StatusLost",
             message="the status was lost, and with it what the canary was judged on",
             started_at=snapshot.now,
-            full_size=_full_size(snapshot),
+            full_size=None if recreated else _full_size(snapshot),
         )
     return None
 

@@ -44,11 +44,9 @@ def held_view(snapshot: Snapshot) -> View | None:
     except ValidationError:
         return None
     plan = rollout.plan if rollout else None
-    spec = Spec(
-        bento=bento,
-        rollout=Rollout(paused=True, canary=_canary(rollout)),
-        analysis=Analysis(checks=plan.checks if plan else ()),
-    )
+    # Not by validation: with those of templates there may be more checks than a spec may hold itself.
+    analysis = Analysis().model_copy(update={"checks": plan.checks if plan else ()})
+    spec = Spec(bento=bento, rollout=Rollout(paused=True, canary=_canary(rollout)), analysis=analysis)
     view = View(snapshot=snapshot, spec=spec, status=status, wanted=record)
     size = (rollout.stable_replicas if rollout else None) or (view.stable.replicas if view.stable else 0)
     return replace(view, spec=spec.model_copy(update={"replicas": max(size, 1)}))
@@ -58,9 +56,8 @@ def _canary(rollout: RolloutStatus | None) -> Canary:
     """Return what the status tells of how the canary was to be rolled out."""
     if rollout is None:
         return Canary()
-    return Canary(
-        steps=rollout.plan.steps if rollout.plan else (), shrink_stable=rollout.full_size is not None
-    )
+    steps = rollout.plan.steps if rollout.plan else ()
+    return Canary().model_copy(update={"steps": steps, "shrink_stable": rollout.full_size is not None})
 
 
 def refused(snapshot: Snapshot, invalid: InvalidSpec, view: View | None, plan: Plan) -> Plan:
@@ -82,9 +79,11 @@ def _goes(delete: Delete, kept_pods: set[str]) -> bool:
 def _said(snapshot: Snapshot, invalid: InvalidSpec, view: View | None, status: Status) -> Status:
     old, generation = snapshot.status, snapshot.model.generation
     message = f"{invalid.message}; what serves goes on serving"
-    if view and view.trial and view.trial.outcome is None:
-        halts = not view.recreates or view.trial.stage is Stage.PREPARING
-        message += f", and rollout {view.trial.id} {'goes no further' if halts else 'ends what it began'}"
+    # As it is after this pass: what would be said otherwise in the next one would be a write of its own.
+    trial = status.rollout if view and view.trial else None
+    if view and trial and trial.outcome is None:
+        halts = not view.recreates or trial.stage is Stage.PREPARING
+        message += f", and rollout {trial.id} {'goes no further' if halts else 'ends what it began'}"
     said = (
         Said(c.STALLED, "True", invalid.reason, message),
         Said(c.ROLLED_OUT, "False", invalid.reason, message),

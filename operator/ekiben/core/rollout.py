@@ -295,7 +295,8 @@ def _edited(view: View, rollout: RolloutStatus) -> Move | None:
     if rollout.stage in (Stage.PREFLIGHT, Stage.PREPARING):
         stage = first_stage(view, plan) if other_way else rollout.stage
         moved = in_stage(view, rollout, stage) if stage is not rollout.stage else rollout
-        return with_rollout(view, moved.model_copy(update={"plan": plan}), note)
+        size = rollout.full_size if plan.strategy == "Canary" else None
+        return with_rollout(view, moved.model_copy(update={"plan": plan, "full_size": size}), note)
     if other_way and "Recreate" in (plan.strategy, rollout.plan.strategy):
         # What carries traffic goes on as it began; the next rollout takes the other way.
         return None

@@ -27,7 +27,8 @@ def will_shrink(view: View) -> bool:
 
 def is_shrinking(view: View) -> bool:
     """Tell whether the rollout in flight takes pods from stable."""
-    return view.trial is not None and view.trial.full_size is not None
+    # One that fell back to Recreate gives no share to anybody: stable goes as a whole.
+    return view.trial is not None and view.trial.full_size is not None and not view.recreates
 
 
 def pods_given_up(weight: int, full_size: int) -> int:

@@ -216,7 +216,7 @@ def prepare(view: View, rollout: RolloutStatus) -> Move:
 def fall_back(view: View, rollout: RolloutStatus, why: str) -> Move:
     """Take the way that `preflight.fallback` allows."""
     plan = (rollout.plan or plan_of(view)).model_copy(update={"strategy": "Recreate", "steps": ()})
-    moved = in_stage(view, rollout, Stage.PREPARING, plan=plan)
+    moved = in_stage(view, rollout, Stage.PREPARING, plan=plan, full_size=None)
     note = f"rollout {rollout.id} falls back to Recreate, by rollout.preflight.fallback: {why}"
     return with_rollout(view, moved, note, event("Warning", "FallingBack", "Preflight", note))
 

@@ -189,7 +189,7 @@ def may_reshape(view: View) -> bool:
         return True
     state = route_state(view)
     unused = state is None or not (state.weight or any(state.by_header.values()))
-    return view.trial.stage is Stage.PREPARING and unused
+    return view.trial.stage in (Stage.PREFLIGHT, Stage.PREPARING) and unused
 
 
 def is_widened(view: View) -> bool:
