@@ -2,43 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from copy import deepcopy
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
 
 from ekiben.api.status import Stage, Status
 from ekiben.core import names
 from ekiben.core.copying import copies_of, lacking
 from ekiben.core.diff import in_sync, standing
 from ekiben.core.jobs import missing_jobs, unwanted_jobs
-from ekiben.core.plan import Delete, Scale
-from ekiben.core.previewing import is_preview_due, preview_hostnames, preview_ref
+from ekiben.core.plan import Child, Delete, Scale
+from ekiben.core.previewing import preview_hostnames, preview_ref
 from ekiben.core.render import (
     TEMPLATES,
     build_autoscaler,
     build_deployment,
     build_disruption_budget,
-    build_preview,
     build_record,
-    build_route,
     build_service,
 )
-from ekiben.core.revision import timeout_of
+from ekiben.core.routing import routes
 from ekiben.core.scaling import Size, previous_size
 from ekiben.core.shrinking import canary_size, stable_size
 from ekiben.core.snapshot import Manifest, Record, Ref, Settled
-from ekiben.core.splitting import rules_of
-from ekiben.core.steps import Headers, header_rules
-from ekiben.core.traffic import (
-    canary_backend,
-    header_weight,
-    live_route,
-    may_reshape,
-    next_weight,
-    stable_selector,
-)
+from ekiben.core.traffic import canary_backend, stable_selector
 from ekiben.core.view import View, once
 
 # Any of them may be all that is left of a revision that was given up before it had all of them.
@@ -46,14 +33,6 @@ OF_ONE_REVISION = (
     *("Deployment", "ControllerRevision", "HorizontalPodAutoscaler", "PodDisruptionBudget"),
     "ConfigMap",
 )
-
-
-class Child(NamedTuple):
-    """A child that the model should have: what it is rendered from beside the model's name, and how."""
-
-    ref: Ref
-    made_of: tuple[Any, ...]
-    render: Callable[[], Manifest]
 
 
 def ref_of(manifest: Manifest) -> Ref:
@@ -97,9 +76,8 @@ def intents(view: View) -> Iterator[Child]:
         if record and complete and revision != too_new(view):
             yield Child(ref, (record,), partial(build_deployment, view.model, record))
     yield from _services(view)
-    yield from _routes(view)
-    yield from _preview(view)
-    yield from (Child(*job) for job in missing_jobs(view))
+    yield from routes(view)
+    yield from missing_jobs(view)
     for revision, size in sizes(view).items():
         yield from _revision_policies(view, revision, size)
 
@@ -241,65 +219,6 @@ def _services(view: View) -> Iterator[Child]:
         yield Child(
             Ref("Service", service), (revision,), partial(build_service, view.model, service, revision)
         )
-
-
-def _routes(view: View) -> Iterator[Child]:
-    """Yield the HTTPRoute: its shape is the spec's, but never changes while a rollout has traffic."""
-    live, traffic = live_route(view), view.spec.traffic
-    ref, weight = Ref("HTTPRoute", names.route(view.model.name)), next_weight(view)
-    if live is not None and (not may_reshape(view) or (view.trial and view.uses_gateway and traffic is None)):
-        canary = names.canary_service(view.model.name)
-        shares: dict[Headers, int] = {frozenset(): weight}
-        shares |= {headers: header_weight(view, headers) for headers, _ in rules_of(live) if headers}
-        made_of = ("weights alone", tuple(shares.items()))
-        yield Child(ref, made_of, partial(_reweighted, live, canary, shares))
-        return
-    if traffic is None or not view.snapshot.cluster.gateway_api:
-        return
-    if live is None and view.snapshot.cluster.claims:
-        return
-    record = view.record(view.stable_revision or view.wanted.revision) or view.wanted
-    timeout = timeout_of(record)
-    version = live["metadata"].get("resourceVersion") if live else None
-    steps = view.spec.rollout.canary.steps
-    by_header = {headers: header_weight(view, headers) for headers in header_rules(steps)}
-    render = partial(
-        build_route,
-        view.model,
-        traffic,
-        canary_weight=weight,
-        timeout_seconds=timeout,
-        resource_version=version,
-        by_header=by_header,
-    )
-    yield Child(ref, (traffic, weight, timeout, tuple(by_header.items())), render)
-
-
-def _preview(view: View) -> Iterator[Child]:
-    """Yield the preview's HTTPRoute: it carries no user's request, so an edit is applied at once."""
-    traffic, hostnames = view.spec.traffic, preview_hostnames(view.spec)
-    if traffic is None or not is_preview_due(view):
-        return
-    record = view.record(view.canary_revision or view.stable_revision or view.wanted.revision) or view.wanted
-    timeout = timeout_of(record)
-    render = partial(build_preview, view.model, traffic, hostnames, timeout_seconds=timeout)
-    yield Child(preview_ref(view), (traffic, hostnames, timeout), render)
-
-
-def _reweighted(live: Manifest, canary: str, shares: Mapping[Headers, int]) -> Manifest:
-    """Return the live route with other weights; on the version it was decided on, so a stale leader fails."""
-    meta = live["metadata"]
-    spec = deepcopy(live["spec"])
-    for headers, rule in rules_of({"spec": spec}):
-        weight = shares[headers]
-        for backend in rule.get("backendRefs", ()):
-            backend["weight"] = weight if backend.get("name") == canary else 100 - weight
-    kept = {
-        key: meta[key]
-        for key in ("name", "namespace", "labels", "ownerReferences", "resourceVersion")
-        if key in meta
-    }
-    return {"apiVersion": live["apiVersion"], "kind": live["kind"], "metadata": kept, "spec": spec}
 
 
 def _revision_policies(view: View, revision: str, size: Size) -> Iterator[Child]:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 from ekiben.api.judging import Check
 from ekiben.api.status import CheckResult, Verdict
 from ekiben.core import names
 from ekiben.core.filling import UnknownPlaceholderError, words_of
+from ekiben.core.plan import Child
 from ekiben.core.render.job import build_job
 from ekiben.core.sampling import asks_others
 from ekiben.core.snapshot import Manifest, Ref
@@ -29,8 +29,8 @@ def ref_of_job(view: View, check: Check) -> Ref:
     return Ref("Job", names.revision_child(view.model.name, f"j{digest}"))
 
 
-def missing_jobs(view: View) -> Iterator[tuple[Ref, tuple[Any, ...], partial[Manifest]]]:
-    """Yield the Jobs that are to be made now: what names one, what it is rendered from, and how."""
+def missing_jobs(view: View) -> Iterator[Child]:
+    """Yield the Jobs that are to be made now."""
     rollout = view.trial
     if rollout is None or rollout.plan is None or not asks_others(view):
         return
@@ -41,7 +41,7 @@ def missing_jobs(view: View) -> Iterator[tuple[Ref, tuple[Any, ...], partial[Man
             continue
         secrets = view.spec.image_pull_secrets or ()
         render = partial(build_job, view.model, ref.name, rollout.id, check.job, words, secrets)
-        yield ref, (check, rollout.id), render
+        yield Child(ref, (check, rollout.id), render)
 
 
 def unwanted_jobs(view: View) -> Iterator[Ref]:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 from ekiben.api.status import CheckResult, Status, Totals
 from ekiben.core.asking import Question
 from ekiben.core.snapshot import Manifest, Ref, Settled
+
+
+class Child(NamedTuple):
+    """A child that the model should have: what it is rendered from beside the model's name, and how."""
+
+    ref: Ref
+    made_of: tuple[Any, ...]
+    render: Callable[[], Manifest]
 
 
 @dataclass(frozen=True, slots=True)
