@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 
 from ekiben.api.selector import matches, parse_selector
+from ekiben.concerns import PlaceIndex, gateways_of, is_same, key_of, models_of, templates_of
 from ekiben.core import names
 from ekiben.core.snapshot import Manifest
 from ekiben.following import Following, tracked_names
@@ -28,9 +29,9 @@ from ekiben.kube.kinds import (
     Kind,
 )
 from ekiben.kube.store import Key, OnChange, parse_version
-from ekiben.observe import Seen, controller_of, fixed_refs
+from ekiben.observe import Seen, fixed_refs
 from ekiben.observe_pods import trim_pod
-from ekiben.observe_routes import Place, places_of_model, places_of_route
+from ekiben.observe_routes import places_of_model, places_of_route
 from ekiben.trims import trim_config_map, trim_deployment, trim_gateway, trim_job, trim_model, trim_status
 
 CHILDREN = (DEPLOYMENT, SERVICE, HPA, PDB, HTTPROUTE, CONTROLLERREVISION, CONFIGMAP, JOB)
@@ -139,7 +140,7 @@ class Caches:
 
     def model_keys(self) -> list[Key]:
         """Name every model."""
-        return [_key(raw) for raw in self.models.all()]
+        return [key_of(raw) for raw in self.models.all()]
 
     def seen(self, key: Key, watches_fresh: bool) -> Seen | None:
         """Gather what is known of one model; None for a model that is gone."""
@@ -154,8 +155,8 @@ class Caches:
             config=self.following.contents(key),
             pods=tuple(self.store(POD, namespace).by_model(namespace, name)),
             routes=tuple(self._routes.at(places_of_model(model))),
-            gateways={_key(raw): raw for raw in gateways.all()},
-            gateway_classes={_key(raw)[1]: raw for raw in classes.all()},
+            gateways={key_of(raw): raw for raw in gateways.all()},
+            gateway_classes={key_of(raw)[1]: raw for raw in classes.all()},
             templates=dict(self._templates(namespace, model)),
             gateway_api=self.gateway_api(),
             watches_fresh=watches_fresh,
@@ -192,7 +193,7 @@ class Caches:
         fixed = fixed_refs(name)
         for kind in CHILDREN:
             store = self.store(kind, namespace)
-            found = {_key(raw): raw for raw in (*store.by_owner(uid), *store.by_model(namespace, name))}
+            found = {key_of(raw): raw for raw in (*store.by_owner(uid), *store.by_model(namespace, name))}
             for ref in fixed:
                 if ref.kind == kind.kind and (raw := store.get(namespace, ref.name)) is not None:
                     found[namespace, ref.name] = raw
@@ -201,30 +202,30 @@ class Caches:
     def _templates(self, namespace: str, model: Manifest) -> Iterator[tuple[str, Manifest]]:
         """Yield the ModelAnalysis objects that a model names, as far as they exist."""
         store = self.store(MODELANALYSIS, namespace)
-        for name in _templates_of(model):
+        for name in templates_of(model):
             if (raw := store.get(namespace, name)) is not None:
                 yield name, raw
 
     def _template_changed(self, old: Manifest | None, new: Manifest | None) -> None:
-        if old is not None and new is not None and _same(old, new):
+        if old is not None and new is not None and is_same(old, new):
             return
-        namespace, name = _key(new or old or {})
+        namespace, name = key_of(new or old or {})
         for model in self.models.all():
-            if _key(model)[0] == namespace and name in _templates_of(model):
-                self._wake(_key(model))
+            if key_of(model)[0] == namespace and name in templates_of(model):
+                self._wake(key_of(model))
 
     def _model_changed(self, old: Manifest | None, new: Manifest | None) -> None:
         self._model_changes += 1
         self._wanted_places.change(old, new)
         self._on_model(old, new)
-        self.following.ensure(_key(new or old or {}), tracked_names(new) if new else ())
+        self.following.ensure(key_of(new or old or {}), tracked_names(new) if new else ())
         for raw in filter(None, (old, new)):
-            self._wake(_key(raw))
+            self._wake(key_of(raw))
 
     def _child_changed(self, old: Manifest | None, new: Manifest | None) -> None:
-        if old is not None and new is not None and _same(old, new):
+        if old is not None and new is not None and is_same(old, new):
             return
-        for key in {key for raw in (old, new) if raw is not None for key in _models_of(raw)}:
+        for key in {key for raw in (old, new) if raw is not None for key in models_of(raw)}:
             if self.models.get(*key) is not None:
                 self._wake_soon(key)
 
@@ -234,89 +235,18 @@ class Caches:
         if old is None or new is None or old.get("spec") != new.get("spec"):
             places = {place for raw in (old, new) if raw is not None for place in places_of_route(raw)}
             for model in self._wanted_places.at(places):
-                self._wake(_key(model))
+                self._wake(key_of(model))
 
     def _gateway_changed(self, old: Manifest | None, new: Manifest | None) -> None:
-        if old is not None and new is not None and _same(old, new):
+        if old is not None and new is not None and is_same(old, new):
             return
-        gateway = _key(new or old or {})
+        gateway = key_of(new or old or {})
         for model in self.models.all():
-            if gateway in _gateways_of(model):
-                self._wake(_key(model))
+            if gateway in gateways_of(model):
+                self._wake(key_of(model))
 
     def _gateway_class_changed(self, old: Manifest | None, new: Manifest | None) -> None:
         if old is None or new is None:
             for model in self.models.all():
-                if _gateways_of(model):
-                    self._wake(_key(model))
-
-
-class PlaceIndex:
-    """Objects by the places at a gateway that they take or want."""
-
-    def __init__(self, places: Callable[[Manifest], set[Place]]) -> None:
-        self._places = places
-        self._at: dict[Place, dict[Key, Manifest]] = {}
-
-    def change(self, old: Manifest | None, new: Manifest | None) -> None:
-        """Take note of one change."""
-        if old is not None:
-            for place in self._places(old):
-                held = self._at.get(place, {})
-                held.pop(_key(old), None)
-                if not held:
-                    self._at.pop(place, None)
-        if new is not None:
-            for place in self._places(new):
-                self._at.setdefault(place, {})[_key(new)] = new
-
-    def at(self, places: Iterable[Place]) -> list[Manifest]:
-        """Return what takes or wants any of these places."""
-        found = {key: raw for place in places for key, raw in self._at.get(place, {}).items()}
-        return list(found.values())
-
-
-def _models_of(raw: Manifest) -> Iterator[Key]:
-    """Yield the models that an object concerns: its owner, its label's, those whose child has this name."""
-    metadata = raw.get("metadata", {})
-    namespace = metadata.get("namespace", "")
-    owner = controller_of(raw)
-    if owner is not None and owner.get("kind") == MODELDEPLOYMENT.kind:
-        yield namespace, owner.get("name", "")
-    label = (metadata.get("labels") or {}).get(names.MODEL)
-    if label:
-        yield namespace, label
-    if raw.get("kind") in (SERVICE.kind, HTTPROUTE.kind):
-        name = metadata.get("name", "")
-        yield namespace, name
-        yield namespace, name.removesuffix(names.canary_service(""))
-        yield namespace, name.removesuffix(names.preview_route(""))
-
-
-def _templates_of(model: Manifest) -> set[str]:
-    """Name the ModelAnalysis objects that a model's spec names; it may be anything."""
-    analysis = (model.get("spec") or {}).get("analysis") or {}
-    uses = analysis.get("templates") if isinstance(analysis, dict) else None
-    return {str(use.get("name")) for use in uses or () if isinstance(use, dict)}
-
-
-def _gateways_of(model: Manifest) -> set[Key]:
-    namespace = model["metadata"]["namespace"]
-    traffic = (model.get("spec") or {}).get("traffic") or {}
-    return {
-        (parent.get("namespace") or namespace, parent.get("name", ""))
-        for parent in traffic.get("parentRefs") or ()
-    }
-
-
-def _same(old: Manifest, new: Manifest) -> bool:
-    """Tell whether two versions of an object differ in nothing but their version."""
-    strip = {"resourceVersion"}
-    return {**old, "metadata": None} == {**new, "metadata": None} and {
-        k: v for k, v in old["metadata"].items() if k not in strip
-    } == {k: v for k, v in new["metadata"].items() if k not in strip}
-
-
-def _key(raw: Manifest) -> Key:
-    metadata = raw.get("metadata", {})
-    return metadata.get("namespace") or "", metadata.get("name", "")
+                if gateways_of(model):
+                    self._wake(key_of(model))
