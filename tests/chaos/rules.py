@@ -16,7 +16,7 @@ from chaos.history import Entry, Manifest
 from ekiben.api.status import RolloutStatus, Stage, Status
 from ekiben.core import names
 from ekiben.observe_pods import observe_pod
-from unit.sim.invariants import EDGES, allowed_weight
+from unit.sim.transitions import EDGES, allowed_weight
 
 MODEL, DEPLOYMENT, SERVICE, ROUTE = "ModelDeployment", "Deployment", "Service", "HTTPRoute"
 POD = "Pod"
