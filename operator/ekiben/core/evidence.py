@@ -88,7 +88,7 @@ def excludes_over_stable(
 
     Valid as `excludes` is, for any shares and any sizes of the two sides; `increase` is a fraction.
     """
-    if not canary.trials or not stable.trials:
+    if canary.trials <= 0 or stable.trials <= 0:
         return False
     return _excludes(ratio, increase, canary, stable, confidence)
 
@@ -99,6 +99,9 @@ def _excludes(ratio: float, increase: float, canary: Sample, stable: Sample, con
         return False
     if increase <= 0 and ratio <= 0:
         return True
+    if confidence >= 1:
+        # The API server refuses 100%: no counts are ever that certain.
+        return False
     logs = _log_money(ratio, min(max(increase, 0.0), 1.0), canary, stable)
     top = max(logs)
     mean = math.fsum(weight * math.exp(log - top) for log, (_, weight) in zip(logs, _STAKES, strict=True))

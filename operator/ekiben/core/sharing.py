@@ -12,6 +12,7 @@ from math import ceil
 
 from ekiben.api.fields import delta
 from ekiben.api.status import RolloutStatus, Stage
+from ekiben.api.steps import TrafficRamp
 from ekiben.core.view import View
 
 # Reasons that say that the canary's pods can't serve: whoever is left serves better, however few they are.
@@ -66,8 +67,13 @@ def ramped(view: View, rollout: RolloutStatus) -> int:
     ramp, since = view.spec.rollout.canary.traffic_ramp, rollout.stage_started_at
     if rollout.stage is not Stage.ABORTING or ramp is None or rollout.returning_from is None or since is None:
         return 0
-    taken = max((view.now - since) // delta(ramp.every), 0) + 1
+    taken = max((view.now - since) // _pace(ramp), 0) + 1
     return max(rollout.returning_from - taken * ramp.step, 0)
+
+
+def _pace(ramp: TrafficRamp) -> timedelta:
+    """Return the time between two steps, above zero also where the API server never saw the spec."""
+    return max(delta(ramp.every), timedelta(seconds=1))
 
 
 def seconds_to_ramp(view: View) -> float | None:
@@ -75,7 +81,7 @@ def seconds_to_ramp(view: View) -> float | None:
     rollout, ramp = view.rollout, view.spec.rollout.canary.traffic_ramp
     if rollout is None or ramp is None or rollout.stage_started_at is None or not ramped(view, rollout):
         return None
-    every = delta(ramp.every)
+    every = _pace(ramp)
     passed = max(view.now - rollout.stage_started_at, timedelta())
     return (every - passed % every).total_seconds()
 

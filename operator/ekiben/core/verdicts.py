@@ -106,7 +106,9 @@ def _errors_in_a_row(view: View, check: Check, result: CheckResult) -> int:
     if seen is None or result.since is None:
         return 1
     lasted = (seen - result.since).total_seconds()
-    return int(lasted / seconds(check.interval or view.spec.analysis.interval)) + 1
+    # Nobody looks more often than once a second, whatever a spec says that the API server never saw.
+    interval = max(seconds(check.interval or view.spec.analysis.interval), 1.0)
+    return int(lasted / interval) + 1
 
 
 @once

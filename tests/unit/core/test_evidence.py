@@ -56,11 +56,22 @@ def test_one_bad_request_alone_never_excludes_a_limit_above_zero(limit: float, t
     assert not excludes(limit, 1, trials)
 
 
-@given(
-    st.floats(-1, 2), st.integers(-1, 10**12), st.integers(-1, 10**12), st.sampled_from([0.5, 0.95, 0.999])
-)
+@given(st.floats(-1, 2), st.integers(-1, 10**12), st.integers(-1, 10**12), st.sampled_from([0.5, 0.95, 1.0]))
 def test_any_counts_get_an_answer(limit: float, events: int, trials: int, confidence: float) -> None:
     assert excludes(limit, events, trials, confidence) in (True, False)
+
+
+@given(st.lists(st.integers(-3, 10**12), min_size=4, max_size=4), st.sampled_from([0.0, 0.5, 1.0, 9999.0]))
+def test_any_counts_of_two_sides_get_an_answer(counts: list[int], ratio: float) -> None:
+    canary, stable = Sample(*counts[:2]), Sample(*counts[2:])
+    for increase in (0.0, 0.01, 1.0):
+        for confidence in (0.0, 0.95, 1.0):
+            told = excludes_over_stable(canary, stable, ratio=ratio, increase=increase, confidence=confidence)
+            assert told in (True, False)
+
+
+def test_no_counts_are_certain_to_100_percent() -> None:
+    assert not excludes(0.01, 10**6, 10**6, 1.0)
 
 
 def test_one_bad_request_excludes_a_limit_of_zero_and_none_excludes_all() -> None:
