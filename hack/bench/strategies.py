@@ -96,8 +96,8 @@ async def _way(bench: Bench, way: Way, chance: random.Random) -> Account:
             while not _is_enough(bench, seen, number):
                 await _round(bench, way, account, chance, number)
                 number += 1
-                lost = len(seen.lost(since))
-                bench.say(f"{way.name}, round {number}: {len(seen.answers):,} requests, {lost} lost")
+                kinds = Counter(answer.error or f"status {answer.status}" for answer in seen.lost(since))
+                bench.say(f"{way.name}, round {number}: {len(seen.answers):,} requests, lost: {dict(kinds)}")
         account.sent, account.lost = len(seen.since(since)), seen.lost(since)
     # Each round's revisions are new ones, so nothing has a reason to be made twice.
     account.breaches = judge(history.ordered()) + made_once(history.ordered(), {})

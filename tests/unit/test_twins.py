@@ -15,9 +15,9 @@ from unit.sim.fleet import CHAOS, Job, Outcome, play, play_all
 from unit.sim.operator import Fault
 from unit.sim.scenario import SCENARIOS, run
 
-SEEDS = int(os.environ.get("EKIBEN_SIM_SEEDS", "2"))
-CHANCES = int(os.environ.get("EKIBEN_SIM_CHANCES", "30"))
-STRIDE = int(os.environ.get("EKIBEN_SIM_STRIDE", "97"))
+SEEDS = int(os.environ.get("EKIBEN_SIM_SEEDS", "1"))
+CHANCES = int(os.environ.get("EKIBEN_SIM_CHANCES", "20"))
+STRIDE = int(os.environ.get("EKIBEN_SIM_STRIDE", "211"))
 
 
 @pytest.fixture(scope="module")

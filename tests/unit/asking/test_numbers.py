@@ -17,6 +17,7 @@ from ekiben.asking.asker import UnansweredError
 from ekiben.asking.numbers import find_number
 from ekiben.core.measuring import Measure, Measured
 from unit.asking.test_http import KEY, means, server
+from unit.cli.world import ENVIRONMENT
 
 HUGE = 10 * 1024 * 1024
 
@@ -168,5 +169,5 @@ def test_the_asker_knows_who_finds_numbers() -> None:
 
 async def test_the_package_for_paths_is_imported_by_the_first_path_only() -> None:
     code = "import sys, ekiben.controller; sys.exit('jsonpath' in sys.modules)"
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code)
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, env=ENVIRONMENT)
     assert await process.wait() == 0

@@ -12,6 +12,7 @@ import pytest
 from ekiben.kube.client import ApiError, Client
 from ekiben.kube.credentials import of_pod
 from ekiben.kube.kinds import SERVICE
+from unit.cli.world import ENVIRONMENT
 from unit.kube.conftest import write_kubeconfig
 from unit.kube.list_watch_server import ListWatchServer
 
@@ -102,4 +103,5 @@ async def test_a_pod_needs_its_two_files_and_reads_the_token_again(
 
 def test_a_pod_starts_without_the_library_that_reads_kubeconfigs() -> None:
     code = "import sys, ekiben.__main__; sys.exit('kubernetes' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    done = subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, check=False)
+    assert done.returncode == 0
