@@ -9,14 +9,17 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cache
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from ekiben.api.crd import model_schema
 from ekiben.api.policy import RESTRICTED, PodPolicy, refusal
 from ekiben.api.status import Status
 from ekiben.api.template import Template
 from ekiben.api.v1alpha1 import Spec, parse_spec
+from ekiben.api.wording import sentences
 from ekiben.core import names
 from ekiben.core.asking import Answer, Question
 from ekiben.core.previewing import preview_hostnames
@@ -187,7 +190,7 @@ def observe_spec(raw: Manifest, policy: PodPolicy = RESTRICTED) -> Spec | Invali
     try:
         spec = parse_spec(raw.get("spec") or {})
     except ValidationError as problem:
-        return InvalidSpec(_sentence(problem))
+        return InvalidSpec(_sentence(problem, Spec))
     forbidden = refusal(raw["spec"], policy)
     return spec if forbidden is None else InvalidSpec(forbidden, reason="NotAllowed")
 
@@ -197,7 +200,7 @@ def observe_template(raw: Manifest) -> Template | str:
     try:
         return Template.model_validate(raw.get("spec") or {})
     except ValidationError as problem:
-        return _sentence(problem)
+        return _sentence(problem, Template)
 
 
 def _templates(raws: Mapping[str, Manifest], readings: Readings) -> dict[str, Template | str]:
@@ -309,15 +312,16 @@ def _created(route: Manifest | None) -> datetime | None:
     return parse_time(route["metadata"].get("creationTimestamp")) if route else None
 
 
-def _sentence(problem: ValidationError) -> str:
-    """Say in one sentence which field is wrong first, and how many more there are."""
-    errors = problem.errors(include_url=False, include_context=False, include_input=False)
-    path = "spec"
-    for part in errors[0]["loc"]:
-        path += f"[{part}]" if isinstance(part, int) else f".{part}"
-    text = errors[0]["msg"].removeprefix("Value error, ")
-    more = f" ({len(errors) - 1} more like this)" if len(errors) > 1 else ""
-    return f"{path}: {text[0].lower()}{text[1:]}{more}"
+def _sentence(problem: ValidationError, model: type[Spec | Template]) -> str:
+    """Say in one sentence which field is wrong first and what to write, and how many more there are."""
+    first, *others = sentences(problem, _schema_of(model))
+    return f"{first} ({len(others)} more like this)" if others else first
+
+
+@cache
+def _schema_of(model: type[Spec | Template]) -> Mapping[str, Any]:
+    """Return a schema whose sentences are told; made only once somebody errs."""
+    return model_schema(model)
 
 
 def _name(raw: Manifest) -> str:

@@ -59,9 +59,13 @@ def test_a_good_spec_is_parsed() -> None:
 @pytest.mark.parametrize(
     ("spec", "sentence"),
     [
-        ({}, "spec.bento: field required"),
-        ({"bento": {}}, "spec.bento.image: field required"),
+        ({}, "spec.bento: is missing"),
+        ({"bento": {}}, "spec.bento.image: is missing"),
         ({"bento": BENTO, "replicas": 0}, "spec.replicas: input should be greater than or equal to 1"),
+        (
+            {"bento": BENTO, "analysis": {"checks": [{"metric": "error-rate", "max": "NaN"}]}},
+            "spec.analysis.checks[0].max: must be a percentage from 0% to 100%, such as 1%, or a number",
+        ),
         (
             {
                 "bento": BENTO,

@@ -12,10 +12,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ekiben.api.crd import object_schema
+from ekiben.api.crd import model_schema
 from ekiben.api.policy import PodPolicy, refusal
 from ekiben.api.rules.model import NAME_FITS, NAME_MAX_LENGTH
-from ekiben.api.v1alpha1 import API_VERSION, KIND, parse_spec
+from ekiben.api.template import TEMPLATE_KIND, Template
+from ekiben.api.v1alpha1 import API_VERSION, KIND, Spec, parse_spec
+from ekiben.api.wording import sentences
 
 Schema = Mapping[str, Any]
 Manifest = Mapping[str, Any]
@@ -28,15 +30,16 @@ def problems_of(manifest: Manifest, policy: PodPolicy) -> list[str]:
     """Return a sentence for everything that is wrong; `policy` is what the chart allows beyond restricted."""
     if not isinstance(manifest, Mapping):
         return ["the document must be an object with apiVersion, kind, metadata and spec"]
-    if (manifest.get("apiVersion"), manifest.get("kind")) != (API_VERSION, KIND):
-        found = f"{manifest.get('apiVersion')} {manifest.get('kind')}"
-        return [f"apiVersion and kind must be {API_VERSION} {KIND}, not {found}"]
-    schema = object_schema()
+    kind = manifest.get("kind")
+    if manifest.get("apiVersion") != API_VERSION or kind not in (KIND, TEMPLATE_KIND):
+        return [f"apiVersion and kind must be {API_VERSION} {KIND}, not {manifest.get('apiVersion')} {kind}"]
+    model, least = (Spec, "bento.image") if kind == KIND else (Template, "checks")
     spec = manifest.get("spec")
     if not isinstance(spec, Mapping):
-        return [*_name(manifest), "spec is missing: bento.image at least is needed"]
-    found_wrong = [*_name(manifest), *_unknown(manifest, spec, schema), *_invalid(spec, schema)]
-    if not found_wrong and (forbidden := refusal(spec, policy)):
+        return [*_name(manifest), f"spec is missing: {least} at least is needed"]
+    schema = model_schema(model)
+    found_wrong = [*_name(manifest), *_unknown(manifest, spec, schema), *_invalid(spec, schema, model)]
+    if not found_wrong and kind == KIND and (forbidden := refusal(spec, policy)):
         found_wrong.append(f"spec.{forbidden}")
     return found_wrong
 
@@ -46,6 +49,8 @@ def _name(manifest: Manifest) -> Iterator[str]:
     name = metadata.get("name") if isinstance(metadata, Mapping) else None
     if not name:
         yield "metadata.name is missing"
+    elif manifest.get("kind") != KIND:
+        return
     elif not isinstance(name, str) or len(name) > NAME_MAX_LENGTH or not _NAME.match(name):
         yield NAME_FITS["message"]
 
@@ -54,7 +59,7 @@ def _unknown(manifest: Manifest, spec: Manifest, schema: Schema) -> Iterator[str
     for key in manifest:
         if key not in _TOP:
             yield _stray(key, str(key), _TOP)
-    yield from _strays(spec, schema["properties"]["spec"], "spec")
+    yield from _strays(spec, schema, "spec")
 
 
 def _strays(value: Any, schema: Schema, path: str) -> Iterator[str]:
@@ -78,32 +83,9 @@ def _stray(path: str, key: str, known: tuple[str, ...]) -> str:
     return f"{path} is no field: {remedy}"
 
 
-def _invalid(spec: Manifest, schema: Schema) -> Iterator[str]:
+def _invalid(spec: Manifest, schema: Schema, model: type[Spec | Template]) -> list[str]:
     try:
-        parse_spec(dict(spec))
+        _ = parse_spec(dict(spec)) if model is Spec else model.model_validate(dict(spec))
     except ValidationError as problem:
-        for error in problem.errors(include_url=False, include_context=False, include_input=False):
-            path, at = "spec", schema["properties"]["spec"]
-            for part in error["loc"]:
-                path += f"[{part}]" if isinstance(part, int) else f".{part}"
-                at = _below(at, part)
-            yield f"{path}: {_sentence(error['type'], error['msg'], at)}"
-
-
-def _below(schema: Schema, part: int | str) -> Schema:
-    if isinstance(part, int):
-        below: Schema = schema.get("items") or {}
-    else:
-        below = (schema.get("properties") or {}).get(part) or schema.get("additionalProperties") or {}
-    return below if isinstance(below, Mapping) else {}
-
-
-def _sentence(kind: str, text: str, schema: Schema) -> str:
-    """Say it as the API server would where it is about a string's form: its sentence tells what to write."""
-    if kind == "string_pattern_mismatch":
-        for rule in schema.get("x-kubernetes-validations") or ():
-            return str(rule["message"])
-    if kind == "missing":
-        return "is missing"
-    said = text.removeprefix("Value error, ")
-    return f"{said[:1].lower()}{said[1:]}"
+        return sentences(problem, schema)
+    return []

@@ -15,7 +15,7 @@ def lint(options: Namespace) -> Exit:
     if unknown := sorted(set(options.allow) - set(NAMES)):
         raise CommandError(f"--allow {unknown[0]} is not known: take one of {', '.join(NAMES)}", Exit.MISUSED)
     policy = PodPolicy(frozenset(options.allow), frozenset(options.service_account))
-    models = [item for item in yamls.read_documents(options.filename) if yamls.is_model(item)]
+    models = [item for item in yamls.read_documents(options.filename) if yamls.is_ours(item)]
     if not models:
         raise CommandError(f"-f {options.filename} holds no ModelDeployment", Exit.INVALID)
     wrong = 0

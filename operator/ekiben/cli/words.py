@@ -227,8 +227,9 @@ VERBS: tuple[Verb, ...] = (
     Verb(
         "lint",
         "say what is wrong with a manifest, without a cluster",
-        "Types, forms, misspelt fields and the pod policy. What the rules between fields say, and what this\n"
-        "cluster allows, only its API server knows: kubectl ekiben plan -f FILE asks it.",
+        "Types, forms, misspelt fields and the pod policy, of ModelDeployments and ModelAnalyses. What the\n"
+        "rules between fields say, and what this cluster allows, only its API server knows: kubectl ekiben\n"
+        "plan -f FILE asks it.",
         "lint -f iris.yaml",
         (
             FILE,

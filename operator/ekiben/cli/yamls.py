@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from ekiben.api.template import TEMPLATE_KIND
 from ekiben.api.v1alpha1 import KIND
 from ekiben.cli.exits import CommandError, Exit
 
@@ -50,6 +51,11 @@ def read_documents(path: str) -> list[Any]:
 def is_model(document: Any) -> bool:
     """Tell whether a document is a ModelDeployment, of whatever version."""
     return isinstance(document, dict) and document.get("kind") == KIND
+
+
+def is_ours(document: Any) -> bool:
+    """Tell whether a document is a ModelDeployment or a ModelAnalysis, of whatever version."""
+    return isinstance(document, dict) and document.get("kind") in (KIND, TEMPLATE_KIND)
 
 
 def title(document: Any) -> str:

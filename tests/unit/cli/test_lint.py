@@ -67,6 +67,29 @@ def test_a_mistake_is_named_with_its_remedy(manifest: Json, sentence: str) -> No
     assert found[0].startswith(sentence)
 
 
+@pytest.mark.parametrize(
+    ("raw_spec", "sentence"),
+    [
+        ({"checks": [{"name": "a", "max": "5", "wub": {}}]}, "spec.checks[0].wub is no field: write web"),
+        (
+            {"checks": [{"name": "a", "max": "NaN"}]},
+            "spec.checks[0].max: must be a percentage from 0% to 100%",
+        ),
+        ({"args": []}, "spec.checks: is missing"),
+        (None, "spec is missing: checks at least is needed"),
+    ],
+)
+def test_a_mistake_in_a_model_analysis_is_named_with_its_remedy(raw_spec: Any, sentence: str) -> None:
+    (found,) = problems_of(model(raw_spec, name="shared.checks") | {"kind": "ModelAnalysis"}, RESTRICTED)
+    assert found.startswith(sentence)
+
+
+def test_a_count_that_is_neither_number_nor_share_is_one_mistake() -> None:
+    steps = {"canary": {"steps": [{"replicas": "many"}]}}
+    (found,) = problems_of(model(spec("v1", rollout=steps)), RESTRICTED)
+    assert found.startswith("spec.rollout.canary.steps[0].replicas: must be a number of pods from 1 to 10000")
+
+
 def test_every_mistake_is_named_at_once() -> None:
     found = problems_of(model(spec("v1", replicas=0, replicaz=1), name="-"), RESTRICTED)
     assert len(found) == 3
@@ -80,10 +103,10 @@ def test_what_the_chart_allows_is_no_mistake() -> None:
 
 @pytest.mark.parametrize("path", sorted((CHECKOUT / "examples").glob("*.yaml")), ids=lambda path: path.stem)
 def test_the_examples_are_without_mistake(path: Path) -> None:
-    models = [item for item in yaml.safe_load_all(path.read_text()) if item["kind"] == "ModelDeployment"]
-    assert models
+    objects = list(yaml.safe_load_all(path.read_text()))
+    assert "ModelDeployment" in [item["kind"] for item in objects]
     loose = PodPolicy(service_accounts=frozenset({"*"}))
-    assert [problems_of(item, loose) for item in models] == [[] for _ in models]
+    assert [problems_of(item, loose) for item in objects] == [[] for _ in objects]
 
 
 @pytest.mark.parametrize(
