@@ -21,7 +21,7 @@ from ekiben.api.pod import EnvName, Image, Resources
 from ekiben.api.rules import judging as say
 
 # What stands in double braces is replaced by the operator; there is nothing else to it, and no expression.
-PLACEHOLDERS = ("canary.revision", "stable.revision", "model.name", "model.namespace")
+PLACEHOLDERS = ("canary.revision", "canary.service", "stable.revision", "model.name", "model.namespace")
 _KNOWN = "|".join(name.replace(".", "[.]") for name in PLACEHOLDERS)
 _PLACEHOLDER = f"({_KNOWN}|args[.][a-z0-9]([-a-z0-9]*[a-z0-9])?)"
 FILLED_PATTERN = rf"^([^{{]|[{{][^{{]|[{{][{{]{_PLACEHOLDER}[}}][}}])*[{{]?$"

@@ -9,6 +9,8 @@ import re
 from collections.abc import Mapping
 
 from ekiben.api.sources import PLACEHOLDERS
+from ekiben.api.status import Stage
+from ekiben.core import names
 from ekiben.core.view import View
 
 _BRACES = re.compile(r"\{\{([^{}]*)\}\}")
@@ -16,8 +18,12 @@ _BRACES = re.compile(r"\{\{([^{}]*)\}\}")
 
 def words_of(view: View) -> dict[str, str]:
     """Return what the placeholders of api/sources.py stand for."""
+    # In a bake the new revision is stable, and the canary's Service leads to the one before.
+    bakes = view.rollout is not None and view.rollout.stage is Stage.BAKING
+    reached = names.stable_service if bakes else names.canary_service
     return {
         "canary.revision": view.rollout.revision if view.rollout else "",
+        "canary.service": reached(view.model.name),
         "stable.revision": view.stable_revision or "",
         "model.name": view.model.name,
         "model.namespace": view.model.namespace,

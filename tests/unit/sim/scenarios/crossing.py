@@ -152,3 +152,37 @@ def a_warmup_that_fails_in_another_way_each_time(world: World) -> None:
     world.release("v2")
     world.until_settled()
     expect(world, stable="v2", outcome="Promoted", failed=[])
+
+
+BY_SERVICE = {"url": "http://{{canary.service}}/", "jsonPath": "$"}
+
+
+@scenario(
+    canary_spec(
+        analysis={
+            **BAKE["analysis"],
+            "checks": [
+                {"metric": "error-rate", "max": "1%"},
+                {
+                    "name": "score",
+                    "min": "0.9",
+                    "web": {"url": "http://{{canary.service}}/", "jsonPath": "$"},
+                },
+            ],
+        }
+    )
+)
+def what_is_asked_in_a_bake_is_the_new_revision(world: World) -> None:
+    """{{canary.service}} leads to v2 all the way: in the bake it is iris, for iris-canary has v1."""
+    reached: set[tuple[str, str]] = set()
+
+    def answer(question: Measure) -> Measured:
+        service = question.url.removeprefix("http://").removesuffix("/")
+        reached.add((service, world.selects(service)))
+        return Measured(0.95, 0.95)
+
+    world.answer(Measure, answer)
+    in_bake(world)
+    world.until_settled()
+    expect(world, stable="v2", outcome="Promoted", failed=[])
+    assert reached == {("iris-canary", "v2"), ("iris", "v2")}
