@@ -25,7 +25,7 @@ from ekiben.core.scaling import need, pods_granted, replacing_size, surge_of
 from ekiben.core.sharing import will_shrink
 from ekiben.core.snapshot import Model, Record, Ref, Snapshot
 from ekiben.core.starting import plan_of
-from ekiben.core.steps import hold_of, kind_of, told
+from ekiben.core.steps import hold_of, kind_of, step_text
 from ekiben.core.tracking import tracked_secrets
 from ekiben.core.view import View
 
@@ -191,7 +191,7 @@ def _steps(view: View) -> list[StepPlan]:
             pods = max(pods, need(step.weight, view.full_size, gateway=gateway))
         pods = max(pods, pods_granted(view, plan.steps[:number]))
         hold = hold_of(step) if step.weight or step.analysis else NO_HOLD
-        found.append(StepPlan(step.weight, pods, hold, kind_of(step), told(step)))
+        found.append(StepPlan(step.weight, pods, hold, kind_of(step), step_text(step)))
     # Before everything goes over the canary gets stable's size.
     last = StepPlan(100, max(pods, view.full_size), NO_HOLD, "weight", "100%")
     return [replace(step, all_pods=_together(view, step.pods)) for step in (*found, last)]

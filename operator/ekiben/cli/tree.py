@@ -145,7 +145,7 @@ def _step_rows(plan: Sequence[Step], at: int) -> Iterator[list[Cell | str]]:
     for number, step in enumerate(plan, start=1):
         state = Cell("done", "good") if number < at else Cell("now", "warn") if number == at else Cell("")
         hold = steps.hold_of(step) if step.weight or step.analysis else "-"
-        yield [str(number), steps.told(step), hold, state]
+        yield [str(number), steps.step_text(step), hold, state]
 
 
 def _check_rows(checks: Sequence[CheckResult], minimum: int | None) -> Iterator[list[Cell | str]]:

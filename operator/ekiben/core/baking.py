@@ -16,14 +16,14 @@ from datetime import timedelta
 
 from ekiben.api.fields import delta
 from ekiben.api.status import Outcome, RevisionStatus, RolloutStatus, Stage, Status, Totals
-from ekiben.core import ending, failures, names
+from ekiben.core import ending, failures
 from ekiben.core.commands import commands
 from ekiben.core.deciding import changed_by, hand
 from ekiben.core.forgiving import count_failed_look
 from ekiben.core.gates import Wait, weight_observed
 from ekiben.core.moves import Move, event, in_stage, with_rollout
 from ekiben.core.sharing import is_shrinking
-from ekiben.core.traffic import live_selector, route_state
+from ekiben.core.traffic import route_state, selects_stable
 from ekiben.core.view import View
 
 
@@ -149,7 +149,7 @@ def _restored(view: View, rollout: RolloutStatus) -> Status:
 
 def service_restored(view: View) -> Wait | None:
     """Wait until the stable Service selects the old revision and nothing else."""
-    if live_selector(view) == names.pod_selector(view.model.name, view.stable_revision):
+    if selects_stable(view):
         return None
     return Wait("Aborting", f"waiting for the stable Service to select {view.stable_revision} again")
 

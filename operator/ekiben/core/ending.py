@@ -19,7 +19,7 @@ from ekiben.core.deciding import abort_by, changed_by, hand, outcome_by
 from ekiben.core.moves import Move, event, in_stage, with_hand, with_rollout
 from ekiben.core.sharing import OUTRIGHT, is_cold
 from ekiben.core.snapshot import Scrape
-from ekiben.core.verdicts import told
+from ekiben.core.verdicts import numbers_text
 from ekiben.core.view import View
 
 KEPT = 10
@@ -115,7 +115,7 @@ def promoted(view: View, rollout: RolloutStatus, why: str = "") -> Move:
     )
     note = f"promoted {rollout.revision}" + (f": {why}" if why else "")
     was = f"before it {rollout.from_}" if rollout.from_ else ""
-    said = event("Normal", "Promoted", "Promote", note + told(rollout.checks))
+    said = event("Normal", "Promoted", "Promote", note + numbers_text(rollout.checks))
     return Move(status, note, with_hand(said, rollout.decided_by, was))
 
 

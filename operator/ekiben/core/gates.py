@@ -11,14 +11,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ekiben.api.status import RolloutStatus, Stage
-from ekiben.core import names, verdicts, warming
+from ekiben.core import verdicts, warming
+from ekiben.core.commands import pause_of
 from ekiben.core.failures import seconds_to_deadline
 from ekiben.core.freezing import frozen_until
 from ekiben.core.reach import reachable
 from ekiben.core.scaling import canary_need, surge_limit
 from ekiben.core.sharing import is_shrinking, least_weight, seconds_to_ramp
 from ekiben.core.steps import header_text, steps_of
-from ekiben.core.traffic import is_observed, live_selector, missing_rules, route_state, target_weight
+from ekiben.core.traffic import is_observed, missing_rules, route_state, selects_stable, target_weight
 from ekiben.core.view import Side, View
 
 
@@ -64,6 +65,31 @@ def paused(view: View) -> Wait | None:
         if view.spec.rollout.paused
         else None
     )
+
+
+def resumed(view: View) -> Wait | None:
+    """Wait at a pause until `rollout.resume` names this rollout and step."""
+    rollout = view.rollout
+    if rollout is None:
+        return None
+    ticket = pause_of(rollout)
+    if view.spec.rollout.resume == ticket:
+        return None
+    reason = rollout.reason or "PauseStep"
+    why = f" ({rollout.message})" if rollout.message else ""
+    return Wait(reason, f"paused at step {rollout.step}{why}; set rollout.resume to {ticket} to go on")
+
+
+def first_ready(view: View) -> Wait | None:
+    """Wait until the first revision has the pods that the spec asks for."""
+    stable = view.stable
+    if stable is None or stable.ready >= view.floor:
+        return None
+    said = f"{stable.ready} of {view.floor} pods of the first revision are ready"
+    if restarts := crashes(stable):
+        # Nothing better serves, so nothing fails it: whoever looks must see why it does not come up.
+        return Wait("FirstRevision", f"{said}; {restarts}")
+    return blocked(view, stable) or Wait("FirstRevision", said)
 
 
 def pods_ready(view: View) -> Wait | None:
@@ -199,7 +225,7 @@ def weight_observed(view: View) -> Wait | None:
 
 def service_repointed(view: View) -> Wait | None:
     """Wait until the stable Service selects the new revision and nothing else."""
-    if live_selector(view) == names.pod_selector(view.model.name, view.stable_revision):
+    if selects_stable(view):
         return None
     return Wait("Promoting", "waiting for the stable Service to select the new revision")
 

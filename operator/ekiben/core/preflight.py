@@ -37,7 +37,7 @@ def is_wanted(view: View, plan: RolloutPlan | None) -> bool:
     return is_on(view) and (plan is None or plan.strategy != "Recreate")
 
 
-def room_questions(view: View) -> Iterable[Question]:
+def open_questions(view: View) -> Iterable[Question]:
     """Ask for room while a rollout waits to begin, and for nothing while somebody's hand holds it."""
     rollout = view.rollout
     if rollout is None or not is_on(view):

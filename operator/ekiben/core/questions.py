@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from ekiben.core import approvals, sources, starting
+from ekiben.core import approvals, preflight, sources, starting, warming
 from ekiben.core.asking import Question
-from ekiben.core.preflight import room_questions
 from ekiben.core.view import View
-from ekiben.core.warming import warm_up_calls
 
 # Each says what it wants to know of a model as it stands: small functions, beside the gates that they serve.
 ASKING: tuple[Callable[[View], Iterable[Question]], ...] = (
     sources.open_questions,
-    room_questions,
-    starting.asks,
-    warm_up_calls,
+    preflight.open_questions,
+    starting.open_questions,
+    warming.open_questions,
     approvals.open_questions,
 )
 

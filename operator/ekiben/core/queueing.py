@@ -59,7 +59,7 @@ def taken_out(view: View) -> Move | None:
     return None
 
 
-def told(view: View) -> str:
+def place_text(view: View) -> str:
     """Say where in the line the model is; empty where it is not, or where `paused` is what it waits for."""
     if view.queued is None or view.snapshot.line is None or view.spec.rollout.paused:
         return ""
@@ -69,7 +69,7 @@ def told(view: View) -> str:
 def next_look(view: View) -> float | None:
     """Return the seconds until a place is worth telling anew; None outside the line."""
     line = view.snapshot.line
-    return max(PLACE_SECONDS, PLACE_SECONDS_EACH * line.waiting) if line and told(view) else None
+    return max(PLACE_SECONDS, PLACE_SECONDS_EACH * line.waiting) if line and place_text(view) else None
 
 
 def _is_hurried(view: View) -> bool:

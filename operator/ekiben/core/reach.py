@@ -1,12 +1,13 @@
-"""What the steps of a rollout ask for and can't have: a weight by whole pods, or too many pods."""
+"""What the steps of a rollout ask for, and what they can't have: a weight by whole pods, or too many pods."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from ekiben.api.rollout import Step
+from ekiben.api.status import RolloutStatus
 from ekiben.core.scaling import most_pods, need, pods_granted
-from ekiben.core.steps import pods_asked
+from ekiben.core.steps import header_text, headers_of, pods_asked
 from ekiben.core.view import View
 
 
@@ -17,6 +18,22 @@ def reachable(view: View, weight: int, *, gateway: bool) -> int:
     if gateway:
         return min(weight, 100 * pods // full)
     return weight if weight >= 100 and pods >= full else round(100 * pods / (pods + full))
+
+
+def sets(view: View, rollout: RolloutStatus, steps: tuple[Step, ...]) -> str:
+    """Say what the last of these steps sets, and how far it can."""
+    step = steps[-1]
+    if step.headers:
+        header = header_text(headers_of(step.headers))
+        return f"requests with {header} to {rollout.revision}"
+    if step.replicas:
+        asked, granted = pods_asked(steps, view.full_size), pods_granted(view, steps)
+        bounded = f", of {asked} asked for: rollout.maxSurge or maxReplicas allows no more"
+        return f"{granted} pods for {rollout.revision}{bounded if granted < asked else ''}"
+    weight = step.weight or 0
+    share = reachable(view, weight, gateway=view.uses_gateway)
+    whole = f", which whole pods make {share}%" if not view.uses_gateway and share != weight else ""
+    return f"{weight}% to {rollout.revision}{whole}"
 
 
 def shortfalls(view: View, steps: tuple[Step, ...], *, gateway: bool) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The rollout as a transition table: everything that moves a rollout lives in this file.
+"""The rollout as a transition table: what moves a rollout, and when, is decided in this file.
 
 Theory of operation
 -------------------
@@ -25,50 +25,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from ekiben.api.rollout import Step
 from ekiben.api.status import Outcome, RolloutStatus, Stage, Totals
 from ekiben.core import approvals, baking, ending, failures, gates, preflight, recreate, verdicts
 from ekiben.core import steps as steps_
 from ekiben.core.commands import commands, pause_of
 from ekiben.core.configuring import configured
 from ekiben.core.deciding import hand
+from ekiben.core.editing import edited
 from ekiben.core.forgiving import count_failed_look
 from ekiben.core.gates import Wait
 from ekiben.core.moves import Move, Row, event, in_stage, with_rollout
-from ekiben.core.reach import reachable
-from ekiben.core.scaling import pods_granted
-from ekiben.core.snapshot import InvalidSpec
-from ekiben.core.starting import fall_back, first_stage, hindrance, plan_of, prepare, start
-from ekiben.core.steps import header_rules, step_weight
-from ekiben.core.templates import template_problem
+from ekiben.core.reach import sets
+from ekiben.core.starting import fall_back, hindrance, prepare, start
+from ekiben.core.steps import step_weight
 from ekiben.core.view import FINISHING, GIVEN_UP, View, once
 
 REVERSIBLE = frozenset({Stage.PREFLIGHT, Stage.PREPARING, Stage.SHIFTING, Stage.HOLDING, Stage.PAUSED})
-
-
-def resumed(view: View) -> Wait | None:
-    """Wait at a pause until `rollout.resume` names this rollout and step."""
-    rollout = view.rollout
-    if rollout is None:
-        return None
-    ticket = pause_of(rollout)
-    if view.spec.rollout.resume == ticket:
-        return None
-    reason = rollout.reason or "PauseStep"
-    why = f" ({rollout.message})" if rollout.message else ""
-    return Wait(reason, f"paused at step {rollout.step}{why}; set rollout.resume to {ticket} to go on")
-
-
-def first_ready(view: View) -> Wait | None:
-    """Wait until the first revision has the pods that the spec asks for."""
-    stable = view.stable
-    if stable is None or stable.ready >= view.floor:
-        return None
-    said = f"{stable.ready} of {view.floor} pods of the first revision are ready"
-    if crashes := gates.crashes(stable):
-        # Nothing better serves, so nothing fails it: whoever looks must see why it does not come up.
-        return Wait("FirstRevision", f"{said}; {crashes}")
-    return gates.blocked(view, stable) or Wait("FirstRevision", said)
 
 
 def enter_next_step(view: View, rollout: RolloutStatus) -> Move:
@@ -77,7 +49,7 @@ def enter_next_step(view: View, rollout: RolloutStatus) -> Move:
     steps = steps_.steps_of(rollout)
     if number > len(steps):
         return enlarge(view, rollout, "every step has passed" if steps else "no step to take")
-    passed = verdicts.told(verdicts.judged(view)) if rollout.stage is Stage.HOLDING else ""
+    passed = verdicts.numbers_text(verdicts.judged(view)) if rollout.stage is Stage.HOLDING else ""
     step, where = steps[number - 1], f"step {number} of {len(steps)}: "
     if steps_.kind_of(step) == "pause":
         moved = in_stage(view, rollout, Stage.PAUSED, step=number)
@@ -91,22 +63,6 @@ def enter_next_step(view: View, rollout: RolloutStatus) -> Move:
     moved = in_stage(view, fresh, Stage.SHIFTING)
     note = where + sets(view, rollout, steps[:number])
     return with_rollout(view, moved, note, event("Normal", "StepStarted", "Shift", note + passed))
-
-
-def sets(view: View, rollout: RolloutStatus, steps: tuple[Step, ...]) -> str:
-    """Say what the last of these steps sets, and how far it can."""
-    step = steps[-1]
-    if step.headers:
-        header = steps_.header_text(steps_.headers_of(step.headers))
-        return f"requests with {header} to {rollout.revision}"
-    if step.replicas:
-        asked, granted = steps_.pods_asked(steps, view.full_size), pods_granted(view, steps)
-        bounded = f", of {asked} asked for: rollout.maxSurge or maxReplicas allows no more"
-        return f"{granted} pods for {rollout.revision}{bounded if granted < asked else ''}"
-    weight = step.weight or 0
-    share = reachable(view, weight, gateway=view.uses_gateway)
-    whole = f", which whole pods make {share}%" if not view.uses_gateway and share != weight else ""
-    return f"{weight}% to {rollout.revision}{whole}"
 
 
 def go_on(view: View, rollout: RolloutStatus) -> Move:
@@ -184,7 +140,7 @@ TABLE: Mapping[Stage, Row] = {
         (gates.paused, configured, gates.hold_over, gates.checks_pass, gates.frozen, approvals.approved),
         enter_next_step,
     ),
-    Stage.PAUSED: Row((gates.paused, configured, resumed, approvals.approved), go_on),
+    Stage.PAUSED: Row((gates.paused, configured, gates.resumed, approvals.approved), go_on),
     Stage.ENLARGING: Row((gates.pods_ready, gates.warmed_up), take_all),
     Stage.TAKING_ALL: Row((gates.weight_observed,), repoint),
     Stage.REPOINTING: Row((gates.service_repointed,), give_back),
@@ -196,7 +152,7 @@ TABLE: Mapping[Stage, Row] = {
     Stage.REINSTATING: Row((baking.service_restored,), baking.hand_back),
     Stage.ABORTING: Row((gates.weight_observed, gates.stable_whole), ending.aborted),
 }
-FIRST = Row((first_ready,), ending.promoted)
+FIRST = Row((gates.first_ready,), ending.promoted)
 
 
 def row_of(view: View, rollout: RolloutStatus) -> Row:
@@ -260,7 +216,7 @@ def _interrupt(view: View, rollout: RolloutStatus) -> Move | None:
             return move
     if rollout.stage not in REVERSIBLE:
         return None
-    return _edited(view, rollout) or _hurried(view, rollout) or _uncertain(view, rollout)
+    return edited(view, rollout) or _hurried(view, rollout) or _uncertain(view, rollout)
 
 
 def _failure(view: View) -> failures.Failure | None:
@@ -279,40 +235,6 @@ def _spec_changed(view: View, rollout: RolloutStatus) -> Move:
     if wanted == view.stable_revision:
         return ending.abort(view, rollout, Outcome.REVERTED, "Reverted", "the spec is stable's again")
     return ending.abort(view, rollout, Outcome.SUPERSEDED, "Superseded", f"the spec asks for {wanted} now")
-
-
-def _edited(view: View, rollout: RolloutStatus) -> Move | None:
-    """Take over edited steps: re-enter at the last one whose weight is not above the current one."""
-    plan = plan_of(view)
-    if rollout.plan is None or rollout.plan.hash == plan.hash or view.stable is None:
-        return None
-    if template_problem(view):
-        return None
-    if isinstance(view.snapshot.spec, InvalidSpec):
-        return None
-    note = "the steps or checks were edited"
-    other_way = plan.strategy != rollout.plan.strategy
-    if rollout.stage in (Stage.PREFLIGHT, Stage.PREPARING):
-        stage = first_stage(view, plan) if other_way else rollout.stage
-        moved = in_stage(view, rollout, stage) if stage is not rollout.stage else rollout
-        size = rollout.full_size if plan.strategy == "Canary" else None
-        return with_rollout(view, moved.model_copy(update={"plan": plan, "full_size": size}), note)
-    if other_way and "Recreate" in (plan.strategy, rollout.plan.strategy):
-        # What carries traffic goes on as it began; the next rollout takes the other way.
-        return None
-    carried = step_weight(rollout, rollout.step)
-    entry = max(
-        (n for n, step in enumerate(plan.steps, start=1) if step.weight and step.weight <= carried), default=0
-    )
-    if set(header_rules(plan.steps)) - set(header_rules(rollout.plan.steps)):
-        # The route gets its rules while no rollout has traffic.
-        entry = 0
-    stage = Stage.SHIFTING if entry else Stage.PREPARING
-    moved = in_stage(view, rollout, stage, plan=plan, step=entry, totals=None, checks=(), failed_looks=0)
-    where = f"goes on at step {entry}" if entry else "starts again below the first step"
-    return with_rollout(
-        view, moved, f"{note}: {where}", event("Normal", "StepsEdited", "Edit", f"{note}: {where}")
-    )
 
 
 def _hurried(view: View, rollout: RolloutStatus) -> Move | None:

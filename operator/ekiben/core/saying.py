@@ -12,7 +12,7 @@ from ekiben.core import conditions as c
 from ekiben.core.configuring import NEEDS_HAND
 from ekiben.core.gates import Wait
 from ekiben.core.previewing import preview_problem
-from ekiben.core.queueing import told
+from ekiben.core.queueing import place_text
 from ekiben.core.starting import hindrance, plan_of
 from ekiben.core.templates import template_problem
 from ekiben.core.traffic import live_route, route_problem
@@ -95,7 +95,7 @@ def _reconciling(view: View, status: Status, wait: Wait | None) -> Said:
     if rollout is None:
         if wait and wait.reason not in NEEDS_HAND:
             return Said(c.RECONCILING, "True", wait.reason, wait.message)
-        if told(view):
+        if place_text(view):
             return Said(c.RECONCILING, "True", "Queued", status.message)
         if view.status.retiring:
             return Said(c.RECONCILING, "False", "Retiring", "an old revision still has pods")

@@ -85,6 +85,11 @@ class Pod:
     image_digest: str | None = None
 
     @property
+    def serves(self) -> bool:
+        """Tell whether it can serve now."""
+        return self.ready and not self.deleting
+
+    @property
     def lost_readiness(self) -> bool:
         """Tell whether it was ready since its container started, and is not any more."""
         return (

@@ -116,7 +116,7 @@ def _templates_usable(view: View) -> Wait | None:
     return Wait("TemplateUnusable", problem) if problem else None
 
 
-def asks(view: View) -> Iterable[Question]:
+def open_questions(view: View) -> Iterable[Question]:
     """Ask about the Secrets of a revision that is to begin."""
     return secret_looks(view) if _is_next(view) else ()
 

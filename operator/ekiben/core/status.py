@@ -10,7 +10,7 @@ from ekiben.core.analysis import is_counted
 from ekiben.core.commands import commands
 from ekiben.core.configuring import NEEDS_HAND
 from ekiben.core.gates import Wait
-from ekiben.core.queueing import told
+from ekiben.core.queueing import place_text
 from ekiben.core.reach import shortfalls
 from ekiben.core.revision import image_of
 from ekiben.core.saying import conditions_of, failed_outcome, obstacle
@@ -129,7 +129,7 @@ def phase_of(view: View, wait: Wait | None) -> Phase:
         return Phase.PROGRESSING
     if view.rollout is None and wait is not None:
         return Phase.DEGRADED if wait.reason in NEEDS_HAND else Phase.PROGRESSING
-    if told(view):
+    if place_text(view):
         return Phase.QUEUED
     if view.wanted.revision != view.stable_revision:
         return Phase.PAUSED if not failed_outcome(view) else Phase.DEGRADED
@@ -152,7 +152,7 @@ def message_of(view: View, wait: Wait | None) -> str:
         return f"{where}{what}" + (f"; no pod of {view.stable_revision} is ready" if down else "")
     if wait:
         return wait.message
-    if place := told(view):
+    if place := place_text(view):
         return place
     if (bad := failed_outcome(view)) and (failed := view.failure):
         did = "aborted by hand" if bad is Outcome.ABORTED else f"rolled back: {failed.message}"

@@ -66,7 +66,7 @@ def kind_of(step: Step) -> str:
     return next(kinds, "pause")
 
 
-def told(step: Step) -> str:
+def step_text(step: Step) -> str:
     """Say what a step sets, for people."""
     if step.weight is not None:
         return f"{step.weight}%"

@@ -222,6 +222,11 @@ def live_selector(view: View) -> dict[str, str] | None:
     return dict(service.get("spec", {}).get("selector") or {}) if service else None
 
 
+def selects_stable(view: View) -> bool:
+    """Tell whether the stable Service selects the stable revision and nothing else."""
+    return live_selector(view) == names.pod_selector(view.model.name, view.stable_revision)
+
+
 def observed_weight(view: View) -> int:
     """Return the percent that really goes to the revision under trial, as the live objects say."""
     if view.uses_gateway:

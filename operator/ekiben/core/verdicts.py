@@ -60,7 +60,7 @@ def counts(view: View) -> bool:
     return plan is None or not all(excuse(view, check) for check in plan.checks)
 
 
-def told(results: Sequence[CheckResult]) -> str:
+def numbers_text(results: Sequence[CheckResult]) -> str:
     """Return the numbers that a step was passed on, for an Event; empty where nothing was judged."""
     said = (
         f"{result.message} (dry run: {result.verdict})" if result.dry_run else result.message

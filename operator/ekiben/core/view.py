@@ -50,7 +50,7 @@ class Side:
     @property
     def ready(self) -> int:
         """Pods that can serve now."""
-        return sum(pod.ready and not pod.deleting for pod in self.pods)
+        return sum(pod.serves for pod in self.pods)
 
     @property
     def replica_failure(self) -> str:

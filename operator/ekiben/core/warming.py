@@ -47,7 +47,7 @@ class WarmUpCall(Question):
     port: int = names.PORT
 
 
-def warm_up_calls(view: View) -> Iterable[Question]:
+def open_questions(view: View) -> Iterable[Question]:
     """Ask for a warm-up of every pod that needs one."""
     return asked(view).values()
 
@@ -120,4 +120,4 @@ def is_measured(view: View, pod: Pod) -> bool:
 
 def warm_pods(view: View, side: Side) -> int:
     """Count the pods of a revision that are ready and warm."""
-    return sum(pod.ready and not pod.deleting and is_warm(view, pod) for pod in side.pods)
+    return sum(pod.serves and is_warm(view, pod) for pod in side.pods)

@@ -12,7 +12,7 @@ from ekiben.api.traffic import Traffic
 from ekiben.core.render import build_route
 from ekiben.core.snapshot import Model
 from ekiben.core.splitting import percent_to, rules_of
-from ekiben.core.steps import header_rules, is_reached, kind_of, pods_asked, told
+from ekiben.core.steps import header_rules, is_reached, kind_of, pods_asked, step_text
 
 MODEL = Model("shop", "iris", "uid", 1, "1")
 TRAFFIC = Traffic.model_validate({"parentRefs": [{"name": "models"}], "path": {"prefix": "/iris"}})
@@ -101,7 +101,7 @@ def test_each_kind_of_step_has_its_words() -> None:
         pods("50%"),
         by_header(X_Canary="always"),
     ]
-    assert [(kind_of(step), told(step)) for step in steps] == [
+    assert [(kind_of(step), step_text(step)) for step in steps] == [
         ("weight", "5%"),
         ("pause", "pause"),
         ("replicas", "3 pods"),
