@@ -12,14 +12,13 @@ from ekiben.api.status import RolloutStatus, Stage, Status
 from ekiben.api.v1alpha1 import Spec
 from ekiben.cli.facts import Facts
 from ekiben.cli.patches import leaves, merge_patch
+from ekiben.cli.resources import Resources, added, amount, requests_of, times
 from ekiben.cli.text import PLAIN, Cell, Paint, span, table
 from ekiben.core import names, preflight
 from ekiben.core.approvals import DEFAULT_MAX_WAIT
-from ekiben.core.canonical import quantity_value
 from ekiben.core.capacity import Capacity
 from ekiben.core.configuring import configured
 from ekiben.core.reach import shortfalls
-from ekiben.core.render import build_deployment
 from ekiben.core.revision import revision_of
 from ekiben.core.scaling import need, pods_granted, replacing_size, surge_of
 from ekiben.core.sharing import will_shrink
@@ -29,14 +28,12 @@ from ekiben.core.steps import hold_of, kind_of, step_text
 from ekiben.core.tracking import tracked_secrets
 from ekiben.core.view import View
 
-_ANY_MODEL = Model(namespace="", name="x", uid="", generation=0, resource_version="")
 NO_HOLD = "-"
 _MOMENTS = {
     "BeforeRollout": "before the first step",
     "BeforeStep": "before each step with a weight",
     "BeforePromotion": "before the promotion",
 }
-Resources = dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +78,7 @@ def plan_for(new: Facts, live: Facts | None, records: dict[str, Record], now: da
     if not rolls:
         return said
     if view.status.stable is None:
-        return replace(said, peak_pods=view.floor, peak_requests=_times(_requests(view.wanted), view.floor))
+        return replace(said, peak_pods=view.floor, peak_requests=times(requests_of(view.wanted), view.floor))
     if view.spec.rollout.strategy == "Recreate":
         return _recreated(said, view, records)
     steps = _steps(view)
@@ -93,7 +90,7 @@ def plan_for(new: Facts, live: Facts | None, records: dict[str, Record], now: da
         steps=tuple(steps),
         stable_pods=view.full_size,
         peak_pods=most,
-        peak_requests=_most(_requests(view.wanted), _requests(stable), peak, view.full_size, most),
+        peak_requests=_most(requests_of(view.wanted), requests_of(stable), peak, view.full_size, most),
         least_seconds=sum(seconds(step.hold) for step in steps if step.hold != NO_HOLD) + _bake(view),
         notes=(*said.notes, *_limits(view, steps)),
     )
@@ -102,7 +99,10 @@ def plan_for(new: Facts, live: Facts | None, records: dict[str, Record], now: da
 def _recreated(said: Plan, view: View, records: dict[str, Record]) -> Plan:
     """Say what Recreate comes to: one revision at a time, and nobody serves in between."""
     stable = records.get(view.stable_revision or "") or view.wanted
-    old, new = _times(_requests(stable), view.full_size), _times(_requests(view.wanted), replacing_size(view))
+    old, new = (
+        times(requests_of(stable), view.full_size),
+        times(requests_of(view.wanted), replacing_size(view)),
+    )
     stops = f"serving stops: {view.full_size} pods of {view.stable_revision} end before"
     return replace(
         said,
@@ -207,8 +207,8 @@ def _most(new: Resources, old: Resources, peak: int, full_size: int, most: int) 
     """Return what is asked for at most: all pods of one revision, and of the other what fits beside them."""
     up, back = most - full_size, min(peak, most)
     either = (
-        _sum(_times(new, up), _times(old, full_size)),
-        _sum(_times(new, back), _times(old, most - back)),
+        added(times(new, up), times(old, full_size)),
+        added(times(new, back), times(old, most - back)),
     )
     return {name: max(asked[name] for asked in either) for name in either[0]}
 
@@ -250,44 +250,6 @@ def _notes(view: View) -> tuple[str, ...]:
     if view.spec.autoscaling is not None and view.stable:
         notes = (*notes, "autoscaling: counted from the present size, which load changes")
     return notes
-
-
-def _requests(record: Record) -> Resources:
-    """Return what one pod asks for: its containers together, or an init container if that is more."""
-    pod = build_deployment(_ANY_MODEL, record)["spec"]["template"]["spec"]
-    asked: Resources = {}
-    for container in pod["containers"]:
-        asked = _sum(asked, _asked(container))
-    for container in pod.get("initContainers") or ():
-        asked = {
-            key: max(asked.get(key, 0.0), _asked(container).get(key, 0.0))
-            for key in {**asked, **_asked(container)}
-        }
-    return asked
-
-
-def _asked(container: dict[str, Any]) -> Resources:
-    resources = container.get("resources") or {}
-    # Kubernetes takes a limit for the request where there is none.
-    both = {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
-    return {name: float(value) for name, text in both.items() if (value := quantity_value(text)) is not None}
-
-
-def _times(resources: Resources, count: int) -> Resources:
-    return {name: value * count for name, value in resources.items()}
-
-
-def _sum(one: Resources, other: Resources) -> Resources:
-    return {name: one.get(name, 0.0) + other.get(name, 0.0) for name in sorted({**one, **other})}
-
-
-def amount(name: str, value: float) -> str:
-    """Write an amount of a resource as people do: 2.5 CPUs, 3Gi, 4."""
-    if name in ("memory", "ephemeral-storage") or name.startswith("hugepages-"):
-        for unit, size in (("Gi", 2**30), ("Mi", 2**20), ("Ki", 2**10)):
-            if value >= size:
-                return f"{round(value / size, 2):g}{unit}"
-    return f"{round(value, 3):g}"
 
 
 def plan_lines(plan: Plan, paint: Paint = PLAIN) -> list[str]:

@@ -9,8 +9,9 @@ import pytest
 
 from ekiben.cli.facts import Facts, facts_of
 from ekiben.cli.history import records_of
-from ekiben.cli.plan import amount, as_data, plan_for, plan_lines, room_question
+from ekiben.cli.plan import as_data, plan_for, plan_lines, room_question
 from ekiben.cli.planning import applier, findings, is_finding
+from ekiben.cli.resources import amount
 from ekiben.kube.errors import ApiError
 from unit.cli import world
 from unit.cli.world import NOW, V1, V2, V3, golden, in_flight, rolled_back, serving
