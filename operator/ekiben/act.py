@@ -27,7 +27,7 @@ from ekiben.kube.kinds import CONFIGMAP, CONTROLLERREVISION, DEPLOYMENT, MODELDE
 from ekiben.kube.recorder import Recorder
 from ekiben.kube.store import Key, parse_version
 from ekiben.memory import Attempt, Memory, Refusal
-from ekiben.observe import is_ours
+from ekiben.ownership import is_ours
 
 logger = logging.getLogger(__name__)
 

@@ -29,9 +29,10 @@ from ekiben.kube.kinds import (
     Kind,
 )
 from ekiben.kube.store import Key, OnChange, parse_version
-from ekiben.observe import Seen, fixed_refs
+from ekiben.observe import Seen
 from ekiben.observe_pods import trim_pod
 from ekiben.observe_routes import places_of_model, places_of_route
+from ekiben.ownership import fixed_refs
 from ekiben.trims import trim_config_map, trim_deployment, trim_gateway, trim_job, trim_model, trim_status
 
 CHILDREN = (DEPLOYMENT, SERVICE, HPA, PDB, HTTPROUTE, CONTROLLERREVISION, CONFIGMAP, JOB)

@@ -8,8 +8,8 @@ from ekiben.core import names
 from ekiben.core.snapshot import Manifest
 from ekiben.kube.kinds import HTTPROUTE, MODELDEPLOYMENT, SERVICE
 from ekiben.kube.store import Key
-from ekiben.observe import controller_of
 from ekiben.observe_routes import Place
+from ekiben.ownership import controller_of
 
 
 class PlaceIndex:

@@ -8,7 +8,7 @@ from ekiben.core.snapshot import Manifest, Model
 from ekiben.core.tracking import content_digest, content_of
 from ekiben.kube.client import ApiError, Client
 from ekiben.kube.kinds import CONFIGMAP
-from ekiben.observe import is_ours
+from ekiben.ownership import is_ours
 
 
 class LostContentError(Exception):

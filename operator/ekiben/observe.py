@@ -5,8 +5,7 @@ Objects come from the API server and from whoever may write to it, so every fiel
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache
@@ -42,18 +41,7 @@ from ekiben.core.snapshot import (
 )
 from ekiben.observe_pods import observe_pod, parse_time
 from ekiben.observe_routes import claims_of, gateway_views
-
-CHILD_KINDS = (
-    "Deployment",
-    "Service",
-    "HorizontalPodAutoscaler",
-    "PodDisruptionBudget",
-    "HTTPRoute",
-    "ControllerRevision",
-    "ConfigMap",
-    "Job",
-)
-
+from ekiben.ownership import is_ours, sort_children
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -213,57 +201,6 @@ def observe_status(raw: Manifest) -> Status:
         return Status.model_validate(raw.get("status") or {})
     except ValidationError:
         return Status()
-
-
-def sort_children(raws: Iterable[Manifest], model: Model) -> tuple[dict[Ref, Manifest], frozenset[Ref]]:
-    """Part what we may apply to from what has a name that our children have, but belongs to others."""
-    live: dict[Ref, Manifest] = {}
-    foreign: set[Ref] = set()
-    for raw in raws:
-        ref = Ref(raw.get("kind", ""), _name(raw))
-        if is_ours(raw, model):
-            live[ref] = raw
-        elif is_child_name(ref, model.name):
-            foreign.add(ref)
-    return live, frozenset(foreign)
-
-
-def is_ours(raw: Manifest, model: Model) -> bool:
-    """Tell whether we may apply to an object: our uid controls it, or nobody does and it has our labels."""
-    owner = controller_of(raw)
-    if owner is not None:
-        return bool(owner.get("uid") == model.uid)
-    labels = _labels(raw)
-    return labels.get(names.MANAGED_BY) == names.MANAGER and labels.get(names.MODEL) == model.name
-
-
-def controller_of(raw: Manifest) -> Manifest | None:
-    """Return the owner reference of the object that controls this one."""
-    for reference in raw.get("metadata", {}).get("ownerReferences") or ():
-        if reference.get("controller"):
-            found: Manifest = reference
-            return found
-    return None
-
-
-def is_child_name(ref: Ref, model: str) -> bool:
-    """Tell whether a child of this model may have this name."""
-    if ref in fixed_refs(model):
-        return True
-    per_revision = ref.kind in CHILD_KINDS and ref.kind not in ("Service", "HTTPRoute")
-    revision = ref.name.removeprefix(f"{model}-")
-    pattern = r"^[a-z][a-z0-9]{9}" + ("-[0-9a-f]{8}$" if ref.kind == "ConfigMap" else "$")
-    return per_revision and revision != ref.name and re.match(pattern, revision) is not None
-
-
-def fixed_refs(model: str) -> tuple[Ref, ...]:
-    """List the children whose names don't depend on a revision."""
-    return (
-        Ref("Service", names.stable_service(model)),
-        Ref("Service", names.canary_service(model)),
-        Ref("HTTPRoute", names.route(model)),
-        Ref("HTTPRoute", names.preview_route(model)),
-    )
 
 
 def _records(live: Mapping[Ref, Manifest], readings: Readings) -> dict[str, Record]:

@@ -12,7 +12,7 @@ from ekiben.api.status import Stage
 from ekiben.core import jobs, names, sources
 from ekiben.core.snapshot import Manifest, Ref
 from ekiben.core.view import View
-from ekiben.observe import is_child_name
+from ekiben.ownership import is_child_name
 from unit.core.test_sources import view_of
 
 JOB: dict[str, Any] = {

@@ -19,7 +19,8 @@ from ekiben.core.snapshot import (
     Snapshot,
 )
 from ekiben.core.tracking import content_digest, tracked_maps
-from ekiben.observe import CHILD_KINDS, Readings, Remembered, Seen, build_snapshot, fixed_refs
+from ekiben.observe import Readings, Remembered, Seen, build_snapshot
+from ekiben.ownership import CHILD_KINDS, fixed_refs
 from unit.sim.apiserver import ApiServer
 from unit.sim.nodes import Nodes
 

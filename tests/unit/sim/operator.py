@@ -13,7 +13,7 @@ from ekiben.core.diff import applied, digest
 from ekiben.core.plan import Copy, Delete, Plan, Scale
 from ekiben.core.snapshot import Manifest, Ref, Snapshot
 from ekiben.core.tracking import content_digest, content_of
-from ekiben.observe import is_ours
+from ekiben.ownership import is_ours
 from unit.sim.apiserver import ApiError, ApiServer, Write, ref_of
 from unit.sim.asker import Asker, Oracle
 from unit.sim.clock import Clock
