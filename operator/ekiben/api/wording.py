@@ -9,6 +9,13 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 Schema = Mapping[str, Any]
+_KINDS = {
+    "missing": "is missing",
+    "model_type": "must be an object",
+    "dict_type": "must be an object",
+    "tuple_type": "must be a list",
+    "string_type": "must be a string: write it in quotes",
+}
 
 
 def sentences(problem: ValidationError, schema: Schema) -> list[str]:
@@ -53,8 +60,8 @@ def _sentence(kind: str, text: str, schema: Schema) -> str:
     if kind == "string_pattern_mismatch" or _is_leaf(schema):
         for rule in schema.get("x-kubernetes-validations") or ():
             return str(rule["message"])
-    if kind == "missing":
-        return "is missing"
+    if kind in _KINDS:
+        return _KINDS[kind]
     # What is a list to whoever writes it is a tuple here.
-    said = text.removeprefix("Value error, ").replace("tuple", "list").replace("Tuple", "List")
+    said = text.removeprefix("Value error, ").replace("Tuple", "List").replace(" after validation", "")
     return f"{said[:1].lower()}{said[1:]}"
