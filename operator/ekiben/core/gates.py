@@ -130,7 +130,8 @@ def warmed_up(view: View) -> Wait | None:
     wanted, warm = canary_need(view), warming.warm_pods(view, canary)
     if warm >= wanted:
         return None
-    said = f"{warm} of {wanted} canary pods are warmed up"
+    # Without a count of what is warm: it would be written anew with each pod.
+    said = f"warming up canary pods: {wanted} must be warm"
     answers = ((pod.name, warming.answer_of(view, pod)) for pod in canary.pods)
     first = next(
         (f"; pod {name}: {answer.problem}" for name, answer in answers if answer and answer.problem), ""

@@ -14,7 +14,8 @@ from unit.sim.scenarios.gating import Gates, gated
 from unit.sim.scenarios.preflight import has_room, untouched
 from unit.sim.scenarios.shrinking import STEPS as SHRINKING_STEPS
 from unit.sim.scenarios.shrinking import shrinking
-from unit.sim.world import World
+from unit.sim.scenarios.warming import WARMUP
+from unit.sim.world import World, service_spec
 
 MANY = canary_spec(
     analysis={
@@ -186,3 +187,15 @@ def what_is_asked_in_a_bake_is_the_new_revision(world: World) -> None:
     world.until_settled()
     expect(world, stable="v2", outcome="Promoted", failed=[])
     assert reached == {("iris-canary", "v2"), ("iris", "v2")}
+
+
+@scenario(service_spec(rollout={"canary": {"steps": [{"weight": 50, "hold": "20s"}]}, "warmup": WARMUP}))
+def pods_of_two_revisions_are_warmed_in_turn(world: World) -> None:
+    """v3 is applied when v2's four pods have just got warm: no write counts the pods that are warm."""
+    world.answer(WarmUpCall, lambda call: None)
+    serve(world)
+    world.release("v2")
+    world.until_stage(Stage.HOLDING, 1)
+    world.release("v3")
+    world.until_settled()
+    expect(world, stable="v3", outcome="Promoted", failed=[])
