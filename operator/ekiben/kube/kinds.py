@@ -92,7 +92,6 @@ KINDS = (
     EVENT,
     LEASE,
     JOB,
-    SUBJECTACCESSREVIEW,
     CRD,
 )
 _BY_NAME = {(kind.api_version, kind.kind): kind for kind in KINDS}
