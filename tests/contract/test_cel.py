@@ -413,7 +413,8 @@ NO_LIMIT = "a job's exit status is its verdict: remove max and min"
 JOB_ENV = "env of a job takes either value or secret: remove one of the two"
 NAMES_DIFFER = "analysis.checks must have different names: rename one"
 WORDS = (
-    "; what stands in {{ }} must be one of canary.revision, stable.revision, model.name, model.namespace and"
+    "; what stands in {{ }} must be one of canary.revision, canary.service, stable.revision, model.name,"
+    " model.namespace and"
     " args.NAME, without spaces"
 )
 BAD_WORD = "must be a text" + WORDS
