@@ -15,8 +15,9 @@ from typing import Any
 from chaos.history import Entry, Manifest
 from ekiben.api.status import RolloutStatus, Stage, Status
 from ekiben.core import names
+from ekiben.core.view import recreates
 from ekiben.observe_pods import observe_pod
-from unit.sim.transitions import EDGES, allowed_weight
+from unit.sim.transitions import allowed_weight, ways_from
 
 MODEL, DEPLOYMENT, SERVICE, ROUTE = "ModelDeployment", "Deployment", "Service", "HTTPRoute"
 POD = "Pod"
@@ -87,7 +88,7 @@ def one_transition_that_is_allowed(world: World, before: Manifest | None, entry:
         return
     old, new = in_flight(world.status(entry.name)), in_flight(status_of(entry))
     stages = (old.stage if old else None, new.stage if new else None)
-    if stages[0] is not stages[1] and stages[1] not in EDGES[stages[0]]:
+    if stages[0] is not stages[1] and stages[1] not in ways_from(old, new):
         yield f"{entry.name} went from {stages[0]} to {stages[1]} in one write"
     if old and new and old.id == new.id and old.plan == new.plan and new.step > old.step + 1:
         yield f"{entry.name} went from step {old.step} to step {new.step} in one write"
@@ -124,10 +125,11 @@ def nothing_failed_serves(world: World, before: Manifest | None, entry: Entry) -
 
 
 def stable_keeps_its_size(world: World, before: Manifest | None, entry: Entry) -> Iterator[str]:
-    """Stable's pods never become fewer while a rollout is in flight."""
+    """Stable's pods never become fewer while a rollout is in flight, but for a Recreate's."""
     model = model_of(entry)
     status = world.status(model)
-    if before is None or in_flight(status) is None or status.stable is None:
+    rollout = in_flight(status)
+    if before is None or rollout is None or status.stable is None or recreates(rollout):
         return
     old, new = before["spec"].get("replicas", 1), entry.item["spec"].get("replicas", 1)
     if new < old and entry.name == names.revision_child(model, status.stable.revision):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from ekiben.api.status import RolloutStatus, Stage
 from ekiben.core import names
@@ -52,16 +52,21 @@ RECREATING: Mapping[Stage | None, frozenset[Stage | None]] = {
 }
 
 
+def ways_from(before: RolloutStatus | None, after: RolloutStatus | None) -> Collection[Stage | None]:
+    """Return the stages that a rollout may go to in one pass; `after` may have taken another strategy."""
+    if after and before and recreates(after) is not recreates(before):
+        return (Stage.PREPARING, Stage.PREFLIGHT)
+    ways = RECREATING if before is not None and recreates(before) else EDGES
+    return ways.get(before.stage if before else None, ())
+
+
 def at_most_one_step(done: Pass) -> Iterator[str]:
     """I3: one pass makes at most one transition, and only one that the theory knows."""
     if done.plan.status is None or not done.snapshot.status.conditions:
         return
     before, after = in_flight(done.snapshot.status), in_flight(done.plan.status)
     stages = (before.stage if before else None, after.stage if after else None)
-    ways = EDGES if before is None or not recreates(before) else RECREATING
-    if after and before and recreates(after) is not recreates(before):
-        ways = {before.stage: frozenset({Stage.PREPARING, Stage.PREFLIGHT})}
-    if stages[0] is not stages[1] and stages[1] not in ways.get(stages[0], ()):
+    if stages[0] is not stages[1] and stages[1] not in ways_from(before, after):
         yield f"I3: from {stages[0]} to {stages[1]} in one pass"
     if (
         before
