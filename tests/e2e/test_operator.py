@@ -119,3 +119,6 @@ async def test_uninstalling_the_chart_leaves_models_serving(
     (deployment,) = (await client.list(DEPLOYMENT, namespace))[0]
     assert deployment["status"]["readyReplicas"] == 1
     await install_operator(site)
+    # Admission of a chart that was away for a while: what may be applied may be applied again.
+    await apply(site, namespace, model(site, "1.0.0", replicas=2))
+    await follow(client, namespace, "iris", lambda m: m["status"]["stable"].get("readyReplicas") == 2, 120)

@@ -1,6 +1,10 @@
 """The chart's ValidatingAdmissionPolicy, made from the rules in `policy.py`.
 
-`python -m ekiben.api.admission` writes it; names, labels and the binding are the chart's own.
+`python -m ekiben.api.admission` writes it; names, labels and the binding are the chart's own, and so are the two
+variables that hold its values, `allow` and `accounts`. They are written into the policy, not kept in a ConfigMap
+that it would name as its parameter: an API server that has once seen the last such policy go (a chart uninstalled
+and installed again) never looks at ConfigMaps for policies again until it is restarted, and refuses every
+ModelDeployment meanwhile (kubernetes/kubernetes#130887).
 """
 
 from __future__ import annotations
@@ -30,11 +34,9 @@ def _template_field(name: str, otherwise: str) -> str:
 
 
 def definition() -> dict[str, Any]:
-    """Return the spec of the ValidatingAdmissionPolicy; its parameter is a ConfigMap."""
+    """Return the spec of the ValidatingAdmissionPolicy, without the variables `allow` and `accounts`."""
     context = is_map("c", "securityContext")
     variables = {
-        "allow": "params.data.allow.split(',')",
-        "accounts": "params.data.serviceAccounts.split(',')",
         "containers": f"({_template_field('initContainers', '[]')}) + ({_template_field('sidecars', '[]')})",
         "contexts": f"variables.containers.map(c, {context} ? c.securityContext : {{}})",
         "volumes": _template_field("volumes", "[]"),
@@ -48,7 +50,6 @@ def definition() -> dict[str, Any]:
     served = {"apiGroups": [GROUP], "apiVersions": [VERSION], "resources": [PLURAL]}
     return {
         "failurePolicy": "Fail",
-        "paramKind": {"apiVersion": "v1", "kind": "ConfigMap"},
         "matchConstraints": {"resourceRules": [{**served, "operations": ["CREATE", "UPDATE"]}]},
         # What is on its way out is left alone, or it could not go.
         "matchConditions": [{"name": "stays", "expression": "!has(object.metadata.deletionTimestamp)"}],
