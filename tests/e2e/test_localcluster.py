@@ -19,7 +19,7 @@ import pytest
 from localcluster import state as states
 from localcluster.addons import http_answers
 from localcluster.box import KUBELET_SYSCTLS
-from localcluster.child import free_ports
+from localcluster.child import free_ports, wait_until
 from localcluster.client import Kubectl
 from localcluster.cluster import network_of
 from localcluster.network import Network
@@ -48,6 +48,14 @@ SYSCTLS = (
 # How long a thing that will work may take on a busy machine; how fast it is, `localcluster measure` says.
 PATIENCE = 120.0
 ONE, TWO = "e2e-one", "e2e-two"
+
+
+@pytest.fixture(autouse=True)
+def taken_down() -> Iterator[None]:
+    """No cluster of ours left by a test that failed half-way: the next one compares with what it finds."""
+    yield
+    for name in (ONE, TWO):
+        run_cli("down", "--name", name)
 
 
 @dataclass(frozen=True)
@@ -269,6 +277,8 @@ def test_a_killed_cluster_is_taken_away_by_the_next_command(which: int, command:
     assert loaded.stdout == "localhost/e2e-persists:1\n"
     assert "loaded already" not in loaded.stderr
     os.kill(state.processes[which].pid, signal.SIGKILL)
+    # A process 1 ends only when its whole box has: until then the cluster is half-dead, which is said elsewhere.
+    wait_until("the box to end", lambda: not state.is_alive(), PATIENCE)
     done = run_cli(command, "--name", ONE)
     assert done.returncode == 0, done.stderr
     if command == "up":
