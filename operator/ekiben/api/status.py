@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema
 
 from ekiben.api.fields import ApiModel, keyed_by
 from ekiben.api.judging import Check
+from ekiben.api.kept import Kept
 from ekiben.api.rollout import Step
 from ekiben.api.strategy import Strategy
 
@@ -228,6 +229,10 @@ class RolloutStatus(ApiModel):
         int | None, Field(description="Recreate: pods that stable had, and gets back if this fails.")
     ] = None
     plan: RolloutPlan | None = None
+    kept: Annotated[
+        Kept | None,
+        Field(description="What counts on while the spec is refused: parts of the last good one."),
+    ] = None
     totals: Totals | None = None
     failed_looks: Annotated[int, Field(description="Failed looks of this step.")] = 0
     failed_look_at: Annotated[Time | None, Field(description="When the last of them was.")] = None

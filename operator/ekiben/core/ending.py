@@ -201,6 +201,7 @@ def _over(view: View, rollout: RolloutStatus, outcome: Outcome, message: str) ->
         weight=0,
         headers=None,
         shortfalls=None,
+        kept=None,
     )
     entry = HistoryEntry(
         rollout=rollout.id,

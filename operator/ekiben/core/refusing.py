@@ -11,14 +11,14 @@ from dataclasses import replace
 
 from pydantic import ValidationError
 
-from ekiben.api.judging import Analysis
 from ekiben.api.pod import Bento
-from ekiben.api.rollout import Canary, Rollout
 from ekiben.api.status import Phase, RolloutStatus, Stage, Status
 from ekiben.api.v1alpha1 import Spec
 from ekiben.core import conditions as c
 from ekiben.core import names
 from ekiben.core.children import serving
+from ekiben.core.commands import PROMOTING
+from ekiben.core.keeping import analysis_kept, rollout_kept
 from ekiben.core.plan import Delete, Plan
 from ekiben.core.recovery import recovered
 from ekiben.core.saying import Said, timed
@@ -43,21 +43,10 @@ def held_view(snapshot: Snapshot) -> View | None:
         bento = Bento.model_validate(record.inputs.get("bento"))
     except ValidationError:
         return None
-    plan = rollout.plan if rollout else None
-    # Not by validation: with those of templates there may be more checks than a spec may hold itself.
-    analysis = Analysis().model_copy(update={"checks": plan.checks if plan else ()})
-    spec = Spec(bento=bento, rollout=Rollout(paused=True, canary=_canary(rollout)), analysis=analysis)
+    spec = Spec(bento=bento, rollout=rollout_kept(status, rollout), analysis=analysis_kept(rollout))
     view = View(snapshot=snapshot, spec=spec, status=status, wanted=record)
     size = (rollout.stable_replicas if rollout else None) or (view.stable.replicas if view.stable else 0)
     return replace(view, spec=spec.model_copy(update={"replicas": max(size, 1)}))
-
-
-def _canary(rollout: RolloutStatus | None) -> Canary:
-    """Return what the status tells of how the canary was to be rolled out."""
-    if rollout is None:
-        return Canary()
-    steps = rollout.plan.steps if rollout.plan else ()
-    return Canary().model_copy(update={"steps": steps, "shrink_stable": rollout.full_size is not None})
 
 
 def refused(snapshot: Snapshot, invalid: InvalidSpec, view: View | None, plan: Plan) -> Plan:
@@ -76,14 +65,21 @@ def _goes(delete: Delete, kept_pods: set[str]) -> bool:
     return delete.ref.kind in _GOES_WITH_ITS_PODS and delete.ref.name not in kept_pods
 
 
+def _what_becomes_of(view: View, trial: RolloutStatus) -> str:
+    """Say what a rollout still does: it takes no step, but what takes everything over is gone to its end."""
+    if trial.stage is Stage.BAKING:
+        return "stays in its bake"
+    begun = trial.stage is not Stage.PREPARING if view.recreates else trial.stage in PROMOTING
+    return "ends what it began" if begun else "goes no further"
+
+
 def _said(snapshot: Snapshot, invalid: InvalidSpec, view: View | None, status: Status) -> Status:
     old, generation = snapshot.status, snapshot.model.generation
     message = f"{invalid.message}; what serves goes on serving"
     # As it is after this pass: what would be said otherwise in the next one would be a write of its own.
     trial = status.rollout if view and view.trial else None
     if view and trial and trial.outcome is None:
-        halts = not view.recreates or trial.stage is Stage.PREPARING
-        message += f", and rollout {trial.id} {'goes no further' if halts else 'ends what it began'}"
+        message += f", and rollout {trial.id} {_what_becomes_of(view, trial)}"
     said = (
         Said(c.STALLED, "True", invalid.reason, message),
         Said(c.ROLLED_OUT, "False", invalid.reason, message),

@@ -10,6 +10,7 @@ from ekiben.core.analysis import is_counted
 from ekiben.core.commands import commands
 from ekiben.core.configuring import NEEDS_HAND
 from ekiben.core.gates import Wait
+from ekiben.core.keeping import kept_of
 from ekiben.core.queueing import place_text
 from ekiben.core.reach import shortfalls
 from ekiben.core.revision import image_of
@@ -53,6 +54,7 @@ def _measured(view: View) -> RolloutStatus | None:
     if rollout is None:
         return view.status.rollout
     split: dict[str, Any] = {"weight": carried_weight(view), "headers": observed_headers(view) or None}
+    split["kept"] = kept_of(view.spec)
     if rollout.stage not in FINISHING | GIVEN_UP | {Stage.BAKING}:
         split["shortfalls"] = shortfalls(view, steps_of(rollout), gateway=view.uses_gateway) or None
     if rollout.stage in (Stage.PREFLIGHT, Stage.PREPARING) or view.recreates:
