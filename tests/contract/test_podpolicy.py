@@ -171,7 +171,8 @@ def test_the_operators_pod_is_restricted(restricted: Server, helm: Path) -> None
 
 
 def test_the_policy_outlives_an_install_after_an_uninstall_as_it_has_no_parameter(helm: Path) -> None:
-    # kubernetes/kubernetes#130887: an API server stops reading ConfigMaps as parameters for good, once none is named.
+    # kubernetes/kubernetes#130887: once no policy names ConfigMaps as parameters, an API server never reads
+    # them again.
     (policy,) = of_kind(template(helm), "ValidatingAdmissionPolicy")
     (binding,) = of_kind(template(helm), "ValidatingAdmissionPolicyBinding")
     assert "paramKind" not in policy["spec"]

@@ -277,7 +277,7 @@ def test_a_killed_cluster_is_taken_away_by_the_next_command(which: int, command:
     assert loaded.stdout == "localhost/e2e-persists:1\n"
     assert "loaded already" not in loaded.stderr
     os.kill(state.processes[which].pid, signal.SIGKILL)
-    # A process 1 ends only when its whole box has: until then the cluster is half-dead, which is said elsewhere.
+    # A process 1 ends only when its whole box has: until then the cluster is half-dead, as is said elsewhere.
     wait_until("the box to end", lambda: not state.is_alive(), PATIENCE)
     done = run_cli(command, "--name", ONE)
     assert done.returncode == 0, done.stderr

@@ -1,10 +1,10 @@
 """The chart's ValidatingAdmissionPolicy, made from the rules in `policy.py`.
 
-`python -m ekiben.api.admission` writes it; names, labels and the binding are the chart's own, and so are the two
-variables that hold its values, `allow` and `accounts`. They are written into the policy, not kept in a ConfigMap
-that it would name as its parameter: an API server that has once seen the last such policy go (a chart uninstalled
-and installed again) never looks at ConfigMaps for policies again until it is restarted, and refuses every
-ModelDeployment meanwhile (kubernetes/kubernetes#130887).
+`python -m ekiben.api.admission` writes it; names, labels and the binding are the chart's own, and so are the
+two variables that hold its values, `allow` and `accounts`. They are written into the policy, not kept in a
+ConfigMap that it would name as its parameter: an API server that has once seen the last such policy go (a
+chart uninstalled and installed again) never looks at ConfigMaps for policies again until it is restarted, and
+refuses every ModelDeployment meanwhile (kubernetes/kubernetes#130887).
 """
 
 from __future__ import annotations
