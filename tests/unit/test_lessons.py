@@ -14,6 +14,7 @@ from ekiben.api.status import Outcome, Stage
 from ekiben.core import names
 from ekiben.core.snapshot import Ref
 from unit.sim.scenario import canary_spec, serve
+from unit.sim.scenarios.gating import URL, Gates
 from unit.sim.world import MODEL, World
 
 AUTOSCALED = {"minReplicas": 2, "maxReplicas": 10, "metrics": [{"cpu": "70%"}]}
@@ -22,6 +23,8 @@ PAUSING = {"canary": {"steps": [{"weight": 50, "hold": "20s"}, {"pause": {}}]}}
 
 def serving(**parts: Any) -> World:
     world = World(canary_spec(**parts))
+    # Autoscalers follow the load: a test that changes it sees them move.
+    world.autoscalers.requests_per_pod = 50.0
     serve(world)
     return world
 
@@ -69,7 +72,7 @@ def test_3_stable_is_never_scaled_to_zero_by_an_autoscaler_on_the_way() -> None:
     world.until_stage(Stage.HOLDING, 2)
     world.traffic.rate = 20.0
     world.until(lambda: world.rollout is not None and world.rollout.stage is Stage.OVER)
-    assert min(least) >= AUTOSCALED["minReplicas"]
+    assert max(least) > min(least) >= AUTOSCALED["minReplicas"]
 
 
 def test_5_a_size_that_moves_after_the_promotion_does_not_keep_it_from_ending() -> None:
@@ -77,6 +80,26 @@ def test_5_a_size_that_moves_after_the_promotion_does_not_keep_it_from_ending() 
     world.traffic.rate = 600.0
     world.until_settled(within=300)
     assert world.final()["outcome"] == "Promoted"
+    assert world.replicas("v2") == AUTOSCALED["maxReplicas"]
+
+
+@pytest.mark.parametrize("trouble", [{"schedulable": False}, {"pullable": False}])
+def test_6_pods_that_a_peak_asks_for_and_that_come_late_do_not_fail_a_version_that_was_ready(
+    trouble: dict[str, bool],
+) -> None:
+    rollout = PAUSING | {"progressDeadline": "1m"}
+    world = released(Stage.PAUSED, autoscaling=AUTOSCALED, rollout=rollout)
+    world.behave("v2", **trouble)
+    world.traffic.rate = 500.0
+    world.run(600)
+    ready, asked_for = world.pods("v2")
+    assert 0 < ready < asked_for, "the peak asks for pods that don't come within the deadline"
+    assert world.in_flight
+    assert world.status.failed_revisions == ()
+    world.behave("v2", **dict.fromkeys(trouble, True))
+    world.resume()
+    world.until_settled()
+    assert (world.final()["stable"], world.final()["outcome"]) == ("v2", "Promoted")
 
 
 @pytest.mark.parametrize(
@@ -181,6 +204,25 @@ def test_37_the_weight_in_the_status_is_never_one_that_the_gateway_does_not_serv
     assert wrong == []
 
 
+@pytest.mark.parametrize(("then", "outcome"), [("fail", "RolledBack"), ("pass", "Promoted"), ("pause", None)])
+def test_38_nobody_waits_for_a_gate_for_ever_and_its_end_is_told(then: str, outcome: str | None) -> None:
+    gate = {"name": "change", "url": URL, "when": "BeforePromotion", "maxWait": "2m", "onTimeout": then}
+    world = World(canary_spec(rollout={"gates": [gate]}))
+    Gates(world)
+    serve(world)
+    world.release("v2")
+    world.run(1800)
+    told = [write.verb for write in world.operator.writes if write.verb.startswith("event ")]
+    rollout = world.rollout
+    assert rollout is not None
+    if outcome is None:
+        assert (world.status.phase, world.condition("Reconciling")) == ("Paused", "True/GateTimeout")
+        assert "event GateTimeout" in told
+    else:
+        assert (rollout.outcome, rollout.stage) == (outcome, Stage.OVER)
+        assert ("event RolledBack" if then == "fail" else "event GateTimeout") in told
+
+
 @pytest.mark.parametrize(
     ("command", "outcome"),
     [("resume", Outcome.PROMOTED), ("promote", Outcome.PROMOTED), ("abort", Outcome.ABORTED)],
@@ -197,6 +239,35 @@ def test_39_an_inconclusive_pause_is_not_stuck_whatever_the_hand_says(command: s
         world.command(command)
     world.until_settled()
     assert world.final()["outcome"] == str(outcome)
+
+
+def test_40_whether_a_change_is_over_and_how_is_never_said_of_another_change() -> None:
+    """What `kubectl wait --for=condition=Settled` and a pipeline read, at every status that is written."""
+    world = World(canary_spec())
+    said: list[tuple[str | None, str]] = []
+
+    def look() -> None:
+        wire = world.server.model["status"]
+        settled = next((item for item in wire.get("conditions", ()) if item["type"] == "Settled"), None)
+        if settled is None or settled["observedGeneration"] != world.server.model["metadata"]["generation"]:
+            return
+        moving = world.rollout.revision if world.rollout else None
+        found = (world.tag(moving), f"{settled['status']}/{settled['reason']}")
+        if found not in said:
+            said.append(found)
+
+    world.server.model_watchers.append(look)
+    serve(world)
+    world.release("v2")
+    world.until_settled()
+    world.behave("v3", errors=0.9)
+    world.release("v3")
+    world.until_settled()
+    ends = {"v1": "Promoted", "v2": "Promoted", "v3": "RolledBack"}
+    assert said == [
+        (tag, state) for tag, end in ends.items() for state in ("Unknown/InProgress", f"True/{end}")
+    ]
+    assert [world.tag(item.revision) for item in world.status.history] == ["v3", "v2", "v1"]
 
 
 def test_42_no_traffic_is_no_failure() -> None:
