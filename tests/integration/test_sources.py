@@ -146,7 +146,7 @@ async def has_series(url: str, query: str) -> None:
     raise AssertionError(f"{query} finds nothing")
 
 
-@pytest.mark.skipif(PROMETHEUS is None, reason="no `prometheus` on this machine: apt-get install prometheus")
+@pytest.mark.skipif(PROMETHEUS is None, reason="no `prometheus` on this machine: hack/packages installs it")
 async def test_a_real_prometheus_judges_is_an_error_while_it_is_down_and_goes_on(
     site: Site, tmp_path: Path
 ) -> None:
