@@ -81,7 +81,7 @@ class Operator:
 
     async def begin(self, dies_after: int = 0) -> None:
         """Start it, without waiting for anything."""
-        self.client = await Dying.connect(self._kubeconfig, user_agent="ekiben")  # type: ignore[assignment]
+        self.client = await Dying.connect(self._kubeconfig, user_agent="ekiben")
         assert self.client is not None
         self.stop_event.clear()
         self.ready.clear()

@@ -19,7 +19,8 @@ from typing import Any
 from ekiben import logs
 from ekiben.core.asking import Answer, Question
 from ekiben.core.calling import NO_CALLS, CallPolicy
-from ekiben.kube.client import ApiError, Client
+from ekiben.kube.client import ApiError
+from ekiben.kube.reads import Reads
 from ekiben.kube.store import Key
 
 logger = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ class UnansweredError(Exception):
 class Means:
     """What finders may use to find an answer."""
 
-    client: Client
+    client: Reads
     calls: CallPolicy = NO_CALLS
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import orjson
 from aiohttp import ClientError, ClientResponse, ClientTimeout
@@ -78,7 +78,7 @@ class Client:
     @classmethod
     async def connect(
         cls, kubeconfig: str | Path | None = None, context: str | None = None, user_agent: str = "ekiben"
-    ) -> Client:
+    ) -> Self:
         """Open a session: `kubeconfig`, else $KUBECONFIG, else the pod's service account."""
         return cls(await config.connect(kubeconfig, context, user_agent))
 

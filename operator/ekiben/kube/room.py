@@ -16,8 +16,9 @@ from ekiben.core import names
 from ekiben.core.capacity import Capacity, NodeRoom, Room, evicts_below, fits_in, free_on, node_need
 from ekiben.core.placement import may_run_on
 from ekiben.core.quotas import QuotaRoom, quota_rooms
-from ekiben.kube.client import ApiError, Client, Manifest
+from ekiben.kube.client import ApiError, Manifest
 from ekiben.kube.kinds import DEVICECLASS, NODE, POD, PRIORITYCLASS, RESOURCEQUOTA
+from ekiben.kube.reads import Lists
 
 # Beyond so many matching nodes, none of them with room, nobody can be certain and nobody has time.
 MOST_NODES = 100
@@ -25,7 +26,7 @@ MOST_NODES = 100
 AT_ONCE = 4
 
 
-async def find_room(client: Client, namespace: str, question: Capacity) -> Room:
+async def find_room(client: Lists, namespace: str, question: Capacity) -> Room:
     """Find out whether there is room; what may not be read is said in `unseen`, and hinders nobody.
 
     Raises ApiError for what is no matter of rights.
@@ -57,7 +58,7 @@ def _forbidden(what: str, error: ApiError) -> str:
 
 
 async def _quotas(
-    client: Client, namespace: str, question: Capacity, pod: Mapping[str, Any]
+    client: Lists, namespace: str, question: Capacity, pod: Mapping[str, Any]
 ) -> tuple[QuotaRoom, ...]:
     quotas = await client.peek(RESOURCEQUOTA, namespace)
     leaving = []
@@ -68,7 +69,7 @@ async def _quotas(
     return quota_rooms(quotas, pod, leaving)
 
 
-async def _dynamic(client: Client) -> set[str]:
+async def _dynamic(client: Lists) -> set[str]:
     """Return the extended resources that dynamic resource allocation may hand out."""
     try:
         classes = await client.peek(DEVICECLASS)
@@ -81,7 +82,7 @@ async def _dynamic(client: Client) -> set[str]:
 
 
 async def _nodes(
-    client: Client, namespace: str, question: Capacity, pod: Mapping[str, Any], need: Mapping[str, Any]
+    client: Lists, namespace: str, question: Capacity, pod: Mapping[str, Any], need: Mapping[str, Any]
 ) -> tuple[NodeRoom | None, str]:
     """Count how many pods fit, node by node; None, and why, where that can't be said for certain."""
     total, matching = await _matching(client, pod, dict(need))
@@ -106,7 +107,7 @@ async def _nodes(
 
 
 async def _matching(
-    client: Client, pod: Mapping[str, Any], need: dict[str, Any]
+    client: Lists, pod: Mapping[str, Any], need: dict[str, Any]
 ) -> tuple[int, list[Manifest]]:
     """Return how many nodes there are, and what decides of those that may take the pod, the largest first."""
     total, matching = 0, []
@@ -125,7 +126,7 @@ def _trimmed(node: Manifest) -> Manifest:
     }
 
 
-async def _pods_of(client: Client, node: Manifest) -> list[Manifest]:
+async def _pods_of(client: Lists, node: Manifest) -> list[Manifest]:
     name = node["metadata"]["name"]
     running = f"spec.nodeName={name},status.phase!=Succeeded,status.phase!=Failed"
     return await client.peek(POD, field_selector=running)

@@ -6,14 +6,15 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from ekiben.asking import asker as module
 from ekiben.asking.asker import Asker, Means, UnansweredError
 from ekiben.core.asking import Question
-from ekiben.kube.client import ApiError, Client
+from ekiben.kube.client import ApiError
+from unit.fake_client import FakeClient
 
 KEY = ("team", "iris")
 
@@ -42,7 +43,7 @@ class Oracle:
 async def asking(oracle: Oracle) -> AsyncIterator[tuple[Asker, asyncio.Queue[tuple[str, str]]]]:
     """Run an asker; the queue holds whose answers came."""
     woken: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
-    asker = Asker(woken.put_nowait, {Weather: oracle}, Means(cast(Client, None)))
+    asker = Asker(woken.put_nowait, {Weather: oracle}, Means(FakeClient()))
     try:
         yield asker, woken
     finally:

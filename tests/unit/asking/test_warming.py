@@ -12,9 +12,10 @@ from aiohttp import web
 from ekiben.asking.asker import Means, UnansweredError
 from ekiben.asking.warming import LARGEST, warm_up
 from ekiben.core.warming import WARMUP_FAILED, WARMUP_REFUSED, WarmUpCall
+from unit.fake_client import FakeClient
 from unit.samples.world import free_port
 
-MEANS = Means(client=None)  # type: ignore[arg-type]
+MEANS = Means(FakeClient())
 KEY = ("models", "iris")
 Answer = Callable[[int], Awaitable[web.StreamResponse]]
 

@@ -16,6 +16,7 @@ import pytest
 from ekiben.kube.client import ApiError, Client
 from ekiben.kube.informer import EVENTS, Informer, Timing
 from ekiben.kube.kinds import SERVICE
+from unit.fake_client import FakeClient
 from unit.kube.conftest import eventually
 from unit.kube.list_watch_server import ListWatchServer, Manifest, service
 
@@ -374,7 +375,7 @@ def test_a_server_that_asks_for_time_gets_it(client_less: Informer) -> None:
 @pytest.fixture
 def client_less() -> Informer:
     """An informer that is not started."""
-    return Informer(None, SERVICE)  # type: ignore[arg-type]
+    return Informer(FakeClient(), SERVICE)
 
 
 async def test_the_age_is_how_long_ago_the_server_spoke(server: ListWatchServer, client: Client) -> None:

@@ -71,7 +71,7 @@ class Cluster:
 def find(cluster: Cluster, pods: int = 1, leaves: str = "", nodes: bool = True) -> Room:
     """Look for room."""
     question = Capacity(model="iris", pod=json.dumps(POD_SPEC), pods=pods, leaves=leaves, nodes=nodes)
-    return asyncio.run(room.find_room(cluster, "shop", question))  # type: ignore[arg-type]
+    return asyncio.run(room.find_room(cluster, "shop", question))
 
 
 def test_it_looks_no_further_than_needed() -> None:
