@@ -181,10 +181,15 @@ class Act:
 
     async def _write_copy(self, copy: Copy) -> None:
         ref = ref_of(copy.manifest)
-        made = await write_copy(self._tools.client, self._model, copy)
+        doubtful = ref in self._snapshot.doubtful
+        made = await write_copy(self._tools.client, self._model, copy, doubtful=doubtful)
         if made is None:
             self._memory.taken[ref] = time.monotonic() + TAKEN_SECONDS * random.uniform(0.9, 1.1)
             raise NameTakenError(f"{ref.kind} {ref.name}")
+        if doubtful:
+            # Nothing that a watch brings tells that it is as it should be.
+            self._memory.checked.add(made["metadata"]["uid"])
+            self.news = True
         self._tools.caches.store(CONFIGMAP, self._namespace).note_written(made)
         logger.info("copied ConfigMap %s to %s", copy.source, ref.name)
 

@@ -250,6 +250,7 @@ class Controller:
             ledger=memory.ledger,
             rejections=memory.rejections(seen.model["metadata"].get("generation", 0)),
             conflicts=frozenset(memory.taken),
+            checked=memory.checked,
             records=memory.records,
             settled=memory.settled,
             readings=memory.readings,

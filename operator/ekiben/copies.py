@@ -15,13 +15,17 @@ class LostContentError(Exception):
     """The ConfigMap does not hold any more what the revision was born with; the message is one sentence."""
 
 
-async def write_copy(client: Client, model: Model, copy: Copy) -> Manifest | None:
+async def write_copy(client: Client, model: Model, copy: Copy, *, doubtful: bool = False) -> Manifest | None:
     """Make a copy and return it; None where somebody else's object has its name.
 
     What was read is what is written, after its digest was compared: a ConfigMap that changes meanwhile makes
-    no other copy. Raises LostContentError, and ApiError of a conflict where a wrong copy was in the way.
+    no other copy. `doubtful` tells that others made an object of that name: it is kept if it is what a copy
+    should be, whatever the ConfigMap holds by now. Raises LostContentError, and ApiError of a conflict where
+    a wrong copy was in the way: it is gone then.
     """
     namespace, name = model.namespace, copy.manifest["metadata"]["name"]
+    if doubtful and (found := await client.get(CONFIGMAP, namespace, name)) is not None:
+        return await _examined(client, model, copy, found)
     source = await client.get(CONFIGMAP, namespace, copy.source)
     if source is None or content_digest(source) != copy.digest:
         raise LostContentError(refusal_of(copy, source))
@@ -31,13 +35,20 @@ async def write_copy(client: Client, model: Model, copy: Copy) -> Manifest | Non
         if not error.is_conflict:
             raise
     found = await client.get(CONFIGMAP, namespace, name)
-    if found is not None and not is_ours(found, model):
+    if found is None:
+        raise ApiError(409, "Conflict", f"ConfigMap {name} was there and is gone")
+    return await _examined(client, model, copy, found)
+
+
+async def _examined(client: Client, model: Model, copy: Copy, found: Manifest) -> Manifest | None:
+    """Return what has a copy's name if it is the copy, None if it is not ours; delete it if it is wrong."""
+    if not is_ours(found, model):
         return None
-    if found is not None and found.get("immutable") is True and content_digest(found) == copy.digest:
+    if found.get("immutable") is True and content_digest(found) == copy.digest:
         return found
-    if found is not None:
-        await client.delete(CONFIGMAP, namespace, name, found["metadata"]["uid"])
-    raise ApiError(409, "Conflict", f"ConfigMap {name} was not the copy that it should be")
+    about = found["metadata"]
+    await client.delete(CONFIGMAP, model.namespace, about["name"], about["uid"])
+    raise ApiError(409, "Conflict", f"ConfigMap {about['name']} was not the copy that it should be")
 
 
 def refusal_of(copy: Copy, source: Manifest | None) -> str:

@@ -36,13 +36,14 @@ class Memory:
     the next look-up; `scaled` is each Deployment's resourceVersion after our last scaling; `conflicts` counts
     those in a row; `not_before` is when a server that was asked too much lets us ask again; `records` are
     what each revision was when last seen; `settled` are the children that needed no write, `readings` what
-    the objects read as.
+    the objects read as; `checked` are the uids of copies that others made and that hold what they should.
     """
 
     uid: str
     ledger: dict[Ref, Applied] = field(default_factory=dict)
     refusals: dict[Attempt, Refusal] = field(default_factory=dict)
     taken: dict[Ref, float] = field(default_factory=dict)
+    checked: set[str] = field(default_factory=set)
     scaled: dict[str, int] = field(default_factory=dict)
     conflicts: int = 0
     not_before: float = 0.0

@@ -5,7 +5,7 @@ Objects come from the API server and from whoever may write to it, so every fiel
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache
@@ -42,6 +42,7 @@ from ekiben.core.snapshot import (
 from ekiben.observe_pods import observe_pod, parse_time
 from ekiben.observe_routes import claims_of, gateway_views
 from ekiben.ownership import is_ours, sort_children
+from ekiben.writers import OTHERS_CONTENT
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -95,7 +96,8 @@ class Remembered:
     """What we know of one model beyond the caches, since we started.
 
     `conflicts` are names that a look-up found taken, by objects that our watches don't show; `records` are
-    what the last snapshot said of each revision, `settled` the children that then needed no write.
+    what the last snapshot said of each revision, `settled` the children that then needed no write; `checked`
+    are the uids of copies that others made, and that were found to hold what they should.
     """
 
     observation: Observation | None = None
@@ -103,6 +105,7 @@ class Remembered:
     ledger: Mapping[Ref, Applied] = field(default_factory=dict)
     rejections: Mapping[Ref, str] = field(default_factory=dict)
     conflicts: frozenset[Ref] = frozenset()
+    checked: Set[str] = frozenset()
     records: Mapping[str, Record] = field(default_factory=dict)
     settled: Mapping[Ref, Settled] = field(default_factory=dict)
     readings: Readings = field(default_factory=Readings)
@@ -139,6 +142,7 @@ def build_snapshot(
         config=seen.config,
         live=live,
         foreign=foreign,
+        doubtful=_doubtful(live, remembered.checked),
         records=_with_pods(remembered.records, status) | _records(live, readings),
         pods=_pods(seen, model, readings),
         observation=remembered.observation,
@@ -149,6 +153,14 @@ def build_snapshot(
         ledger=remembered.ledger,
         settled=remembered.settled,
         rejections=remembered.rejections,
+    )
+
+
+def _doubtful(live: Mapping[Ref, Manifest], checked: Set[str]) -> frozenset[Ref]:
+    """Name the copies of ConfigMaps that others made, and whose content nobody has looked at yet."""
+    about = {ref: raw["metadata"] for ref, raw in live.items() if ref.kind == "ConfigMap"}
+    return frozenset(
+        ref for ref, item in about.items() if item.get(OTHERS_CONTENT) and item.get("uid") not in checked
     )
 
 

@@ -6,7 +6,7 @@ What is read as a whole is not trimmed; pods are in `observe_pods.py`, beside th
 from __future__ import annotations
 
 from ekiben.core.snapshot import Manifest
-from ekiben.writers import writers_of
+from ekiben.writers import OTHERS_CONTENT, is_others_content, writers_of
 
 # The one thing that a Deployment's status says and its pods don't: that they may not be created.
 _TOLD = "ReplicaFailure"
@@ -62,7 +62,12 @@ def trim_gateway(raw: Manifest) -> Manifest:
 
 
 def trim_config_map(raw: Manifest) -> Manifest:
-    """Keep the metadata, which is all that the server sends, as that of a ConfigMap."""
+    """Keep the metadata, which is all that the server sends, as that of a ConfigMap.
+
+    What others wrote the content of is marked: it may have our labels, and is no copy for that.
+    """
     kept = ("name", "namespace", "uid", "resourceVersion", "labels", "ownerReferences", "deletionTimestamp")
     metadata = {key: raw["metadata"][key] for key in kept if key in raw["metadata"]}
+    if is_others_content(raw["metadata"].get("managedFields")):
+        metadata[OTHERS_CONTENT] = True
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}

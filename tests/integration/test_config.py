@@ -214,6 +214,65 @@ async def test_a_copy_that_was_deleted_or_forged_is_made_again(site: Site) -> No
     await site.eventually(is_genuine, lambda: "no other content is taken for the copy")
 
 
+async def by_hand(site: Site, copy: Manifest, colour: str) -> str:
+    """Put an object in a copy's place as with kubectl, and all that marks it as ours; return its uid."""
+    kept = {key: copy["metadata"][key] for key in ("name", "namespace", "labels", "annotations")}
+    kept["ownerReferences"] = copy["metadata"]["ownerReferences"]
+    made = {"apiVersion": "v1", "kind": "ConfigMap", "immutable": True, "data": {"colour": colour}}
+    kubectl = site.client.writing_as("kubectl-create")
+    while True:
+        await remove(site, CONFIGMAP, kept["name"])
+        # The operator may have been faster: then there is a copy again.
+        with contextlib.suppress(ApiError):
+            created = await kubectl.create(CONFIGMAP, site.namespace, {**made, "metadata": kept})
+            return str(created["metadata"]["uid"])
+
+
+@pytest.mark.parametrize("working", [True, False], ids=["at-work", "away"])
+async def test_another_content_in_a_copys_place_is_found_out_with_all_our_labels_on_it(
+    site: Site, working: bool
+) -> None:
+    operator = await site.running()
+    await write(site, data={"colour": "blue"})
+    blue = await site.serve("v1", **TRACKING)
+    copy = (await copies(site))[blue]
+    await site.at_rest()
+    if not working:
+        await operator.stop()
+    forged = await by_hand(site, copy, "pink")
+    if not working:
+        await operator.start()
+
+    async def is_genuine() -> bool:
+        found = (await copies(site)).get(blue)
+        is_another = found is not None and found["metadata"]["uid"] != forged
+        return is_another and await read_by(site, blue) == "blue"
+
+    await site.eventually(is_genuine, lambda: "the copy is made again with what it should hold")
+    await site.at_rest()
+    assert is_settled("Promoted")(await site.status())
+
+
+async def test_a_copy_made_by_hand_that_is_right_is_read_once_and_stays(site: Site) -> None:
+    operator = await site.running()
+    await write(site, data={"colour": "blue"})
+    blue = await site.serve("v1", **TRACKING, rollout=PAUSE)
+    copy = (await copies(site))[blue]
+    await write(site, data={"colour": "green"})
+    await site.until(is_at("Paused"), "the ConfigMap holds something else by now")
+    await site.at_rest()
+    await operator.stop()
+    made = await by_hand(site, copy, "blue")
+    begun = site.lab.audit.mark()
+    await operator.start()
+    await site.at_rest(2)
+    name = copy["metadata"]["name"]
+    asked = [(item.verb, item.name) for item in site.lab.audit.since(begun) if item.name == name]
+    assert asked == [("get", name)]
+    assert (await copies(site))[blue]["metadata"]["uid"] == made
+    assert is_at("Paused")(await site.status())
+
+
 async def test_a_secret_is_not_looked_at_where_the_chart_does_not_list_the_namespace(site: Site) -> None:
     await site.running()
     first = await site.serve("v1", traffic=THROUGH_GATEWAY)

@@ -50,12 +50,13 @@ class Server(FakeClient):
         while True:
             yield await stream.get()
 
-    def write(self, name: str, held: Manifest, **metadata: Any) -> None:
+    def write(self, name: str, held: Manifest, **metadata: Any) -> Manifest:
         """Write a ConfigMap, and tell whoever watches it."""
         about = {"name": name, "namespace": "shop", **metadata}
         written = self.put(CONFIGMAP, {**held, "metadata": about})
         stream = self.streams.setdefault(name, asyncio.Queue())
         stream.put_nowait(("MODIFIED", {"metadata": written["metadata"]}))
+        return written
 
     async def create(self, kind: Kind, namespace: str | None, body: Manifest) -> Manifest:
         await self._ask("create", kind, body["metadata"]["name"])
@@ -209,3 +210,22 @@ async def test_a_copy_of_ours_that_is_wrong_is_made_again(server: Server, wrong:
     made = await write_copy(server, MODEL, COPY)
     assert made is not None
     assert content_digest(made) == COPY.digest
+
+
+async def test_what_others_made_in_a_copys_place_is_looked_at_and_kept_only_if_it_is_the_copy(
+    server: Server,
+) -> None:
+    owned = {"ownerReferences": COPY.manifest["metadata"]["ownerReferences"]}
+    server.write("flags", GREEN)
+    held = server.write(NAME, {**BLUE, "immutable": True}, **owned)
+    kept = await write_copy(server, MODEL, COPY, doubtful=True)
+    assert kept is not None
+    assert kept["metadata"]["uid"] == held["metadata"]["uid"], "it is right, though the ConfigMap has changed"
+    assert server.writes() == []
+
+    server.write(NAME, {**GREEN, "immutable": True}, **owned)
+    with pytest.raises(ApiError, match="Conflict"):
+        await write_copy(server, MODEL, COPY, doubtful=True)
+    assert server.writes() == [("delete", "configmaps", NAME)]
+    with pytest.raises(LostContentError, match="put the old content back"):
+        await write_copy(server, MODEL, COPY)

@@ -174,3 +174,14 @@ def test_what_is_remembered_is_handed_on() -> None:
     seen = observe(Seen(raw_model(), watches_fresh=False), ledger=ledger, rejections=rejections)
     assert (seen.ledger, seen.rejections, seen.now) == (ledger, rejections, NOW)
     assert not seen.cluster.watches_fresh
+
+
+def test_a_copy_that_others_made_is_doubtful_until_it_was_looked_at() -> None:
+    ours, theirs = (child("ConfigMap", f"iris-{REVISION}-{number * 8}") for number in "12")
+    theirs["metadata"]["othersContent"] = True
+    seen = Seen(raw_model(), children=(ours, theirs))
+    refs = {Ref("ConfigMap", item["metadata"]["name"]) for item in (ours, theirs)}
+    found = observe(seen)
+    assert found.live.keys() == refs, "it can still be deleted with its revision"
+    assert found.doubtful == {Ref("ConfigMap", theirs["metadata"]["name"])}
+    assert observe(seen, checked={theirs["metadata"]["uid"]}).doubtful == frozenset()

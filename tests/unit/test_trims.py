@@ -9,7 +9,7 @@ import pytest
 from ekiben.caches import Caches
 from ekiben.core.view import Side
 from ekiben.kube.kinds import DEPLOYMENT, HPA, MODELDEPLOYMENT, PDB, Kind
-from ekiben.trims import trim_deployment, trim_model, trim_status
+from ekiben.trims import trim_config_map, trim_deployment, trim_model, trim_status
 from unit.fake_client import FakeClient
 
 QUOTA = {
@@ -70,3 +70,38 @@ async def test_counts_that_change_wake_nobody(kind: Kind) -> None:
     store.note_written({**deployment(3), "spec": {"replicas": 3}})
     assert woken == [("shop", "iris")]
     assert caches.models.get("shop", "iris") is not None, MODELDEPLOYMENT.plural
+
+
+def wrote(manager: str, *content: str, immutable: bool = True, **more: Any) -> dict[str, Any]:
+    """Return what managedFields say of somebody who wrote these keys of a ConfigMap's data."""
+    fields: dict[str, Any] = {"f:metadata": {"f:labels": {}}}
+    if content:
+        fields["f:data"] = {".": {}, **{f"f:{key}": {} for key in content}}
+    if immutable:
+        fields["f:immutable"] = {}
+    return {"manager": manager, "operation": "Update", "fieldsV1": fields, **more}
+
+
+OURS = wrote("ekiben", "colour")
+
+
+@pytest.mark.parametrize(
+    ("fields", "others"),
+    [
+        ([OURS], False),
+        ([wrote("ekiben")], False),
+        ([OURS, wrote("kubectl-label", immutable=False)], False),
+        ([OURS, wrote("argocd", "colour")], False),
+        ([wrote("kubectl-create", "colour")], True),
+        ([wrote("kubectl-create")], True),
+        ([OURS, wrote("kubectl-edit", "size", immutable=False)], True),
+        ([wrote("ekiben", "colour", immutable=False), wrote("kubectl-edit")], True),
+        (None, False),
+        ([None, {}, {"fieldsV1": []}, {"fieldsV1": {"f:data": None}, "manager": "ekiben"}], False),
+    ],
+)
+def test_a_copy_whose_content_others_wrote_is_marked_and_costs_no_read(fields: Any, others: bool) -> None:
+    about = {"name": "iris-x-1", "namespace": "shop", "uid": "u", "resourceVersion": "7"}
+    whole = {"metadata": {**about, "annotations": {"a": "b"}, "managedFields": fields}}
+    marked = {"othersContent": True} if others else {}
+    assert trim_config_map(whole)["metadata"] == about | marked

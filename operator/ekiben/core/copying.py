@@ -26,12 +26,14 @@ def copies(view: View, revisions: Iterable[str]) -> tuple[Copy, ...]:
 
 
 def lacking(view: View, revision: str) -> dict[str, str]:
-    """Return the ConfigMaps that a revision has no copy of, by name, with the digest of their content."""
+    """Return the ConfigMaps that a revision has no copy of, by name, with the digest of their content.
+
+    What others made in a copy's place is none, until it was looked at.
+    """
     record = view.record(revision)
     wanted = digests_of(record) if record else {}
-    return {
-        source: digest for source, digest in wanted.items() if _ref(view, revision, source) not in view.live
-    }
+    sure = view.live.keys() - view.snapshot.doubtful
+    return {source: digest for source, digest in wanted.items() if _ref(view, revision, source) not in sure}
 
 
 def copies_of(view: View, revision: str) -> Iterator[Ref]:

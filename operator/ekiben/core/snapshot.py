@@ -215,7 +215,8 @@ class Snapshot:
 
     `wanted` is the revision that the spec asks for, None where nobody has named it yet; `config` is what is
     known of the ConfigMaps that the spec tracks, by name; `settled` are the children that an earlier decision
-    found as they should be; `line` is None where there is no limit.
+    found as they should be; `line` is None where there is no limit. `doubtful` are copies of ConfigMaps that
+    others made in our place: what they hold has to be looked at.
     """
 
     model: Model
@@ -225,6 +226,7 @@ class Snapshot:
     wanted: Record | None = None
     live: Mapping[Ref, Manifest] = field(default_factory=dict)
     foreign: frozenset[Ref] = frozenset()
+    doubtful: frozenset[Ref] = frozenset()
     records: Mapping[str, Record] = field(default_factory=dict)
     config: Mapping[str, Content] = field(default_factory=dict)
     pods: tuple[Pod, ...] = ()

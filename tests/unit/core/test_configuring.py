@@ -7,12 +7,14 @@ from datetime import UTC, datetime
 
 from ekiben.api.status import Stage, Status
 from ekiben.api.v1alpha1 import Spec, parse_spec
+from ekiben.core import names
 from ekiben.core.asking import Answer
 from ekiben.core.configuring import SecretLook
 from ekiben.core.plan import Plan
 from ekiben.core.reconcile import decide
+from ekiben.core.render import build_config_copy
 from ekiben.core.revision import revision_of
-from ekiben.core.snapshot import Content, Line, Model, Pod, Snapshot
+from ekiben.core.snapshot import Content, Line, Model, Pod, Ref, Snapshot
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 KNOWN, MISSING = {"flags": Content("blue")}, {"flags": Content()}
@@ -88,3 +90,13 @@ def test_what_failed_or_is_paused_has_no_secret_looked_at() -> None:
         {"stable": {"revision": OLD.revision, "servedAt": NOW}, "failedRevisions": [failed]}
     )
     assert decide(replace(begun, status=status)).questions == ()
+
+
+def test_a_copy_that_others_made_is_asked_for_as_if_there_were_none() -> None:
+    serving = snapshot(TURN, queued=False)
+    ref = Ref("ConfigMap", names.config_copy("iris", OLD.revision, "flags"))
+    assert [copy.source for copy in decide(serving).copies] == ["flags"]
+    held = replace(serving, live={ref: build_config_copy(serving.model, OLD.revision, "flags")})
+    assert decide(held).copies == ()
+    (copy,) = decide(replace(held, doubtful=frozenset({ref}))).copies
+    assert (copy.source, copy.digest) == ("flags", "blue")
