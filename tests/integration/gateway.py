@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ekiben.core import names
@@ -154,7 +154,7 @@ class Traffic:
 
     def start(self, model: str, rate: float = 200.0) -> None:
         """Send requests to a model at a steady rate per second from now on."""
-        self._loads[model] = _Load(rate, full=len(list(self._endpoints(names.stable_service(model)))))
+        self._loads[model] = _Load(rate, full=len(self.endpoints(names.stable_service(model))))
 
     def stop(self, model: str) -> None:
         """Send no more requests to a model."""
@@ -183,7 +183,7 @@ class Traffic:
         to_canary = load.credit >= 100
         load.credit -= 100 if to_canary else 0
         service = names.canary_service(model) if to_canary else names.stable_service(model)
-        pods = list(self._endpoints(service))
+        pods = self.endpoints(service)
         self.sent += 1
         if not pods:
             self.lost.append(f"{service} has no ready pod")
@@ -195,7 +195,7 @@ class Traffic:
 
     def _weight_rises(self, model: str, weight: int) -> None:
         load = self._loads.get(model)
-        pods = len(list(self._endpoints(names.canary_service(model))))
+        pods = len(self.endpoints(names.canary_service(model)))
         if load is not None and weight * load.full > 100 * pods:
             self.lost.append(f"{weight}% for {pods} pods, where stable has {load.full}")
 
@@ -206,10 +206,10 @@ class Traffic:
         if before["spec"].get("selector") != item["spec"].get("selector") and weight not in (None, 100):
             self.lost.append(f"stable's Service has changed its pods while {100 - weight}% go to it")
 
-    def _endpoints(self, service: str) -> Iterator[PodServer]:
+    def endpoints(self, service: str) -> list[PodServer]:
+        """Return the ready pods behind a Service as it is now."""
         found = self._services.items.get(service)
-        if found is not None:
-            yield from self._kubelet.ready(found["spec"].get("selector") or {})
+        return self._kubelet.ready(found["spec"].get("selector") or {}) if found is not None else []
 
 
 def canary_weight(model: str, spec: Manifest) -> int:
