@@ -137,12 +137,13 @@ class Act:
         await self._look_up_missing()
         asked: set[Attempt] = {("apply", ref_of(manifest)) for manifest in self._plan.applies}
         asked |= {("copy", ref_of(copy.manifest)) for copy in self._plan.copies}
-        # A revision's record comes before its pods: it is what a lost status is rebuilt from.
-        for is_record in (True, False):
+        # A revision's record comes before its pods: it is what a lost status is rebuilt from. A label of it
+        # that changes holds nothing up.
+        for is_born in (True, False):
             await self._apply_together(
-                item for item in self._plan.applies if (item["kind"] == CONTROLLERREVISION.kind) is is_record
+                item for item in self._plan.applies if self._bears_record(item) is is_born
             )
-            if is_record:
+            if is_born:
                 for copy in self._plan.copies:
                     await self._copy(copy)
         for scale in self._plan.scales:
@@ -155,6 +156,10 @@ class Act:
         # A pass that wrote a transition asks for no children: what was refused is still wanted.
         if self._plan.status is None:
             self.news |= self._memory.forget_refusals(asked)
+
+    def _bears_record(self, manifest: Manifest) -> bool:
+        kind, ref = manifest["kind"], ref_of(manifest)
+        return bool(kind == CONTROLLERREVISION.kind and ref not in self._snapshot.live)
 
     async def _apply_together(self, manifests: Iterable[Manifest]) -> None:
         """Apply children that don't depend on each other, all at once; raise the first trouble at the end."""

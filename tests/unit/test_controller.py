@@ -151,6 +151,24 @@ class TestOrder:
         assert {kind for kind, _, _ in rig.client.objects} == {"modeldeployments", "controllerrevisions"}
         rig.client.hold.set()
 
+    async def test_a_record_that_is_there_holds_up_nothing_when_its_label_changes(self, rig: Rig) -> None:
+        record = Ref("ControllerRevision", DEPLOYMENT_REF.name)
+        rig.decide = lambda snapshot: Plan(
+            applies=(child(snapshot, record.kind, record.name),) if record not in snapshot.live else ()
+        )
+        rig.write_model()
+        await rig.settle()
+        rig.decide = lambda snapshot: Plan(
+            applies=(child(snapshot, record.kind, record.name), child(snapshot))
+            if SERVICE_REF not in snapshot.live
+            else ()
+        )
+        rig.client.hold = asyncio.Event()
+        before = len(rig.client.writes())
+        rig.write_model(generation=2)
+        await rig.until(lambda: len(rig.client.writes()) == before + 2, "both are asked for at once")
+        rig.client.hold.set()
+
     async def test_trouble_with_one_child_does_not_keep_the_others_from_being_made(self, rig: Rig) -> None:
         rig.client.fail("apply", SERVICE, ApiError(0, "Network", "reset"))
         rig.decide = lambda snapshot: Plan(

@@ -99,8 +99,7 @@ class Ledger:
         self.events += plan.events
         before, after = snapshot.status.rollout, plan.status.rollout if plan.status else None
         moved = after is not None and (before is None or before.stage is not after.stage)
-        # A status that was lost is rebuilt before anything is decided.
-        if moved and plan.decision is None and after is not None and after.reason != "StatusLost":
+        if moved and plan.decision is None:
             self.missed.append((before and before.stage, after and after.stage))
         return plan
 

@@ -10,6 +10,7 @@ from ekiben.api.status import Stage, Status
 from ekiben.core import names
 from ekiben.core.copying import copies_of, lacking
 from ekiben.core.diff import in_sync, standing
+from ekiben.core.ending import QUARANTINED
 from ekiben.core.jobs import missing_jobs, unwanted_jobs
 from ekiben.core.plan import Child, Delete, Scale
 from ekiben.core.previewing import preview_hostnames, preview_ref
@@ -181,7 +182,9 @@ def _records(view: View) -> Iterator[Child]:
         record = view.record(revision)
         if record is None or revision in dropped:
             continue
-        if revision == view.stable_revision:
+        if revision == judged_bad(view):
+            outcome = "failed"
+        elif revision == view.stable_revision:
             outcome = "stable"
         elif revision == view.canary_revision:
             outcome = "candidate"
@@ -192,6 +195,12 @@ def _records(view: View) -> Iterator[Child]:
         numbered = _numbered(record, view.status)
         ref = Ref("ControllerRevision", names.revision_child(view.model.name, revision))
         yield Child(ref, (numbered, outcome), partial(build_record, view.model, numbered, outcome))
+
+
+def judged_bad(view: View) -> str | None:
+    """Return the revision that failed or was aborted and is on its way out; a lost status is told by this."""
+    rollout = view.trial
+    return rollout.revision if rollout is not None and rollout.outcome in QUARANTINED else None
 
 
 def _coming(view: View) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ DECISIONS: dict[str, str] = {
     "GateTimeout": "A gate stayed shut for too long: it pauses, or goes on without it.",
     "Promoting": "The canary gets everything.",
     "Baking": "The promoted revision is watched, while the one before keeps its pods.",
+    "Rebuilt": "The status was lost: the rollout that was on its way is known from the children.",
     "Aborting": "The canary, or in a bake the new stable, gives everything back.",
     "Moved": "It goes on to the next stage by itself.",
     "Ended": "The rollout is over, with its outcome as the reason.",
@@ -49,6 +50,22 @@ def decided(view: View, move: Move) -> Decision | None:
         reason=after.reason or (str(after.stage) if after.outcome is None else str(after.outcome)),
         message=move.note,
         numbers=verdicts.judged(view) if is_judged(view) and what != "Moved" else after.checks,
+    )
+
+
+def rebuilt(view: View) -> Decision | None:
+    """Return the decision behind a rebuilt status; None where no rollout was on its way."""
+    rollout = view.rollout
+    if rollout is None:
+        return None
+    return Decision(
+        decision="Rebuilt",
+        rollout=rollout.id,
+        old=rollout.previous or view.stable_revision or "",
+        new=rollout.revision,
+        by="operator",
+        reason=rollout.reason,
+        message=rollout.message,
     )
 
 

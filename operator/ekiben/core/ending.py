@@ -26,7 +26,7 @@ KEPT = 10
 # Counters of a retiring revision that stood still this long have no caller any more.
 QUIET_FOR = timedelta(seconds=5)
 
-_QUARANTINED = {Outcome.ROLLED_BACK, Outcome.ABORTED}
+QUARANTINED = {Outcome.ROLLED_BACK, Outcome.ABORTED}
 
 
 def abort(
@@ -64,11 +64,11 @@ def abort(
 def aborted(view: View, rollout: RolloutStatus) -> Move:
     """The canary carries nothing any more: record the outcome and let its pods go."""
     outcome = rollout.outcome or Outcome.ABORTED
-    delay = delta(view.spec.rollout.abort_scale_down_delay) if outcome in _QUARANTINED else timedelta()
+    delay = delta(view.spec.rollout.abort_scale_down_delay) if outcome in QUARANTINED else timedelta()
     status = _over(view, rollout, outcome, rollout.message)
     if view.is_fielded:
         status = _retire(status, rollout.revision, view.now, view.now + delay)
-    if outcome in _QUARANTINED:
+    if outcome in QUARANTINED:
         failed = FailedRevision(
             revision=rollout.revision,
             rollout=rollout.id,

@@ -17,7 +17,7 @@ from ekiben.core import children, names, queueing
 from ekiben.core import conditions as c
 from ekiben.core.configuring import wanted_of
 from ekiben.core.copying import copies
-from ekiben.core.deciding import decided
+from ekiben.core.deciding import decided, rebuilt
 from ekiben.core.ending import next_retirement
 from ekiben.core.gates import Wait
 from ekiben.core.moves import Move
@@ -46,7 +46,10 @@ def decide(snapshot: Snapshot) -> Plan:
 
 
 def _follow(view: View) -> Plan:
-    """Make the one transition that is due, or hold what is."""
+    """Make the one transition that is due, or hold what is; a rebuilt status is written before either."""
+    if view.status is not view.snapshot.status and view.status.stable is not None:
+        status = report(view, waits_for(view))
+        return Plan(status=status, decision=rebuilt(view), requeue_after=0.0, notes=_rebuilt(view))
     move = next_move(view)
     return _transition(view, move) if move else _steady(view)
 

@@ -192,14 +192,19 @@ class Operator:
             self._dirty |= self.cache.bring_model(self.server.model)
         self.sampler.ensure(plan.sampling)
         self.asker.ensure(plan.questions)
-        records = [item for item in plan.applies if item["kind"] == "ControllerRevision"]
+        records = [
+            item
+            for item in plan.applies
+            if item["kind"] == "ControllerRevision" and ref_of(item) not in snapshot.live
+        ]
+        # The others are sent at once, so that any of them may be the first.
+        others = [item for item in plan.applies if item not in records]
         for manifest in records:
             yield from self._apply(done, manifest)
         for copy in plan.copies:
             yield from self._copy(done, copy)
-        for manifest in plan.applies:
-            if manifest not in records:
-                yield from self._apply(done, manifest)
+        for manifest in reversed(others) if self.clock.seed % 2 else others:
+            yield from self._apply(done, manifest)
         for scale in plan.scales:
             yield from self._scale(done, scale)
         for delete in plan.deletes:
