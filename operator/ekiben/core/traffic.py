@@ -157,9 +157,11 @@ def next_weight(view: View) -> int:
 def header_weight(view: View, headers: Headers) -> int:
     """Return the percent to write now for requests with these headers: all of them or none.
 
-    One ready pod is enough: how many such requests there are nobody knows before.
+    One ready pod is enough: how many such requests there are nobody knows before. On the way back from a bake
+    they leave the revision that is judged bad with the first part of the others.
     """
-    if next_weight(view) == 100:
+    weight, rollout = next_weight(view), view.rollout
+    if weight == 100 or (weight and rollout is not None and rollout.stage is Stage.RECALLING):
         return 100
     canary = view.canary
     return target_by_header(view, headers) if canary is not None and canary.ready else 0
@@ -244,7 +246,8 @@ def observed_weight(view: View) -> int:
 def observed_headers(view: View) -> tuple[str, ...]:
     """Return which requests really go to the revision under trial by their headers, as the route says."""
     state = route_state(view) if view.uses_gateway else None
-    if state is None or view.rollout is None:
+    # In a bake and on the way back from it the canary's Service selects the revision before.
+    if state is None or view.rollout is None or view.rollout.stage in RECALLABLE:
         return ()
     if not state.settled:
         return view.rollout.headers or ()

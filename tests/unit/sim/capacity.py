@@ -68,8 +68,11 @@ def no_header_without_pods(done: Pass) -> Iterator[str]:
     rollout = in_flight(snapshot.status)
     if route is None or rollout is None or done.plan.requeue_after == 0.0:
         return
-    if not ready_pods(snapshot, rollout.revision) and any(to_canary_by_header(route).values()):
-        yield f"I16: requests with headers go to {rollout.revision}, which has no ready pod"
+    # On the way back from a bake the canary's Service selects the revision before.
+    reached = rollout.previous if rollout.stage in (Stage.RECALLING, Stage.REINSTATING) else None
+    reached = reached or rollout.revision
+    if not ready_pods(snapshot, reached) and any(to_canary_by_header(route).values()):
+        yield f"I16: requests with headers go to {reached}, which has no ready pod"
 
 
 def stable_not_shrunk(done: Pass, ref: Ref) -> Iterator[str]:

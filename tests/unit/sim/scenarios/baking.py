@@ -287,3 +287,27 @@ for _stage in (Stage.RECALLING, Stage.REINSTATING, Stage.ABORTING):
         canary_spec(**BAKE),
         _released_while(_stage),
     )
+
+
+TESTED = [
+    {"headers": [{"name": "x-canary", "value": "always"}], "hold": "20s"},
+    {"weight": 50, "hold": "20s"},
+]
+
+
+@scenario(canary_spec(rollout={"canary": {"steps": TESTED}}, **BAKE), loses=True)
+def testers_leave_a_bake_with_the_first_part(world: World) -> None:
+    """Half of v1's pods are lost when v2 turns bad: half goes back at once, and all testers with it."""
+    in_bake(world)
+    assert set(world.by_header().values()) == {0}
+    world.behave("v1", start=60.0)
+    world.kill_pods("v1", 2)
+    world.behave("v2", errors=0.5)
+    world.until(lambda: world.weights() == "50/50", within=60)
+    world.run(1)
+    assert (set(world.by_header().values()), world.selects("iris-canary")) == ({100}, "v1")
+    assert world.rollout is not None
+    assert (world.rollout.weight, world.rollout.headers) == (50, None)
+    world.until_settled()
+    expect(world, stable="v1", outcome="RolledBack", services=("v1", "v1"), weights="100/0")
+    assert set(world.by_header().values()) == {0}
