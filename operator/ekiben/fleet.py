@@ -15,10 +15,13 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from ekiben.api.status import Stage, Status
+from ekiben.core.queueing import NO_ROOM
 from ekiben.core.snapshot import Line, Manifest
 from ekiben.kube.store import Key
 
 NAMED = 3
+# Behind every priority that a spec may have.
+NO_ROOM_RANK = 10_000
 _AT_REST = frozenset({Stage.QUEUED, Stage.OVER})
 
 
@@ -87,6 +90,7 @@ class Fleet:
             limit=self._most_each if local else self._most,
             names=tuple(sorted(names)[:NAMED]),
             namespace=namespace if local else "",
+            next_waits=_looks_for_room(raw) and self._waits_for(key),
         )
 
     def decided(self, key: Key, line: Line | None, status: Status | None) -> None:
@@ -185,6 +189,19 @@ class Fleet:
                 return False
         return True
 
+    def _waits_for(self, key: Key) -> bool:
+        """Tell whether somebody in the line could begin if this model gave its slot up, and can't now."""
+        room_in_all = self._room_in_all()
+        for place in self._line:
+            if place.key in self._aside or place.key in self._given:
+                continue
+            room, own = self._room(place.key[0]), place.key[0] == key[0]
+            if room_in_all > 0 and room > 0:
+                continue
+            if room_in_all + 1 > 0 and room + own > 0:
+                return True
+        return False
+
     def _call(self, namespace: str) -> None:
         for place in list(self._in_turn(namespace)):
             self._wake(place.key)
@@ -208,6 +225,11 @@ def _runs(raw: Manifest) -> bool:
     return stage != Stage.PREPARING or rollout.get("revision") != stable.get("revision")
 
 
+def _looks_for_room(raw: Manifest) -> bool:
+    """Tell whether a rollout may have touched nothing yet: what it is to do, a decision knows better."""
+    return _at(raw, "status", "rollout", "stage") in (Stage.PREFLIGHT, Stage.PREPARING)
+
+
 def _place_of(key: Key, raw: Manifest) -> Place | None:
     rollout = _at(raw, "status", "rollout")
     if not isinstance(rollout, dict) or rollout.get("stage") != Stage.QUEUED:
@@ -216,7 +238,9 @@ def _place_of(key: Key, raw: Manifest) -> Place | None:
         since = datetime.fromisoformat(str(rollout.get("stageStartedAt"))).timestamp()
     except (ValueError, OverflowError):
         since = math.inf
-    return Place(-_priority(raw), since, key)
+    # Who found no room is behind everybody who has not looked yet, in turn and whatever the priority.
+    rank = NO_ROOM_RANK if rollout.get("reason") == NO_ROOM else -_priority(raw)
+    return Place(rank, since, key)
 
 
 def _priority(raw: Manifest) -> int:

@@ -12,6 +12,7 @@ from ekiben.kube.store import Key
 from unit.sim.clock import START
 from unit.sim.line import Line
 from unit.sim.operator import Fault
+from unit.sim.scenarios.preflight import has_room
 
 
 def keys(count: int, namespace: str = "shop") -> list[Key]:
@@ -308,3 +309,119 @@ def test_a_limit_that_is_taken_away_lets_everybody_begin() -> None:
     line.run(3)
     assert len(line.in_flight()) == 3
     assert line.clock.wall - START < timedelta(hours=1)
+
+
+def test_who_finds_no_room_gives_its_place_to_the_next_and_has_it_again() -> None:
+    line = Line(keys(4), per_operator=1)
+    for world in line.worlds.values():
+        has_room(world, 4)
+    line.serve()
+    line["m0"].edit("rollout.priority", 10)
+    line.run(2)
+    has_room(line["m0"], 0)
+    for name in ("m0", "m1", "m2"):
+        line.release(name)
+        line.run(1)
+    line.until(lambda: line.in_flight() == ["m1"], within=120)
+    line.run(2)
+    first = line["m0"].rollout
+    assert first is not None
+    assert (first.stage, line["m0"].nodes.of("v2")) == (Stage.QUEUED, [])
+    assert (
+        "queued: place 2 of 2, 1 of 1 rollouts run (shop/m1); it had its turn and"
+        in line["m0"].status.message
+    )
+    assert "found no room for 1 pod of" in line["m0"].status.message
+    line.until(lambda: line.in_flight() == ["m2"])
+    line.until(line["m2"].is_settled)
+    line.until(lambda: line.in_flight() == ["m0"])
+    line.run(120)
+    written = len(line["m0"].operator.writes)
+    line.run(3600)
+    assert line.in_flight() == ["m0"], "nobody else waits"
+    assert len(line["m0"].operator.writes) == written
+    line.release("m3")
+    line.until(line["m3"].is_settled, within=600)
+    has_room(line["m0"], 4)
+    line.settle()
+    last = line["m0"].rollout
+    assert last is not None
+    assert (last.id, last.outcome, line.over) == (first.id, Outcome.PROMOTED, [])
+
+
+def test_who_finds_no_room_takes_turns_with_others_and_writes_little() -> None:
+    line = Line(keys(5), per_operator=1)
+    for world in line.worlds.values():
+        has_room(world, 4)
+    line.serve()
+    for world in line.worlds.values():
+        has_room(world, 0)
+    line.release()
+    line.run(900)
+    before = {name: len(line[name].operator.writes) for _, name in line.worlds}
+    line.began.clear()
+    line.run(3600)
+    assert set(line.began) == {"m0", "m1", "m2", "m3", "m4"}
+    assert len(line.began) <= 60, "one turn a minute"
+    for name, count in before.items():
+        # Two statuses and an Event for each turn, and the place once a minute.
+        assert len(line[name].operator.writes) - count <= 60 + 3 * (line.began.count(name) + 1)
+    for world in line.worlds.values():
+        has_room(world, 4)
+    line.settle()
+    assert (line.over, outcomes(line)) == ([], {"Promoted"})
+
+
+def test_a_turn_without_room_is_kept_where_whoever_waits_can_not_begin() -> None:
+    line = Line(keys(2), per_operator=1)
+    for world in line.worlds.values():
+        has_room(world, 4)
+    line.serve()
+    has_room(line["m0"], 0)
+    line.release("m0")
+    line.run(1)
+    line.release("m1")
+    line.run(1)
+    line["m1"].edit("rollout.paused", True)
+    line.until(lambda: line["m1"].rollout is not None and line["m1"].rollout.stage is Stage.QUEUED)
+    line.run(600)
+    written = len(line["m0"].operator.writes)
+    line.run(3600)
+    assert len(line["m0"].operator.writes) - written <= 2
+    line["m1"].edit("rollout.paused", False)
+    line.until(line["m1"].is_settled, within=600)
+
+
+def test_a_recreate_that_finds_no_room_gives_its_place_too_and_an_abort_in_the_line_ends_it() -> None:
+    line = Line(keys(2), per_operator=1, rollout={"strategy": "Recreate", "canary": {}})
+    for world in line.worlds.values():
+        has_room(world, 4)
+    line.serve()
+    has_room(line["m0"], 0, instead=0)
+    line.release("m0")
+    line.run(1)
+    line.release("m1")
+    line.until(lambda: line.queued() == ["m0"], within=120)
+    assert line["m0"].pods("v1") == (1, 1)
+    line.until(line["m1"].is_settled, within=600)
+    line.until(lambda: line.in_flight() == ["m0"])
+    line["m0"].command("abort")
+    line.until(line["m0"].is_settled)
+    assert line["m0"].final()["failed"] == [("v2", "Aborted")]
+
+
+def test_a_place_is_given_only_to_somebody_whom_it_helps() -> None:
+    line = Line([*keys(2), ("lab", "l0"), ("lab", "l1")], per_namespace=1)
+    for world in line.worlds.values():
+        has_room(world, 4)
+    line.serve()
+    line["l0"].edit("rollout.canary", {"steps": [{"pause": {}}]})
+    has_room(line["m0"], 0)
+    line.release("m0", "l0")
+    line.run(2)
+    line.release("l1")
+    line.run(600)
+    assert (sorted(line.in_flight()), line.queued()) == (["l0", "m0"], ["l1"]), "l1 waits for l0 alone"
+    line.release("m1")
+    line.until(lambda: sorted(line.in_flight()) == ["l0", "m1"], within=60)
+    assert sorted(line.queued()) == ["l1", "m0"]

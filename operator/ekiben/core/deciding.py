@@ -70,9 +70,9 @@ def rebuilt(view: View) -> Decision | None:
 
 
 def _what(view: View, before: RolloutStatus | None, after: RolloutStatus) -> str:
+    if after.stage is Stage.QUEUED:
+        return "Queued"
     if before is None or before.id != after.id or before.stage is Stage.OVER:
-        if after.stage is Stage.QUEUED:
-            return "Queued"
         return "Held" if view.status.stable is None and after.plan else "Started"
     if after.stage is Stage.OVER:
         return "Ended"

@@ -17,6 +17,8 @@ from ekiben.core.view import View
 # line writes no more than two statuses a second.
 PLACE_SECONDS = 60.0
 PLACE_SECONDS_EACH = 0.5
+# Why a rollout that had its turn stands in the line again.
+NO_ROOM = "InsufficientCapacity"
 
 
 def has_turn(view: View) -> bool:
@@ -63,7 +65,8 @@ def place_text(view: View) -> str:
     """Say where in the line the model is; empty where it is not, or where `paused` is what it waits for."""
     if view.queued is None or view.snapshot.line is None or view.spec.rollout.paused:
         return ""
-    return f"{_place(view)}; set rollout.promote to {view.queued.id} to go all the way now"
+    had = f"; it had its turn and {view.queued.message}" if view.queued.reason == NO_ROOM else ""
+    return f"{_place(view)}{had}; set rollout.promote to {view.queued.id} to go all the way now"
 
 
 def next_look(view: View) -> float | None:
@@ -78,7 +81,8 @@ def _is_hurried(view: View) -> bool:
 
 def _place(view: View) -> str:
     line = view.snapshot.line
-    if line is None:
+    if line is None or line.turn:
+        # Who gives a slot back has no place yet.
         return "queued"
     more = line.running - len(line.names)
     names = ", ".join(line.names) + (f" and {more} more" if more > 0 else "")

@@ -8,6 +8,7 @@ never skips. One pass makes at most one transition.
 
     (Queued ->) [Preflight ->] Preparing -> Shifting -> Holding -> (Shifting -> Holding | Paused)*
         -> Enlarging -> TakingAll -> Repointing -> Returning -> Over (Promoted)
+    Preflight without room -> Queued (giving_way.py)
     any stage up to TakingAll -> Aborting -> Over (RolledBack, Aborted, Superseded, Reverted)
     Returning -> Baking -> Over (Promoted), or back again: baking.py
 
@@ -26,7 +27,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from ekiben.api.status import Outcome, RolloutStatus, Stage, Totals
-from ekiben.core import approvals, baking, ending, failures, gates, preflight, recreate, verdicts
+from ekiben.core import approvals, baking, ending, failures, gates, giving_way, preflight, recreate, verdicts
 from ekiben.core import steps as steps_
 from ekiben.core.commands import commands, pause_of
 from ekiben.core.configuring import configured
@@ -183,7 +184,7 @@ def next_move(view: View) -> Move | None:
     wait = waits_for(view)
     if wait is None:
         return _leave(view, rollout)
-    if move := approvals.next_move(view, rollout, wait):
+    if move := approvals.next_move(view, rollout, wait) or giving_way.next_move(view, rollout, wait):
         return move
     return None if rollout.stage in FINISHING else ending.retire(view)
 

@@ -187,6 +187,7 @@ class Line:
 
     `turn` tells whether a rollout may begin now; `place` counts from 1, of `waiting`; `running` of `limit`
     run, of which a few are named; `namespace` is empty where the limit is that of the whole operator.
+    `next_waits` tells a rollout that only looks for room whether somebody else could begin in its place.
     """
 
     turn: bool
@@ -196,6 +197,7 @@ class Line:
     limit: int
     names: tuple[str, ...] = ()
     namespace: str = ""
+    next_waits: bool = False
 
 
 @dataclass(frozen=True, slots=True)

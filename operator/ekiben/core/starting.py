@@ -17,7 +17,7 @@ from ekiben.core.configuring import configured, secret_looks, secrets_immutable
 from ekiben.core.deciding import changed_by, hand
 from ekiben.core.gates import Wait
 from ekiben.core.moves import Move, event, in_stage, with_hand, with_rollout
-from ekiben.core.queueing import has_turn, line_up, taken_out
+from ekiben.core.queueing import NO_ROOM, has_turn, line_up, taken_out
 from ekiben.core.reach import shortfalls
 from ekiben.core.sharing import will_shrink
 from ekiben.core.snapshot import Record
@@ -197,6 +197,9 @@ def _begin(view: View, why: str) -> Move:
     )
     short = "".join(f"; {text}" for text in shortfalls(view, steps_of(rollout), gateway=keep))
     note = f"rollout {rollout.id} started: {why}{short}"
+    if view.queued and view.queued.reason == NO_ROOM and view.queued.revision == wanted:
+        # It was told when it began first; what would be told anew with every turn is told by the status.
+        return Move(status, note)
     told = event("Normal", "RolloutStarted", "Start", note)
     return Move(status, note, with_hand(told, rollout.by, f"from {rollout.from_} to {wanted}"))
 
