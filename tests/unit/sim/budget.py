@@ -52,7 +52,9 @@ def part_of(status: Status) -> str:
     rollout = status.rollout
     if rollout is None:
         return FIRST
-    if rollout.stage is Stage.PREPARING:
+    if rollout.stage in (Stage.QUEUED, Stage.PREFLIGHT) and status.stable is not None:
+        return f"start of {rollout.id}"
+    if rollout.stage in (Stage.PREFLIGHT, Stage.PREPARING):
         first = status.stable is None or status.stable.revision == rollout.revision
         return FIRST if first else f"start of {rollout.id}"
     if rollout.stage in (Stage.SHIFTING, Stage.HOLDING, Stage.PAUSED):
