@@ -101,7 +101,7 @@ demo: venv tools images ## Serve, canary, promote and roll back a real model on 
 	$(PY) -m demo
 
 bench: venv tools images ## Measure what the README claims, each against its floor
-	PYTHONPATH=hack:tests $(PY) -m bench
+	$(PY) -m bench
 
 costs: venv tools ## Compare what a model costs with hack/scale/gate.json
 	$(PY) -m scale --gate

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from math import ceil
 
 from bench import hand
 from bench.figures import ABORT, ABORT_LOST, Result
+from bench.losses import percentile, stalls, told
 from bench.setting import HAND, OURS, PACE, PATIENCE, Bench
 from bench.watching import Changes, is_weight, watching
-from ekiben.kube.kinds import HTTPROUTE, MODELDEPLOYMENT
-from load.client import Answer
+from ekiben.kube.kinds import HTTPROUTE
 from rig.models import is_settled
 from rig.traffic import traffic
 
@@ -39,14 +38,23 @@ async def measure(bench: Bench) -> list[Result]:
     await bench.empty(OURS)
     await bench.empty(HAND)
     lost = seen.lost()
-    told = (
+    details = (
         f"all: {_list(took)} ms",
         f"by hand, the API server and its watch alone: {_list(floors)} ms",
     )
     sent = f"of {len(seen.answers):,} requests in {len(took)} aborts at {WEIGHT}% of the traffic"
     return [
-        Result(ABORT, round(1000 * p95(took), 1), floor=round(1000 * p95(floors), 1), details=told),
-        Result(ABORT_LOST, len(lost), details=(sent, *(_told(answer) for answer in lost[:5]))),
+        Result(
+            ABORT,
+            round(1000 * percentile(took, 95), 1),
+            floor=round(1000 * percentile(floors, 95), 1),
+            details=details,
+        ),
+        Result(
+            ABORT_LOST,
+            len(lost),
+            details=(sent, *stalls(lost), *(f"lost: {told(answer)}" for answer in lost[:5])),
+        ),
     ]
 
 
@@ -62,8 +70,7 @@ async def _trial(bench: Bench, changes: Changes, number: int) -> float:
     # Long enough for the command to come at any moment between two looks at the metrics.
     await asyncio.sleep(1 + number % 5 / 2)
     began = time.time()
-    command = {"spec": {"rollout": {"abort": model["status"]["rollout"]["id"]}}}
-    await bench.client.patch_merge(MODELDEPLOYMENT, OURS, model["metadata"]["name"], command)
+    await bench.command("abort", model["status"]["rollout"]["id"])
     zero = await changes.first(lambda change: is_weight(change, lambda weight: weight == 0), PATIENCE, began)
     await bench.follow(lambda m: is_settled(m, "Aborted"))
     return zero.at - began
@@ -77,14 +84,5 @@ async def _by_hand(bench: Bench, changes: Changes) -> float:
     return zero.at - began
 
 
-def p95(seconds: list[float]) -> float:
-    """Return the value that 95 % of the measurements don't exceed."""
-    return sorted(seconds)[ceil(0.95 * len(seconds)) - 1]
-
-
 def _list(seconds: list[float]) -> str:
     return ", ".join(f"{1000 * item:.0f}" for item in seconds)
-
-
-def _told(answer: Answer) -> str:
-    return f"lost: {answer.error or f'status {answer.status}'} after {answer.seconds:.2f} s"

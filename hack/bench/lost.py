@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import bisect
-import json
-import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
-from bench import hand, report
+from bench import hand
 from bench.figures import CONTROL, LOST, NEAR, SENT, BenchError, Result
-from bench.setting import HAND, MODEL, OURS, PACE, Bench
+from bench.losses import keep, percentile, stalls, told
+from bench.setting import HAND, OURS, PACE, Bench
 from bench.watching import Change, Changes, canary_weight, watching
 from ekiben.kube.client import Manifest
 from ekiben.kube.kinds import HTTPROUTE, MODELDEPLOYMENT, POD
-from load.client import Answer, to_line
+from load.client import Answer
 from rig.models import is_settled
 from rig.site import failures_logged, kubectl
 from rig.traffic import Traffic, traffic
@@ -26,7 +25,6 @@ ROUNDS, QUICK_ROUNDS = 20, 3
 # A machine that is quick ends its rounds before it has sent enough; one that is slow must end some time.
 MOST_ROUNDS = 60
 NEAR_SECONDS = 10.0
-STALL_SECONDS = 1.0
 GOOD = ("2.0.0", "1.0.0")
 BAD = "3.0.0"
 RESTARTS = 6
@@ -99,8 +97,7 @@ async def _roll_back(bench: Bench, account: Account, mark: str) -> None:
 async def _abort(bench: Bench, account: Account, version: str, mark: str) -> None:
     await bench.apply(OURS, bench.model(version, mark, rollout=BRISK, analysis=ANALYSIS))
     model = await bench.follow(lambda m: (m["status"].get("rollout") or {}).get("weight", 0) > 0)
-    patch = json.dumps({"spec": {"rollout": {"abort": model["status"]["rollout"]["id"]}}})
-    await kubectl(bench.site, "patch", "mdep", MODEL, "--namespace", OURS, "--type=merge", "--patch", patch)
+    await bench.command("abort", model["status"]["rollout"]["id"])
     await bench.follow(lambda m: is_settled(m, "Aborted"))
     account.outcomes["Aborted"] += 1
 
@@ -110,14 +107,16 @@ def _results(bench: Bench, account: Account, seen: Traffic, changes: Changes) ->
     unseen = account.excused - {answer.id for answer in seen.lost()}
     moments = moments_of(changes.seen)
     fresh = sum(answer.fresh for answer in seen.answers)
-    _keep(seen.answers)
+    # All of them: what a loss was is seen in what came before it.
+    keep("lost", map(asdict, seen.answers))
+    took = [1000 * answer.seconds for answer in seen.answers]
     details = (
         f"outcomes: {dict(account.outcomes)}; {RATE:.0f} requests/s, "
         f"{100 * fresh / len(seen.answers):.0f} % of them on new connections",
         f"{len(account.excused)} errors more, each written to the bad release's log with the request's id",
         f"errors that the bad release logged and no caller saw: {len(unseen)}",
-        *_stalls(lost),
-        f"answers took {_percentile(seen.answers, 50)} (median), {_percentile(seen.answers, 99)} (p99)",
+        *stalls(lost),
+        f"answers took {percentile(took, 50):.0f} ms (median), {percentile(took, 99):.0f} ms (p99)",
         *(f"lost: {_told(answer, moments)}" for answer in lost[:5]),
     )
     near = sum(is_near(answer.at, moments) for answer in seen.answers)
@@ -127,35 +126,6 @@ def _results(bench: Bench, account: Account, seen: Traffic, changes: Changes) ->
         Result(SENT, len(seen.answers), limit=few),
         Result(NEAR, round(100 * near / len(seen.answers), 1), details=(f"{len(moments)} changes",)),
     ]
-
-
-def _keep(answers: Sequence[Answer]) -> None:
-    """Write every answer down, one a line: what a loss was is seen in what came before it."""
-    report.FOLDER.mkdir(parents=True, exist_ok=True)
-    with (report.FOLDER / "lost.jsonl").open("w") as file:
-        file.writelines(to_line(answer) + "\n" for answer in answers)
-
-
-def _stalls(lost: Sequence[Answer]) -> list[str]:
-    """Tell the losses by the stretches of time in which they lie: one stall is not many accidents."""
-    stretches: list[list[Answer]] = []
-    for answer in sorted(lost, key=lambda item: item.at):
-        if stretches and answer.at - stretches[-1][-1].at < STALL_SECONDS:
-            stretches[-1].append(answer)
-        else:
-            stretches.append([answer])
-    return [_stall(stretch) for stretch in stretches]
-
-
-def _stall(lost: Sequence[Answer]) -> str:
-    began = time.strftime("%H:%M:%S", time.gmtime(lost[0].at))
-    kinds = dict(Counter(answer.error or f"status {answer.status}" for answer in lost))
-    return f"{len(lost)} lost from {began} on, in {lost[-1].at - lost[0].at:.1f} s: {kinds}"
-
-
-def _percentile(answers: Sequence[Answer], percent: int) -> str:
-    took = sorted(answer.seconds for answer in answers)
-    return f"{1000 * took[len(took) * percent // 100]:.0f} ms"
 
 
 def moments_of(changes: Sequence[Change]) -> list[float]:
@@ -185,8 +155,7 @@ def is_near(at: float, moments: Sequence[float]) -> bool:
 def _told(answer: Answer, moments: Sequence[float]) -> str:
     place = bisect.bisect(moments, answer.at)
     after = f"{answer.at - moments[place - 1]:.2f} s after a change" if place else "before any change"
-    how = answer.error or f"status {answer.status}"
-    return f"{how}, {after}, {'new' if answer.fresh else 'kept'} connection, {answer.seconds:.2f} s"
+    return f"{told(answer)}, {after}"
 
 
 async def _control(bench: Bench, written: Sequence[Manifest]) -> Result:

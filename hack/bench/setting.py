@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ekiben.kube.client import Client, Manifest
-from ekiben.kube.kinds import POD
+from ekiben.kube.kinds import MODELDEPLOYMENT, POD
 from load.client import Target
 from rig.models import condition, follow, is_serving
 from rig.site import Site, apply, kubectl
@@ -80,6 +80,11 @@ class Bench:
         """Apply the model as it is to start from, and wait until the gateway sends it requests."""
         await self.apply(OURS, self.model(version, **spec))
         return await self.follow(is_serving)
+
+    async def command(self, name: str, rollout: str) -> None:
+        """Give a command for a rollout of the operator's model, as `kubectl patch` does."""
+        body = {"spec": {"rollout": {name: rollout}}}
+        await self.client.patch_merge(MODELDEPLOYMENT, OURS, MODEL, body)
 
     async def empty(self, namespace: str) -> None:
         """Remove what a trial made, so that the next one starts from nothing."""

@@ -5,22 +5,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from bench.figures import STRATEGIES, STRATEGIES_RULES, STRATEGIES_SENT, BenchError, Result
+from bench.losses import keep, kind, kinds, not_ready, stalls
 from bench.setting import MODEL, OURS, PACE, Bench, host
-from chaos.history import History
-from chaos.rules import judge, made_once
+from bench.watching import Changes, watching
 from ekiben.core import names
 from ekiben.kube.client import Manifest
-from ekiben.kube.kinds import MODELDEPLOYMENT
+from ekiben.kube.kinds import MODELDEPLOYMENT, POD
 from load.client import Answer
 from rig.models import condition, is_settled
 from rig.site import OPERATOR_NAMESPACE, kubectl
 from rig.traffic import Traffic, traffic
+from rules.history import History
+from rules.judge import judge, made_once
 
 SEED = 1
 RATE = 160.0
@@ -29,6 +32,8 @@ ROUNDS, QUICK_ROUNDS = 20, 3
 MOST_ROUNDS = 80
 # A rollout of the bench takes about so long: disturbances fall anywhere in it, and a little after.
 SPREAD_SECONDS = 14.0
+# Of a way's stalls so many are told; all are kept in strategies.jsonl.
+TOLD = 5
 GOOD = ("2.0.0", "1.0.0")
 ANALYSIS = {"interval": "1s", "minSamples": 20, "checks": [{"metric": "error-rate", "max": "1%"}]}
 STEPS = {"canary": {"steps": [{"weight": 20, "hold": "2s"}, {"weight": 50, "hold": "2s"}]}}
@@ -56,13 +61,24 @@ WAYS = (
 
 
 @dataclass
-class Account:
-    """What happened in the rounds of one way."""
+class Round:
+    """One rollout and what disturbed it: when it was asked for, and when the deed came (epoch seconds)."""
 
-    outcomes: Counter[str] = field(default_factory=Counter)
-    deeds: Counter[str] = field(default_factory=Counter)
+    number: int
+    deed: str
+    began: float
+    done: float | None = None
+    outcome: str = ""
+
+
+@dataclass
+class Account:
+    """What happened in the rounds of one way; `kept` tells each loss with what was going on."""
+
+    rounds: list[Round] = field(default_factory=list)
     sent: int = 0
     lost: list[Answer] = field(default_factory=list)
+    kept: list[dict[str, Any]] = field(default_factory=list)
     breaches: list[str] = field(default_factory=list)
 
 
@@ -72,9 +88,14 @@ Deed = Callable[[Bench, Way, str], Awaitable[None]]
 async def measure(bench: Bench) -> list[Result]:
     """Roll every way out again and again, and judge every version of every object that was stored."""
     chance = random.Random(SEED)
-    accounts = {way.name: await _way(bench, way, chance) for way in WAYS}
+    accounts: dict[str, Account] = {}
+    for way in WAYS:
+        accounts[way.name] = await _way(bench, way, chance)
+        # After each way: a run that is cut short keeps what it has.
+        keep("strategies", (loss for account in accounts.values() for loss in account.kept))
     kept = [account for way, account in zip(WAYS, accounts.values(), strict=True) if not way.gap]
     told = [_told(name, account) for name, account in accounts.items()]
+    told += [stall for account in kept for stall in stalls(account.lost)[:TOLD]]
     gap = next(account for way, account in zip(WAYS, accounts.values(), strict=True) if way.gap)
     told.append(f"Recreate serves nothing between two versions: {len(gap.lost):,} requests were refused")
     few = STRATEGIES_SENT.limit if not bench.quick else 1000
@@ -88,7 +109,11 @@ async def measure(bench: Bench) -> list[Result]:
 
 async def _way(bench: Bench, way: Way, chance: random.Random) -> Account:
     account = Account()
-    async with _served(bench, way), _history(bench) as history:
+    async with (
+        _served(bench, way),
+        _history(bench) as history,
+        watching(bench.client, OURS, [POD]) as changes,
+    ):
         async with traffic(bench.target(OURS), RATE, bench.site.prefix) as seen:
             await seen.until(lambda now: any(not answer.is_lost for answer in now.answers[-5:]), 60)
             since = seen.answers[-1].at
@@ -96,9 +121,10 @@ async def _way(bench: Bench, way: Way, chance: random.Random) -> Account:
             while not _is_enough(bench, seen, number):
                 await _round(bench, way, account, chance, number)
                 number += 1
-                kinds = Counter(answer.error or f"status {answer.status}" for answer in seen.lost(since))
-                bench.say(f"{way.name}, round {number}: {len(seen.answers):,} requests, lost: {dict(kinds)}")
+                lost = kinds(seen.lost(since))
+                bench.say(f"{way.name}, round {number}: {len(seen.answers):,} requests, lost: {lost}")
         account.sent, account.lost = len(seen.since(since)), seen.lost(since)
+    account.kept = list(_kept(way, account, changes))
     # Each round's revisions are new ones, so nothing has a reason to be made twice.
     account.breaches = judge(history.ordered()) + made_once(history.ordered(), {})
     return account
@@ -115,12 +141,24 @@ async def _round(bench: Bench, way: Way, account: Account, chance: random.Random
     """Apply another version, disturb its rollout at a random moment, and wait until all is at rest."""
     mark = f"{number}"
     deed = chance.choice(DEEDS)
+    this = Round(number, deed.__name__.strip("_"), time.time())
+    account.rounds.append(this)
     await bench.apply(OURS, _model(bench, way, GOOD[number % 2], mark))
     await asyncio.sleep(chance.uniform(0, SPREAD_SECONDS))
+    this.done = time.time()
     await deed(bench, way, mark)
-    account.deeds[deed.__name__.strip("_")] += 1
     model = await bench.follow(_is_at_rest)
-    account.outcomes[str(condition(model, "Settled").get("reason"))] += 1
+    this.outcome = str(condition(model, "Settled").get("reason"))
+
+
+def _kept(way: Way, account: Account, changes: Changes) -> Iterator[dict[str, Any]]:
+    """Yield each loss with its round, the deed in it, and the pods that could not serve at that moment."""
+    lost = sorted(account.lost, key=lambda answer: answer.at)
+    waiting = not_ready(changes.seen, [answer.at for answer in lost], MODEL)
+    for answer, pods in zip(lost, waiting, strict=True):
+        before = [item for item in account.rounds if item.began <= answer.at]
+        during = asdict(before[-1]) if before else None
+        yield {"way": way.name, "kind": kind(answer), **asdict(answer), "round": during, "not_ready": pods}
 
 
 def _is_at_rest(model: Manifest) -> bool:
@@ -164,8 +202,7 @@ async def _command(bench: Bench, name: str) -> None:
     rollout = ((model or {}).get("status") or {}).get("rollout")
     if rollout is None:
         raise BenchError("the model has no rollout to command")
-    body = {"spec": {"rollout": {name: rollout["id"]}}}
-    await bench.client.patch_merge(MODELDEPLOYMENT, OURS, MODEL, body)
+    await bench.command(name, rollout["id"])
 
 
 def _model(bench: Bench, way: Way, version: str, mark: str) -> Manifest:
@@ -214,9 +251,9 @@ async def _history(bench: Bench) -> AsyncIterator[History]:
 
 
 def _told(name: str, account: Account) -> str:
-    lost = Counter(answer.error or f"status {answer.status}" for answer in account.lost)
-    said = f"{len(account.lost)} lost {dict(lost)}" if account.lost else "none lost"
+    said = f"{len(account.lost)} lost {kinds(account.lost)}" if account.lost else "none lost"
+    deeds = dict(Counter(item.deed for item in account.rounds))
+    outcomes = dict(Counter(item.outcome for item in account.rounds))
     return (
-        f"{name}: {account.sent:,} requests, {said}; {dict(account.deeds)} -> {dict(account.outcomes)};"
-        f" {len(account.breaches)} breaches"
+        f"{name}: {account.sent:,} requests, {said}; {deeds} -> {outcomes}; {len(account.breaches)} breaches"
     )

@@ -12,9 +12,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from chaos import rules
 from chaos.deeds import GHOST, OFTEN, SELDOM, Deed, Stage, kill_an_operator
-from chaos.history import History
 from chaos.process import OperatorProcess, Size
 from chaos.proxy import Proxy
 from chaos.story import Story
@@ -22,6 +20,8 @@ from ekiben.core import names
 from ekiben.kube.kinds import DEPLOYMENT, EVENT, HTTPROUTE, MODELDEPLOYMENT, PDB, SERVICE
 from integration.lab import Lab
 from integration.site import Site, open_site
+from rules import judge
+from rules.history import History
 
 QUIET_SECONDS = 3.0
 LAPS = 10
@@ -172,11 +172,11 @@ async def _unfinished(site: Site) -> list[str]:
 async def _reckon(stage: Stage, site: Site, history: History, alone: bool) -> list[str]:
     """Hold what happened at one site against the rules."""
     entries = history.ordered()
-    ours = [entry for entry in entries if entry.name != GHOST and rules.model_of(entry) != GHOST]
+    ours = [entry for entry in entries if entry.name != GHOST and judge.model_of(entry) != GHOST]
     deleted = stage.deleted.get(site.namespace, Counter())
     events = (await site.client.list(EVENT, site.namespace))[0]
     told = [item for item in events if item.get("reportingController", "").startswith("ekiben")]
-    found = [*rules.judge(ours, alone=alone), *rules.made_once(ours, deleted), *rules.told_once(told)]
+    found = [*judge.judge(ours, alone=alone), *judge.made_once(ours, deleted), *judge.told_once(told)]
     found += [f"lost: {what}" for what in sorted(set(site.traffic.lost))]
     return [f"{site.namespace}: {breach}" for breach in found]
 

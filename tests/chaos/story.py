@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import pytest
 
-from chaos.rules import BAD
 from ekiben.kube.client import ApiError
 from integration.site import STEPS, THROUGH_GATEWAY, Site, Status
+from rules.judge import BAD
 
 GOOD = "good"
 RATE = 100.0

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from chaos.faults import Asked, Faults
-from chaos.history import Entry, Manifest
-from chaos.rules import judge, made_once, told_once
+from rules.history import Entry, Manifest
+from rules.judge import judge, made_once, told_once
 
 OLD, NEW = "aaaaaaaaaa", "bbbbbbbbbb"
 PLAN = {"hash": "h", "steps": [{"weight": 20}, {"weight": 50}]}

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from chaos.history import Entry, Manifest
 from ekiben.api.status import RolloutStatus, Stage, Status
 from ekiben.core import names
 from ekiben.core.view import recreates
 from ekiben.observe_pods import observe_pod
-from unit.sim.transitions import allowed_weight, ways_from
+from rules.history import Entry, Manifest
+from rules.ways import allowed_weight, ways_from
 
 MODEL, DEPLOYMENT, SERVICE, ROUTE = "ModelDeployment", "Deployment", "Service", "HTTPRoute"
 POD = "Pod"

@@ -1,0 +1,1 @@
+"""What must hold over everything that was stored, whoever played with the operator: chaos and bench."""
