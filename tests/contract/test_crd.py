@@ -95,9 +95,8 @@ def _filled_field(field: Any) -> Any:
 
 def example(pattern: Any) -> str:
     """Make a text of a pattern: a duration, a percentage, a ratio, a path or an image."""
-    return next(
-        text for text in ("5m", "5%", "1.5", "$", "a:1", "text", "http://text") if re.match(pattern, text)
-    )
+    texts = ("5m", "5%", "95%", "1.5", "$", "a:1", "text", "http://text", "/text", "text/plain")
+    return next(text for text in texts if re.match(pattern, text))
 
 
 @pytest.fixture
