@@ -7,6 +7,7 @@ from typing import Any
 
 from ekiben.api.v1alpha1 import Spec, parse_spec
 from ekiben.core import names
+from ekiben.core.engines import DEFAULT_METRIC
 from ekiben.core.render import (
     build_autoscaler,
     build_deployment,
@@ -176,7 +177,15 @@ def children(spec: Spec, model: Model = MODEL) -> list[Manifest]:
     ]
     if spec.autoscaling:
         rendered.append(
-            build_autoscaler(model, record, spec.autoscaling, min_replicas=2, max_replicas=4, hold=True)
+            build_autoscaler(
+                model,
+                record,
+                spec.autoscaling,
+                min_replicas=2,
+                max_replicas=4,
+                hold=True,
+                metrics=spec.autoscaling.metrics or (DEFAULT_METRIC,),
+            )
         )
     for check in spec.analysis.checks:
         if check.job:

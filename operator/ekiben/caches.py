@@ -25,17 +25,32 @@ from ekiben.kube.kinds import (
     MODELDEPLOYMENT,
     PDB,
     POD,
+    SCALEDOBJECT,
     SERVICE,
+    TRIGGERAUTHENTICATION,
     Kind,
 )
 from ekiben.kube.store import Key, OnChange, parse_version
 from ekiben.observe import Seen
 from ekiben.observe_pods import trim_pod
 from ekiben.observe_routes import places_of_model, places_of_route
+from ekiben.observe_scalers import sized_models, wants_keda
 from ekiben.ownership import fixed_refs
-from ekiben.trims import trim_config_map, trim_deployment, trim_gateway, trim_job, trim_model, trim_status
+from ekiben.scaled import ScaledObjects
+from ekiben.trims import (
+    trim_autoscaler,
+    trim_config_map,
+    trim_deployment,
+    trim_gateway,
+    trim_job,
+    trim_model,
+    trim_status,
+)
 
-CHILDREN = (DEPLOYMENT, SERVICE, HPA, PDB, HTTPROUTE, CONTROLLERREVISION, CONFIGMAP, JOB)
+CHILDREN = (
+    *(DEPLOYMENT, SERVICE, HPA, SCALEDOBJECT, TRIGGERAUTHENTICATION),
+    *(PDB, HTTPROUTE, CONTROLLERREVISION, CONFIGMAP, JOB),
+)
 _OURS = f"{names.MANAGED_BY}={names.MANAGER}"
 
 
@@ -55,6 +70,7 @@ class Caches:
         wake_soon: Callable[[Key], None],
         selector: str = "",
         on_model: OnChange = lambda old, new: None,
+        keda: bool = False,
     ) -> None:
         required = parse_selector(selector)
         self.models = Store(
@@ -72,8 +88,12 @@ class Caches:
         self._routes = PlaceIndex(places_of_route)
         self._wanted_places = PlaceIndex(places_of_model)
         self._informers: dict[tuple[str, str], Informer] = {}
-        for kind in (SERVICE, PDB, HPA, CONTROLLERREVISION):
+        self._scalers = PlaceIndex(sized_models)
+        self._scaled = ScaledObjects(client, self._namespaces, keda, wake, self._child_changed)
+        for kind in (SERVICE, PDB, CONTROLLERREVISION):
             self._inform(kind, self._namespaces, _OURS, trim=trim_status)
+        # Those of others too: one that targets a Deployment of ours must be named, and not fought.
+        self._inform(HPA, self._namespaces, None, trim=trim_autoscaler, on_change=self._autoscaler_changed)
         self._inform(DEPLOYMENT, self._namespaces, _OURS, trim=trim_deployment)
         self._inform(POD, self._namespaces, _OURS, trim=trim_pod)
         self._inform(JOB, self._namespaces, _OURS, trim=trim_job)
@@ -116,6 +136,7 @@ class Caches:
     async def stop(self) -> None:
         """End every watch."""
         await self.following.stop()
+        await self._scaled.stop()
         for informer in self._informers.values():
             await informer.stop()
 
@@ -126,7 +147,13 @@ class Caches:
 
     def store(self, kind: Kind, namespace: str) -> Store:
         """Return the store that holds a kind's objects of a namespace."""
+        if kind.group == SCALEDOBJECT.group:
+            return self._scaled.store(kind, namespace) or Store()
         return self._find(kind, namespace).store
+
+    def is_read(self, key: Key) -> bool:
+        """Tell whether what a model names was read, or could not be: ConfigMaps, and what KEDA has of it."""
+        return self.following.is_read(key) and self._scaled.is_known(key)
 
     async def relist_models(self) -> int:
         """Compare the models with a fresh list; return how many changes it brought."""
@@ -161,6 +188,8 @@ class Caches:
             templates=dict(self._templates(namespace, model)),
             gateway_api=self.gateway_api(),
             watches_fresh=watches_fresh,
+            keda=self._scaled.state(),
+            scalers=tuple(self._scalers.at([key])),
         )
 
     def gateway_api(self) -> bool:
@@ -220,6 +249,7 @@ class Caches:
         self._wanted_places.change(old, new)
         self._on_model(old, new)
         self.following.ensure(key_of(new or old or {}), tracked_names(new) if new else ())
+        self._scaled.ensure(key_of(new or old or {}), new is not None and wants_keda(new))
         for raw in filter(None, (old, new)):
             self._wake(key_of(raw))
 
@@ -229,6 +259,10 @@ class Caches:
         for key in {key for raw in (old, new) if raw is not None for key in models_of(raw)}:
             if self.models.get(*key) is not None:
                 self._wake_soon(key)
+
+    def _autoscaler_changed(self, old: Manifest | None, new: Manifest | None) -> None:
+        self._scalers.change(old, new)
+        self._child_changed(old, new)
 
     def _route_changed(self, old: Manifest | None, new: Manifest | None) -> None:
         self._routes.change(old, new)

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Iterator
 
 from ekiben.core import names
 from ekiben.core.snapshot import Manifest
-from ekiben.kube.kinds import HTTPROUTE, MODELDEPLOYMENT, SERVICE
+from ekiben.kube.kinds import HPA, HTTPROUTE, MODELDEPLOYMENT, SERVICE
 from ekiben.kube.store import Key
 from ekiben.observe_routes import Place
+from ekiben.observe_scalers import model_of
 from ekiben.ownership import controller_of
 
 
@@ -47,6 +48,8 @@ def models_of(raw: Manifest) -> Iterator[Key]:
     label = (metadata.get("labels") or {}).get(names.MODEL)
     if label:
         yield namespace, label
+    if raw.get("kind") == HPA.kind and (sized := model_of(raw)):
+        yield namespace, sized
     if raw.get("kind") in (SERVICE.kind, HTTPROUTE.kind):
         name = metadata.get("name", "")
         yield namespace, name

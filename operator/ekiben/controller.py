@@ -76,6 +76,7 @@ class Controller:
             self._queue.add_soon,
             settings.selector,
             self._fleet.changed,
+            settings.keda,
         )
         self._sampler = sampler or PodSampler(self._queue.add)
         self._recorder = Recorder(client, COMPONENT, settings.identity)
@@ -198,7 +199,7 @@ class Controller:
         if (pause := memory.not_before - time.monotonic()) > 0:
             self._queue.add_after(key, pause)
             return "retry"
-        if not self._caches.following.is_read(key):
+        if not self._caches.is_read(key):
             # What it tracks is being read, which wakes it.
             return "waiting"
         await self._look_again(raw, memory)

@@ -28,6 +28,7 @@ from ekiben.core.snapshot import (
     Cluster,
     Content,
     InvalidSpec,
+    Keda,
     Line,
     Manifest,
     Model,
@@ -41,6 +42,7 @@ from ekiben.core.snapshot import (
 )
 from ekiben.observe_pods import observe_pod, parse_time
 from ekiben.observe_routes import claims_of, gateway_views
+from ekiben.observe_scalers import scalers_of
 from ekiben.ownership import is_ours, sort_children
 from ekiben.writers import OTHERS_CONTENT
 
@@ -76,7 +78,7 @@ class Seen:
     `children` are all objects of CHILD_KINDS that are the model's, carry its label, or have a name that its
     children have; `config` is what is known of the ConfigMaps that it tracks; `routes` are at least the
     HTTPRoutes that answer where the model wants to; `gateways` are by (namespace, name), `gateway_classes`
-    by name.
+    by name; `scalers` are at least the HorizontalPodAutoscalers that target the model or its Deployments.
     """
 
     model: Manifest
@@ -89,6 +91,8 @@ class Seen:
     templates: Mapping[str, Manifest] = field(default_factory=dict)
     gateway_api: bool = True
     watches_fresh: bool = True
+    keda: Keda = "disabled"
+    scalers: tuple[Manifest, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +153,12 @@ def build_snapshot(
         answers=remembered.answers,
         line=remembered.line,
         templates=_templates(seen.templates, readings),
-        cluster=replace(_cluster(seen, model, spec, live), preflight=preflight),
+        cluster=replace(
+            _cluster(seen, model, spec, live),
+            preflight=preflight,
+            keda=seen.keda,
+            scalers=scalers_of(seen.scalers, model),
+        ),
         ledger=remembered.ledger,
         settled=remembered.settled,
         rejections=remembered.rejections,

@@ -12,12 +12,18 @@ CHILD_KINDS = (
     "Deployment",
     "Service",
     "HorizontalPodAutoscaler",
+    "ScaledObject",
+    "TriggerAuthentication",
     "PodDisruptionBudget",
     "HTTPRoute",
     "ControllerRevision",
     "ConfigMap",
     "Job",
 )
+
+
+# What follows a revision in the names of the children of which it may have several.
+_ENDS = {"ConfigMap": "-[0-9a-f]{8}$", "TriggerAuthentication": "-[0-9]{1,2}$"}
 
 
 def sort_children(raws: Iterable[Manifest], model: Model) -> tuple[dict[Ref, Manifest], frozenset[Ref]]:
@@ -57,7 +63,7 @@ def is_child_name(ref: Ref, model: str) -> bool:
         return True
     per_revision = ref.kind in CHILD_KINDS and ref.kind not in ("Service", "HTTPRoute")
     revision = ref.name.removeprefix(f"{model}-")
-    pattern = r"^[a-z][a-z0-9]{9}" + ("-[0-9a-f]{8}$" if ref.kind == "ConfigMap" else "$")
+    pattern = r"^[a-z][a-z0-9]{9}" + _ENDS.get(ref.kind, "$")
     return per_revision and revision != ref.name and re.match(pattern, revision) is not None
 
 

@@ -65,6 +65,9 @@ class Settings:
     preflight: Preflight = "none"
     """Where a rollout looks for room before it begins: none, quotas, or nodes too."""
 
+    keda: bool = False
+    """Models may be scaled by KEDA; needs rights on its ScaledObjects, see docs/autoscaling.md."""
+
     workers: int = 8
     """ModelDeployments that are worked on at the same time."""
 
@@ -291,6 +294,7 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "call_hosts": _listed(_host),
     "secret_namespaces": _listed(_label),
     "preflight": _one_of("none", "quotas", "nodes"),
+    "keda": _switch,
     "workers": _count,
     "max_concurrent_rollouts": _limit,
     "max_concurrent_rollouts_per_namespace": _limit,

@@ -5,11 +5,15 @@ What is read as a whole is not trimmed; pods are in `observe_pods.py`, beside th
 
 from __future__ import annotations
 
+from ekiben.core import names
 from ekiben.core.snapshot import Manifest
+from ekiben.ownership import controller_of
 from ekiben.writers import OTHERS_CONTENT, is_others_content, writers_of
 
 # The one thing that a Deployment's status says and its pods don't: that they may not be created.
 _TOLD = "ReplicaFailure"
+# What KEDA says where somebody has to act.
+_TROUBLE = frozenset({("Ready", "False"), ("Fallback", "True")})
 _DROPPED = frozenset({"annotations", "managedFields"})
 
 
@@ -22,6 +26,29 @@ def trim_model(raw: Manifest) -> Manifest:
 def trim_status(raw: Manifest) -> Manifest:
     """Drop the status: counts that change with every pod, or every 15 s, and decide nothing."""
     return {key: value for key, value in raw.items() if key != "status"}
+
+
+def trim_autoscaler(raw: Manifest) -> Manifest:
+    """Keep our own but for its status; of anybody else's no more than whose it is and what it sizes."""
+    about = raw["metadata"]
+    labels, owner = about.get("labels") or {}, controller_of(raw) or {}
+    if labels.get(names.MANAGED_BY) == names.MANAGER and owner.get("kind") != "ScaledObject":
+        return trim_status(raw)
+    kept = ("name", "namespace", "uid", "resourceVersion", "labels", "ownerReferences", "deletionTimestamp")
+    trimmed: Manifest = {key: raw[key] for key in ("apiVersion", "kind") if key in raw}
+    trimmed["metadata"] = {key: about[key] for key in kept if key in about}
+    return trimmed | {"spec": {"scaleTargetRef": (raw.get("spec") or {}).get("scaleTargetRef")}}
+
+
+def trim_scaled_object(raw: Manifest) -> Manifest:
+    """Keep of the status whether KEDA can use it: what it measures changes every few seconds."""
+    kept = [
+        {key: item[key] for key in ("type", "status", "reason", "message") if key in item}
+        for item in (raw.get("status") or {}).get("conditions") or ()
+        if (item.get("type"), item.get("status")) in _TROUBLE
+    ]
+    about = {key: value for key, value in raw["metadata"].items() if key not in _DROPPED}
+    return {**raw, "metadata": about, "status": {"conditions": kept}}
 
 
 def trim_deployment(raw: Manifest) -> Manifest:

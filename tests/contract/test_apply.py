@@ -164,7 +164,13 @@ async def test_a_released_autoscaler_is_told_so(client: Client, model: Model) ->
     assert spec.autoscaling is not None
     held, released = (
         build_autoscaler(
-            model, revision_of(spec), spec.autoscaling, min_replicas=2, max_replicas=4, hold=hold
+            model,
+            revision_of(spec),
+            spec.autoscaling,
+            min_replicas=2,
+            max_replicas=4,
+            hold=hold,
+            metrics=spec.autoscaling.metrics,
         )
         for hold in (True, False)
     )

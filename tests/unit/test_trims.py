@@ -22,7 +22,8 @@ QUOTA = {
 
 def deployment(version: int = 1, **status: Any) -> dict[str, Any]:
     owner = {"kind": "ModelDeployment", "name": "iris", "uid": "uid-iris", "controller": True}
-    about = {"name": "iris-x", "namespace": "shop", "uid": "u", "ownerReferences": [owner]}
+    labels = {"app.kubernetes.io/managed-by": "ekiben"}
+    about = {"name": "iris-x", "namespace": "shop", "uid": "u", "labels": labels, "ownerReferences": [owner]}
     return {
         "metadata": {**about, "resourceVersion": str(version)},
         "spec": {"replicas": 2},

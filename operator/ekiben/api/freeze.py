@@ -24,7 +24,8 @@ def _cron(value: str) -> str:
     return value
 
 
-def _zone(value: str) -> str:
+def zone(value: str) -> str:
+    """Refuse a time zone that is not known here."""
     try:
         ZoneInfo(value)
     except (KeyError, ValueError, OSError):
@@ -48,7 +49,7 @@ class Freeze(ApiModel):
             str,
             StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_+/-]*$", max_length=64),
             Worded(ZONE_SENTENCE),
-            AfterValidator(_zone),
+            AfterValidator(zone),
         ]
         | None,
         Field(description="Where the clock of `cron` hangs. Default: UTC."),

@@ -8,6 +8,9 @@ from pydantic import Field, StringConstraints
 
 from ekiben.api.fields import QUANTITY_PATTERN, RATIO_PATTERN, ApiModel, Worded, matches, rules
 from ekiben.api.rules import serving as say
+from ekiben.api.triggers import ScalingPrometheus, Schedule
+
+Engine = Literal["auto", "hpa", "keda", "external", "none"]
 
 _ZERO = "^0+([.]0+)?[a-zA-Z]*$"
 CpuTarget = Annotated[
@@ -57,6 +60,13 @@ class ScalingMetric(ApiModel):
         PerPod | None,
         Field(description='Mean requests per second and pod, such as `"50"`; needs the chart\'s adapter.'),
     ] = None
+    prometheus: Annotated[
+        ScalingPrometheus | None,
+        Field(description="A number of a Prometheus, so much of it for each pod; needs KEDA."),
+    ] = None
+    schedule: Annotated[
+        Schedule | None, Field(description="Pods at least in a window of time; needs KEDA.")
+    ] = None
 
 
 class ScalingPolicy(ApiModel):
@@ -90,22 +100,61 @@ class Behavior(ApiModel):
     ] = None
     scale_down: Annotated[
         ScalingRules | None,
-        Field(description="Fewer pods. Default: Kubernetes' own; none go while a rollout is in flight."),
+        Field(
+            description="Fewer pods. Default: Kubernetes' own, with a GPU a window of 900 s; none go while a"
+            " rollout is in flight."
+        ),
     ] = None
 
 
 class Autoscaling(ApiModel):
     """How each revision scales by itself."""
 
-    model_config = rules(say.MIN_WITHIN_MAX)
+    model_config = rules(
+        say.MAX_IS_GIVEN,
+        say.MIN_WITHIN_MAX,
+        say.ONE_ENGINE_FOR_ALL,
+        say.KEDA_SERVES,
+        say.HPA_SERVES,
+        say.WINDOWS_WITHIN_MAX,
+        say.FALLBACK_WITHIN_MAX,
+    )
 
+    engine: Annotated[
+        Engine,
+        Field(
+            description="Who scales. auto: KEDA where a metric needs it, else a HorizontalPodAutoscaler; hpa,"
+            " keda: that one; external: others, and `replicas` is carried out once each time it is set (as by"
+            " `kubectl scale`); none: nobody, the pods are `replicas`."
+        ),
+    ] = "auto"
     min_replicas: Annotated[int, Field(ge=1, le=10000, description="Fewest pods of stable.")] = 1
-    max_replicas: Annotated[int, Field(ge=1, le=10000, description="Most pods of each revision.")]
+    max_replicas: Annotated[
+        int | None,
+        Field(ge=1, le=10000, description="Most pods of each revision; needed where we scale."),
+    ] = None
     metrics: Annotated[
         tuple[ScalingMetric, ...],
-        Field(max_length=4, description="Targets; the one that asks for most pods wins. Default: cpu 70%."),
+        Field(
+            max_length=8,
+            description="Targets; the one that asks for most pods wins. Default: cpu 70%; none with a GPU.",
+        ),
     ] = ()
     behavior: Annotated[Behavior, Field(description="How fast the number of pods follows.")] = Behavior()
+    fallback_replicas: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=10000,
+            description="With KEDA: pods at least while a metric can't be read, and never fewer than there"
+            " are. Default: minReplicas.",
+        ),
+    ] = None
+
+    @property
+    def most(self) -> int:
+        """Most pods of each revision, whatever was left out."""
+        return max(self.max_replicas or self.min_replicas, 1)
 
 
 class PodDisruptionBudget(ApiModel):

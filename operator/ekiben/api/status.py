@@ -249,6 +249,18 @@ class RetiringRevision(ApiModel):
     until: Annotated[Time, Field(description="When its pods may go.")]
 
 
+class ScalingStatus(ApiModel):
+    """Who scales the pods, where `spec.autoscaling` says anything about it."""
+
+    engine: Annotated[
+        Literal["hpa", "keda", "external", "none"], Field(description="The engine that was taken.")
+    ]
+    why: Annotated[str, Field(description="Why this one.")] = ""
+    asked: Annotated[
+        int | None, Field(description="The `spec.replicas` that was carried out, or is not to be.")
+    ] = None
+
+
 class FailedRevision(ApiModel):
     """A revision that is not tried again until it is released."""
 
@@ -316,6 +328,7 @@ class Status(ApiModel):
     rollout: Annotated[RolloutStatus | None, Field(description="The rollout in flight, or the last one.")] = (
         None
     )
+    scaling: Annotated[ScalingStatus | None, Field(description="Who scales; with `autoscaling`.")] = None
     retiring: Annotated[
         tuple[RetiringRevision, ...], Field(description="Revisions that served and still have pods.")
     ] = ()

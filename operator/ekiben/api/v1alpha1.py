@@ -87,6 +87,12 @@ class Spec(ApiModel):
     rollout: Rollout = Rollout()
     analysis: Analysis = Analysis()
 
+    @property
+    def scaled(self) -> Autoscaling | None:
+        """How an autoscaler of ours is to size the pods; None where nobody does, or others do."""
+        block = self.autoscaling
+        return block if block and block.engine not in ("external", "none") else None
+
 
 def parse_spec(raw: dict[str, Any]) -> Spec:
     """Parse a raw `.spec`; raises pydantic.ValidationError."""

@@ -247,7 +247,7 @@ def _limits(view: View, steps: Sequence[StepPlan]) -> list[str]:
 
 def _notes(view: View) -> tuple[str, ...]:
     notes = tuple(f"it begins once Secret {name} is immutable" for name in tracked_secrets(view.spec))
-    if view.spec.autoscaling is not None and view.stable:
+    if view.spec.scaled is not None and view.stable:
         notes = (*notes, "autoscaling: counted from the present size, which load changes")
     return notes
 

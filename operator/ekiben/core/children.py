@@ -16,13 +16,13 @@ from ekiben.core.plan import Child, Delete, Scale
 from ekiben.core.previewing import preview_hostnames, preview_ref
 from ekiben.core.render import (
     TEMPLATES,
-    build_autoscaler,
     build_deployment,
     build_disruption_budget,
     build_record,
     build_service,
 )
 from ekiben.core.routing import routes
+from ekiben.core.scalers import may_size, scaler_children, unwanted_scalers
 from ekiben.core.scaling import Size, previous_size
 from ekiben.core.shrinking import canary_size, stable_size
 from ekiben.core.snapshot import Manifest, Record, Ref, Settled
@@ -32,7 +32,7 @@ from ekiben.core.view import View, once
 # Any of them may be all that is left of a revision that was given up before it had all of them.
 OF_ONE_REVISION = (
     *("Deployment", "ControllerRevision", "HorizontalPodAutoscaler", "PodDisruptionBudget"),
-    "ConfigMap",
+    *("ScaledObject", "TriggerAuthentication", "ConfigMap"),
 )
 
 
@@ -113,15 +113,15 @@ def scales(view: View) -> tuple[Scale, ...]:
     """Return the Deployments whose replicas we set: never one that an autoscaler owns."""
     wanted = []
     for revision, size in sizes(view).items():
-        side, autoscaler = view.side(revision), _live(view, "HorizontalPodAutoscaler", revision)
+        side = view.side(revision)
         has = side.replicas if side.deployment else 1
         short = has < size.replicas if size.autoscaled else has != size.replicas
-        if autoscaler is None and short and view.record(revision):
+        if short and may_size(view, revision, size.replicas) and view.record(revision):
             wanted.append(Scale(names.revision_child(view.model.name, revision), size.replicas))
     emptied = (
         Scale(names.revision_child(view.model.name, revision), 0)
         for revision in gone(view)
-        if view.side(revision).replicas and _live(view, "HorizontalPodAutoscaler", revision) is None
+        if view.side(revision).replicas and may_size(view, revision, 0)
     )
     return (*wanted, *emptied)
 
@@ -132,9 +132,7 @@ def deletes(view: View) -> tuple[Delete, ...]:
     has = sizes(view)
     for revision in (*has, *gone(view)):
         name = names.revision_child(view.model.name, revision)
-        autoscaled = revision in has and has[revision].autoscaled
-        if not autoscaled:
-            unwanted.append(Ref("HorizontalPodAutoscaler", name))
+        unwanted += unwanted_scalers(view, revision, has.get(revision))
         if revision not in has or not view.spec.pod_disruption_budget.enabled:
             unwanted.append(Ref("PodDisruptionBudget", name))
     if view.spec.traffic is None and not view.uses_gateway:
@@ -168,10 +166,6 @@ def _beyond_history(view: View) -> list[str]:
     limit = view.spec.rollout.revision_history_limit
     remembered = view.wanted.revision
     return [revision for revision in idle[: max(len(idle) - limit, 0)] if revision != remembered]
-
-
-def _live(view: View, kind: str, revision: str) -> Manifest | None:
-    return view.live.get(Ref(kind, names.revision_child(view.model.name, revision)))
 
 
 def _records(view: View) -> Iterator[Child]:
@@ -231,25 +225,11 @@ def _services(view: View) -> Iterator[Child]:
 
 
 def _revision_policies(view: View, revision: str, size: Size) -> Iterator[Child]:
-    record, autoscaling = view.record(revision), view.spec.autoscaling
     budget = view.spec.pod_disruption_budget
-    if record is None:
+    if view.record(revision) is None:
         return
-    name = names.revision_child(view.model.name, revision)
-    side, autoscaler = view.side(revision), _live(view, "HorizontalPodAutoscaler", revision)
-    # The autoscaler comes after the first scaling: from then on replicas are its own.
-    sized = side.deployment is not None and side.replicas >= size.replicas
-    if size.autoscaled and autoscaling and (autoscaler is not None or sized):
-        render = partial(
-            build_autoscaler,
-            view.model,
-            record,
-            autoscaling,
-            min_replicas=size.replicas,
-            max_replicas=size.max_replicas,
-            hold=size.hold,
-        )
-        yield Child(Ref("HorizontalPodAutoscaler", name), (autoscaling, size), render)
+    yield from scaler_children(view, revision, size)
     if budget.enabled:
+        name = names.revision_child(view.model.name, revision)
         render = partial(build_disruption_budget, view.model, revision, budget)
         yield Child(Ref("PodDisruptionBudget", name), (budget,), render)

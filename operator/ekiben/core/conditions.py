@@ -15,12 +15,14 @@ class Reason(NamedTuple):
 
 READY, RECONCILING, STALLED = "Ready", "Reconciling", "Stalled"
 TRAFFIC_APPLIED, ROLLED_OUT, SETTLED = "TrafficApplied", "RolledOut", "Settled"
+SCALING = "Scaling"
 
 CONDITIONS: dict[str, str] = {
     READY: "Stable serves.",
     RECONCILING: "Something is on its way.",
     STALLED: "Nothing more happens until somebody acts.",
     TRAFFIC_APPLIED: "Requests reach the pods as the spec says.",
+    SCALING: "The pods are scaled as the spec says; absent where it says nothing of it.",
     ROLLED_OUT: "The last change is what serves; Unknown while it is on its way.",
     SETTLED: "The last change has ended, well or not; Unknown while it is on its way.",
 }
@@ -104,6 +106,17 @@ REASONS: tuple[Reason, ...] = (
         "PreviewNotAccepted",
         "No Gateway serves rollout.blueGreen.previewHostnames; the model's own route is served.",
     ),
+    Reason(SCALING, "HPA", "Each revision has a HorizontalPodAutoscaler."),
+    Reason(SCALING, "KEDA", "Each revision has a ScaledObject."),
+    Reason(SCALING, "External", "autoscaling.engine leaves the pods to others."),
+    Reason(SCALING, "Fixed", "autoscaling.engine is none: the pods are `replicas`."),
+    Reason(SCALING, "HandingOver", "The scaler of before goes first; the pods stay as many as there are."),
+    Reason(SCALING, "ForeignScaler", "Somebody else's autoscaler sizes our pods; it is left alone."),
+    Reason(SCALING, "KEDAMissing", "A metric needs KEDA, which is not there: no pod goes."),
+    Reason(SCALING, "MetricUnserved", "No engine serves all metrics together: no pod goes."),
+    Reason(SCALING, "NoMetric", "No metric is given for a model with a GPU: its pods stay as they are."),
+    Reason(SCALING, "KEDANotReady", "KEDA can't use the ScaledObject; its own words are shown."),
+    Reason(SCALING, "Fallback", "KEDA can't read a metric: no pod goes."),
     Reason(ROLLED_OUT, "Promoted", "The spec's revision serves."),
     Reason(ROLLED_OUT, "InProgress", "The spec's revision is on its way."),
     Reason(ROLLED_OUT, "RolledBack", "The spec's revision failed; see failedRevisions."),

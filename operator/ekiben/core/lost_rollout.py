@@ -151,8 +151,8 @@ def _recreated(snapshot: Snapshot, stable: str) -> int | None:
     """Return the pods that a stable is to get back that was taken down by strategy; None for any other."""
     if _replicas(snapshot, stable) != 0 or isinstance(snapshot.spec, InvalidSpec):
         return None
-    autoscaling = snapshot.spec.autoscaling
-    return autoscaling.min_replicas if autoscaling else snapshot.spec.replicas
+    scaled = snapshot.spec.scaled
+    return scaled.min_replicas if scaled else snapshot.spec.replicas
 
 
 def _full_size(snapshot: Snapshot) -> int | None:

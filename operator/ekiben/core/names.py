@@ -33,6 +33,11 @@ def config_copy(model: str, revision: str, config_map: str) -> str:
     return f"{revision_child(model, revision)}-{hashlib.sha256(config_map.encode()).hexdigest()[:8]}"
 
 
+def trigger_authentication(model: str, revision: str, number: int) -> str:
+    """Name the TriggerAuthentication of one of a revision's queries."""
+    return f"{revision_child(model, revision)}-{number}"
+
+
 def stable_service(model: str) -> str:
     """Name the Service that selects stable."""
     return model

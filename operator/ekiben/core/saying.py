@@ -13,6 +13,7 @@ from ekiben.core.configuring import NEEDS_HAND
 from ekiben.core.gates import Wait
 from ekiben.core.previewing import preview_problem
 from ekiben.core.queueing import place_text
+from ekiben.core.scaling_said import scaling_said
 from ekiben.core.starting import hindrance, plan_of
 from ekiben.core.templates import template_problem
 from ekiben.core.traffic import live_route, route_problem
@@ -36,6 +37,7 @@ def conditions_of(view: View, status: Status, wait: Wait | None) -> tuple[Condit
         _reconciling(view, status, wait),
         _stalled(view, status, failed),
         _traffic_applied(view),
+        *_scaling(view),
         *_outcome(view, status, failed, wait),
     )
     return tuple(timed(item, view.status, view.model.generation, view.now) for item in said)
@@ -80,7 +82,7 @@ def _remarks(view: View) -> list[str]:
     digests = {pod.image_digest for pod in (view.stable.pods if view.stable else ()) if pod.image_digest}
     if len(digests) > 1:
         remarks.append("its tag was pushed again, so its pods differ: use a new tag or a digest")
-    if view.spec.replicas != DEFAULT_REPLICAS and view.spec.autoscaling is not None:
+    if view.spec.replicas != DEFAULT_REPLICAS and view.spec.scaled is not None:
         remarks.append("replicas is ignored, because autoscaling decides")
     return remarks
 
@@ -179,6 +181,11 @@ def _traffic_applied(view: View) -> Said:
     if lacks := preview_problem(view):
         return Said(c.TRAFFIC_APPLIED, "False", *lacks)
     return Said(c.TRAFFIC_APPLIED, "True", "Accepted", "every Gateway serves the route")
+
+
+def _scaling(view: View) -> tuple[Said, ...]:
+    said = scaling_said(view)
+    return (Said(c.SCALING, *said),) if said else ()
 
 
 def _outcome(view: View, status: Status, failed: Outcome | None, wait: Wait | None) -> tuple[Said, Said]:

@@ -12,6 +12,7 @@ from math import ceil, floor
 from ekiben.api.fields import fraction
 from ekiben.api.rollout import Step
 from ekiben.api.status import RolloutStatus, Stage
+from ekiben.core.engines import engine_of, metrics_for
 from ekiben.core.sharing import is_shrinking, will_shrink
 from ekiben.core.steps import pods_asked, step_weight, steps_of
 from ekiben.core.view import FINISHING, View, switches_at_once
@@ -95,8 +96,8 @@ def pods_granted(view: View, steps: tuple[Step, ...]) -> int:
     if not view.uses_gateway:
         return 0
     bounds = [pods_asked(steps, view.full_size), surge_of(view)]
-    if view.spec.autoscaling:
-        bounds.append(view.spec.autoscaling.max_replicas)
+    if view.spec.scaled:
+        bounds.append(view.spec.scaled.most)
     return min(bounds)
 
 
@@ -108,13 +109,13 @@ def canary_size(view: View) -> Size:
     if view.recreates:
         return Size(replacing_size(view))
     wanted = min(canary_need(view), surge_limit(view))
-    autoscaling = view.spec.autoscaling
+    scaled = view.spec.scaled
     # Without a Gateway the pods are the weight: an autoscaler would move traffic.
-    if autoscaling is None or not view.uses_gateway:
+    if scaled is None or not view.uses_gateway or not metrics_for(view, canary.revision):
         # Only a Service that is narrow takes no notice of pods that go: a route may still be on its way back.
         shrinks = rollout.stage is Stage.PREPARING and not view.uses_gateway
         return Size(wanted if shrinks else max(wanted, canary.replicas))
-    return Size(wanted, autoscaled=True, max_replicas=max(autoscaling.max_replicas, wanted), hold=True)
+    return Size(wanted, autoscaled=True, max_replicas=max(scaled.most, wanted), hold=True)
 
 
 def stable_size(view: View) -> Size:
@@ -127,12 +128,25 @@ def stable_size(view: View) -> Size:
         return Size(rollout.stable_replicas or 1)
     hold = is_held(view)
     has = stable.replicas if stable.deployment else 0
-    autoscaling = view.spec.autoscaling
-    if autoscaling is None:
-        return Size(max(view.spec.replicas, has) if hold else view.spec.replicas)
+    scaled, chosen = view.spec.scaled, engine_of(view)
+    if scaled is None:
+        wanted = has if has and is_left_to_others(view) else view.spec.replicas
+        return Size(max(wanted, has) if hold else wanted)
     keeps = has if view.rollout and view.rollout.stage in FINISHING else 0
-    floor_ = max(autoscaling.min_replicas, keeps)
-    return Size(floor_, autoscaled=True, max_replicas=max(autoscaling.max_replicas, floor_), hold=hold)
+    floor_ = max(scaled.min_replicas, keeps)
+    if not metrics_for(view, stable.revision):
+        # Nobody knows what the load asks for: what there is stays.
+        return Size(max(floor_, has))
+    hold = hold or bool(chosen and chosen.problem)
+    return Size(floor_, autoscaled=True, max_replicas=max(scaled.most, floor_), hold=hold)
+
+
+def is_left_to_others(view: View) -> bool:
+    """Tell whether stable's size is whatever others make it: `replicas` was carried out when it was set."""
+    chosen, scaling = engine_of(view), view.status.scaling
+    if chosen is None or chosen.name != "external" or view.is_first:
+        return False
+    return scaling is None or scaling.asked in (None, view.spec.replicas)
 
 
 def replacing_size(view: View) -> int:
@@ -140,22 +154,22 @@ def replacing_size(view: View) -> int:
 
     Its autoscaler comes when it serves; until then nobody else sets its size.
     """
-    autoscaling, rollout = view.spec.autoscaling, view.rollout
-    if autoscaling is None:
-        return view.spec.replicas
+    scaled, rollout = view.spec.scaled, view.rollout
     had = (rollout.stable_replicas if rollout else None) or view.full_size
-    return min(max(had, autoscaling.min_replicas), autoscaling.max_replicas)
+    if scaled is None:
+        return had if is_left_to_others(view) else view.spec.replicas
+    return min(max(had, scaled.min_replicas), scaled.most)
 
 
 def previous_size(view: View) -> Size:
     """Size the revision before, in a bake: never fewer than it has, nor than all traffic needs now."""
-    previous, autoscaling = view.previous, view.spec.autoscaling
+    previous, scaled = view.previous, view.spec.scaled
     if previous is None:
         return Size(0)
     wanted = max(previous.replicas, view.full_size)
-    if autoscaling is None:
+    if scaled is None or not metrics_for(view, previous.revision):
         return Size(wanted)
-    return Size(wanted, autoscaled=True, max_replicas=max(autoscaling.max_replicas, wanted), hold=True)
+    return Size(wanted, autoscaled=True, max_replicas=max(scaled.most, wanted), hold=True)
 
 
 def is_held(view: View) -> bool:

@@ -14,6 +14,7 @@ from ekiben.core.asking import Answer, Question
 
 Manifest = dict[str, Any]
 Preflight = Literal["none", "quotas", "nodes"]
+Keda = Literal["disabled", "absent", "unreadable", "installed"]
 
 
 class Ref(NamedTuple):
@@ -166,11 +167,26 @@ class RouteClaim:
 
 
 @dataclass(frozen=True, slots=True)
+class Scaler:
+    """An autoscaler that we did not make, and that has to do with the model.
+
+    `target` is the Deployment that it sizes, "" for the model itself (by /scale). `kind` and `name` are its
+    maker's where another object made it; `ours` tells that this is a ScaledObject of ours.
+    """
+
+    kind: str
+    name: str
+    target: str
+    ours: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Cluster:
     """What the cluster offers beyond the model's own children.
 
     `claims` are others' routes in the place of ours, `preview_claims` in the place of the preview's;
-    `preflight` is what may be read for room.
+    `preflight` is what may be read for room. `keda` tells whether ScaledObjects can be had, and `scalers` are
+    autoscalers that others made for the model or its Deployments, KEDA's for our ScaledObjects included.
     """
 
     gateway_api: bool = True
@@ -179,6 +195,8 @@ class Cluster:
     preview_claims: tuple[RouteClaim, ...] = ()
     watches_fresh: bool = True
     preflight: Preflight = "none"
+    keda: Keda = "disabled"
+    scalers: tuple[Scaler, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

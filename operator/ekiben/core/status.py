@@ -15,6 +15,7 @@ from ekiben.core.queueing import place_text
 from ekiben.core.reach import shortfalls
 from ekiben.core.revision import image_of
 from ekiben.core.saying import conditions_of, failed_outcome, obstacle
+from ekiben.core.scaling_said import scaling_problem, scaling_status
 from ekiben.core.steps import steps_of
 from ekiben.core.traffic import carried_weight, observed_headers, observed_weight
 from ekiben.core.view import FINISHING, GIVEN_UP, Side, View
@@ -40,6 +41,7 @@ def report(view: View, wait: Wait | None) -> Status:
             "selector": _selector(view),
             "ready": _ready(stable, canary),
             "url": url_of(view),
+            "scaling": scaling_status(view),
             "commands": commands(view),
         }
     )
@@ -168,7 +170,8 @@ def message_of(view: View, wait: Wait | None) -> str:
         said = f"no pod of {view.stable_revision} is ready"
         crashes = gates.crashes(stable) if stable else ""
         return hindrance.message if hindrance else f"{said}; {crashes}" if crashes else said
-    return f"{view.stable_revision} serves with {stable.ready} of {stable.replicas} pods"
+    unscaled = f"; not scaled: {problem}" if (problem := scaling_problem(view)) else ""
+    return f"{view.stable_revision} serves with {stable.ready} of {stable.replicas} pods{unscaled}"
 
 
 def is_worth_writing(old: Status, new: Status, age: float | None) -> bool:
@@ -194,7 +197,8 @@ def says_the_same(old: Status, new: Status) -> bool:
 def _verdicts(status: Status) -> tuple[object, ...]:
     stage = status.rollout.stage if status.rollout else None
     conditions = [(item.type, item.status, item.reason) for item in status.conditions]
-    return status.observed_generation, status.phase, stage, conditions, status.commands
+    engine = status.scaling.engine if status.scaling else None
+    return status.observed_generation, status.phase, stage, conditions, status.commands, engine
 
 
 def _told_at_once(check: dict[str, Any]) -> tuple[str, str]:

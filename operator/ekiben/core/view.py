@@ -205,7 +205,7 @@ class View:
     @property
     def floor(self) -> int:
         """Fewest pods of the serving revision."""
-        return self.spec.autoscaling.min_replicas if self.spec.autoscaling else self.spec.replicas
+        return self.spec.scaled.min_replicas if self.spec.scaled else self.spec.replicas
 
     @cached_property
     def full_size(self) -> int:

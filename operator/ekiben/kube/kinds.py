@@ -55,6 +55,8 @@ RESOURCEQUOTA = Kind("", "v1", "ResourceQuota", "resourcequotas")
 PRIORITYCLASS = Kind("scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses", namespaced=False)
 DEVICECLASS = Kind("resource.k8s.io", "v1", "DeviceClass", "deviceclasses", namespaced=False)
 HPA = Kind("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
+SCALEDOBJECT = Kind("keda.sh", "v1alpha1", "ScaledObject", "scaledobjects")
+TRIGGERAUTHENTICATION = Kind("keda.sh", "v1alpha1", "TriggerAuthentication", "triggerauthentications")
 PDB = Kind("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets")
 HTTPROUTE = Kind("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes")
 GATEWAY = Kind("gateway.networking.k8s.io", "v1", "Gateway", "gateways")
@@ -85,6 +87,8 @@ KINDS = (
     PRIORITYCLASS,
     DEVICECLASS,
     HPA,
+    SCALEDOBJECT,
+    TRIGGERAUTHENTICATION,
     PDB,
     HTTPROUTE,
     GATEWAY,

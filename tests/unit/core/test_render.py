@@ -14,6 +14,7 @@ from ekiben.api.fields import seconds
 from ekiben.api.scaling import Autoscaling, PodDisruptionBudget
 from ekiben.api.traffic import Traffic
 from ekiben.core import names
+from ekiben.core.engines import DEFAULT_METRIC
 from ekiben.core.render import (
     build_autoscaler,
     build_deployment,
@@ -38,14 +39,16 @@ def route(weight: int = 0, timeout: float = 60.0, **fields: Any) -> dict[str, An
     return spec
 
 
-def autoscaler(hold: bool = False, **fields: Any) -> dict[str, Any]:
+def autoscaler(hold: bool = False, of: str = "image-alone", **fields: Any) -> dict[str, Any]:
+    block = Autoscaling.model_validate({"maxReplicas": 9, **fields})
     manifest = build_autoscaler(
         MODEL,
-        revision_of(SPECS["image-alone"]),
-        Autoscaling.model_validate({"maxReplicas": 9, **fields}),
+        revision_of(SPECS[of]),
+        block,
         min_replicas=3,
         max_replicas=7,
         hold=hold,
+        metrics=block.metrics or (DEFAULT_METRIC,),
     )
     spec: dict[str, Any] = manifest["spec"]
     return spec

@@ -19,6 +19,8 @@ API_VERSIONS = {
     "ControllerRevision": "apps/v1",
     "Service": "v1",
     "HorizontalPodAutoscaler": "autoscaling/v2",
+    "ScaledObject": "keda.sh/v1alpha1",
+    "TriggerAuthentication": "keda.sh/v1alpha1",
     "PodDisruptionBudget": "policy/v1",
     "HTTPRoute": "gateway.networking.k8s.io/v1",
     "ConfigMap": "v1",
@@ -118,6 +120,15 @@ class ApiServer:
         live = self._existing(ref)
         if uid is not None and live["metadata"]["uid"] != uid:
             raise ApiError("Conflict", f"{ref.kind} {ref.name}: uid is another")
+        if live["metadata"].get("finalizers"):
+            if "deletionTimestamp" not in live["metadata"]:
+                gone = {**live["metadata"], "deletionTimestamp": time_text(self.clock.now)}
+                self._store(ref, {**live, "metadata": gone}, live)
+            return
+        self.finish(ref)
+
+    def finish(self, ref: Ref) -> None:
+        """Let an object go for good, its finalizers taken away."""
         del self.objects[ref]
         self._intents.pop(ref, None)
         self._tell(ref)

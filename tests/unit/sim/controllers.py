@@ -9,6 +9,7 @@ from ekiben.core.snapshot import Manifest, Ref
 from ekiben.core.splitting import rules_of
 from unit.sim.apiserver import ApiServer
 from unit.sim.clock import Clock
+from unit.sim.keda import Keda
 from unit.sim.nodes import Nodes, SimPod
 from unit.sim.traffic import Traffic
 
@@ -17,6 +18,7 @@ GATEWAY_DELAY = 0.3
 ROUTE_STATUS_DELAY = 0.2
 AUTOSCALER_PERIOD = 15.0
 SCALE_DOWN_STABILIZATION = 300.0
+HPA = "HorizontalPodAutoscaler"
 
 
 class DeploymentController:
@@ -72,10 +74,10 @@ def _first_to_go(pod: SimPod) -> tuple[bool, float]:
 
 
 class Autoscalers:
-    """Keeps each HPA's target within its bounds and at what its load asks for."""
+    """Keeps each HPA's target within its bounds and at what its load asks for; of two on one, none."""
 
-    def __init__(self, clock: Clock, server: ApiServer, traffic: Traffic) -> None:
-        self.clock, self.server, self.traffic = clock, server, traffic
+    def __init__(self, clock: Clock, server: ApiServer, traffic: Traffic, keda: Keda) -> None:
+        self.clock, self.server, self.traffic, self.keda = clock, server, traffic, keda
         self.requests_per_pod: float | None = None
         self._wishes: dict[Ref, list[tuple[float, int]]] = {}
         self._served: dict[str, float] = {}
@@ -84,8 +86,11 @@ class Autoscalers:
 
     def _sync(self) -> None:
         rates = self._rates()
-        for ref, autoscaler in list(self.server.objects.items()):
-            if ref.kind == "HorizontalPodAutoscaler":
+        found = {ref: live for ref, live in self.server.objects.items() if ref.kind == HPA}
+        targets = [live["spec"]["scaleTargetRef"]["name"] for live in found.values()]
+        for ref, autoscaler in found.items():
+            # The real ones say AmbiguousSelector.
+            if targets.count(autoscaler["spec"]["scaleTargetRef"]["name"]) == 1:
                 self._scale(ref, autoscaler, rates)
         self.clock.after(AUTOSCALER_PERIOD, self._sync)
 
@@ -106,7 +111,8 @@ class Autoscalers:
         if deployment is None or deployment["spec"]["replicas"] == 0:
             return
         current: int = deployment["spec"]["replicas"]
-        wished = self._stabilised(ref, spec, self._wished(rates.get(target.name, 0.0)))
+        wish = self.keda.wished(autoscaler, self._wished(rates.get(target.name, 0.0)), current)
+        wished = self._stabilised(ref, spec, wish)
         if (
             wished < current
             and spec.get("behavior", {}).get("scaleDown", {}).get("selectPolicy") == "Disabled"

@@ -31,6 +31,7 @@ from unit.sim.evidence import Evidence
 from unit.sim.nodes import SimPod
 from unit.sim.operator import Pass
 from unit.sim.passes import ROUTE, in_flight, recreates
+from unit.sim.scaling import nobody_fought, one_scaler
 from unit.sim.tidiness import copies_kept, intents_without_replicas, nothing_stolen, shape_is_constant
 from unit.sim.transitions import at_most_one_step, written_ahead
 from unit.sim.warmth import raised_to_warm_pods
@@ -88,12 +89,14 @@ class Invariants:
             self._note(self.evidence.written(done))
         if manifest is not None:
             self._note(written_ahead(done, manifest))
+            self._note(one_scaler(manifest, self.world.server.objects))
         if write.ref == ROUTE and manifest is not None:
             self._note(raised_within_capacity(done, manifest, self.world.server.objects))
             self._note(raised_to_warm_pods(done, manifest))
             self._note(shape_is_constant(done, manifest))
             self._note(given_back_within_capacity(done, manifest))
         if write.verb == "scale":
+            self._note(nobody_fought(done, write.ref))
             self._note(stable_not_shrunk(done, write.ref))
             self._note(stable_shrunk_within_capacity(done, write.ref))
             self._note(canary_not_shrunk(done, write.ref))

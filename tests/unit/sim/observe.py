@@ -11,6 +11,7 @@ from ekiben.core.names import MANAGED_BY, MANAGER
 from ekiben.core.snapshot import (
     Applied,
     Content,
+    Keda,
     Manifest,
     Observation,
     Preflight,
@@ -20,8 +21,11 @@ from ekiben.core.snapshot import (
 )
 from ekiben.core.tracking import content_digest, tracked_maps
 from ekiben.observe import Readings, Remembered, Seen, build_snapshot
+from ekiben.observe_scalers import wants_keda
 from ekiben.ownership import CHILD_KINDS, fixed_refs
 from unit.sim.apiserver import ApiServer
+from unit.sim.controllers import HPA
+from unit.sim.keda import KINDS as KEDA_KINDS
 from unit.sim.nodes import Nodes
 
 GATEWAY = ("infra", "models")
@@ -36,6 +40,7 @@ class Cluster:
         self.gateway = True
         self.watches_fresh = True
         self.preflight: Preflight = "none"
+        self.keda: Keda = "disabled"
         self.templates: dict[str, Manifest] = {}
 
     def gateways(self) -> dict[tuple[str, str], Manifest]:
@@ -106,6 +111,9 @@ class Cache:
             if (ref.kind in CHILD_KINDS and manifest["metadata"].get("labels", {}).get(MANAGED_BY) == MANAGER)
             or (ref.kind == "HTTPRoute" and ref in fixed)
         ]
+        if not wants_keda(self.model) or self.cluster.keda == "disabled":
+            # Nobody watches them.
+            children = [item for item in children if item["kind"] not in KEDA_KINDS]
         seen = Seen(
             model=self.model,
             children=tuple(children),
@@ -116,6 +124,8 @@ class Cache:
             templates=dict(self.cluster.templates),
             gateway_api=self.cluster.gateway_api,
             watches_fresh=self.cluster.watches_fresh,
+            keda=self.cluster.keda,
+            scalers=tuple(live for ref, live in self.objects.items() if ref.kind == HPA),
         )
         remembered = Remembered(
             observation,

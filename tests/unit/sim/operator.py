@@ -301,6 +301,9 @@ class Operator:
         self.cache.scaled[ref.name] = version_of(answer[0])
 
     def _delete(self, done: Pass, delete: Delete) -> Iterator[None]:
+        if "deletionTimestamp" in done.snapshot.live.get(delete.ref, {"metadata": {}})["metadata"]:
+            return
+
         def send() -> bool:
             self.server.delete(delete.ref, delete.uid)
             return True

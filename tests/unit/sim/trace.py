@@ -14,6 +14,7 @@ ABBREVIATIONS = {
     "ControllerRevision": "record",
     "HorizontalPodAutoscaler": "HPA",
     "PodDisruptionBudget": "PDB",
+    "TriggerAuthentication": "auth",
 }
 
 

@@ -14,6 +14,7 @@ from ekiben.core.plan import Plan
 from ekiben.core.reconcile import decide as core_decide
 from ekiben.core.revision import revision_of
 from ekiben.core.snapshot import Content, Ref, Snapshot
+from ekiben.core.snapshot import Keda as KedaState
 from ekiben.core.splitting import percent_to, rules_of
 from ekiben.core.steps import header_text
 from ekiben.core.tracking import content_digest, tracked_maps, tracked_secrets
@@ -22,6 +23,8 @@ from unit.sim.asker import Oracle
 from unit.sim.clock import Clock
 from unit.sim.controllers import Autoscalers, DeploymentController, GatewayController
 from unit.sim.jobs import Jobs
+from unit.sim.keda import KINDS as KEDA_KINDS
+from unit.sim.keda import Keda
 from unit.sim.nodes import Behaviour, Nodes, SimPod
 from unit.sim.observe import Cluster
 from unit.sim.operator import Fault, Operator
@@ -52,7 +55,8 @@ class World:
         self.traffic = Traffic(self.clock, self.server, self.nodes)
         self.traffic.through_gateway = "traffic" in spec
         self.deployments = DeploymentController(self.clock, self.server, self.nodes)
-        self.autoscalers = Autoscalers(self.clock, self.server, self.traffic)
+        self.keda = Keda(self.clock, self.server)
+        self.autoscalers = Autoscalers(self.clock, self.server, self.traffic, self.keda)
         self.gateway = GatewayController(self.clock, self.server, self.traffic)
         self.jobs = Jobs(self.clock, self.server)
         self.cluster = Cluster()
@@ -226,6 +230,40 @@ class World:
         if present:
             self.gateway.appear()
         self.operator.wake()
+
+    def set_keda(self, state: KedaState) -> None:
+        """Let KEDA's kinds exist or not, or the chart not allow them; where they go, their objects go too."""
+        if self.clock.now:
+            self.say(f"KEDA is {state}")
+        self.cluster.keda = state
+        if state == "absent":
+            for ref in [ref for ref in self.server.objects if ref.kind in KEDA_KINDS]:
+                made = Ref("HorizontalPodAutoscaler", f"keda-hpa-{ref.name}")
+                for gone in (ref, made):
+                    if gone in self.server.objects:
+                        self.server.finish(gone)
+        self.operator.wake()
+
+    def add_autoscaler(self, name: str, tag: str, **bounds: int) -> Ref:
+        """Let somebody else create an autoscaler for the Deployment of a version."""
+        self.say(f"somebody else creates HPA {name} for {tag}")
+        target = {"kind": "Deployment", "name": self.revision_child(tag)}
+        ref = Ref("HorizontalPodAutoscaler", name)
+        self.server.create(
+            {
+                "apiVersion": "autoscaling/v2",
+                "kind": ref.kind,
+                "metadata": {"name": name},
+                "spec": {"scaleTargetRef": target, "minReplicas": 1, "maxReplicas": 9, **bounds},
+            }
+        )
+        return ref
+
+    def scaler(self, tag: str) -> str:
+        """Return what scales a version: `HPA`, `ScaledObject`, both or neither."""
+        name = self.revision_child(tag)
+        kinds = {"HPA": "HorizontalPodAutoscaler", "ScaledObject": "ScaledObject"}
+        return " ".join(word for word, kind in kinds.items() if Ref(kind, name) in self.server.objects)
 
     # -- eyes --------------------------------------------------------------------------------------------
 

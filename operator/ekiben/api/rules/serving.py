@@ -4,14 +4,62 @@ from __future__ import annotations
 
 from ekiben.api.fields import cel
 
+SCALING_METRICS = ("cpu", "memory", "concurrency", "requestsPerSecond", "prometheus", "schedule")
 METRIC_ONE_TARGET = cel(
-    "[has(self.cpu), has(self.memory), has(self.concurrency), has(self.requestsPerSecond)]"
-    ".filter(x, x).size() == 1",
-    "autoscaling.metrics takes exactly one of cpu, memory, concurrency and requestsPerSecond per item: write"
-    " one item for each target",
+    f"[{', '.join(f'has(self.{name})' for name in SCALING_METRICS)}].filter(x, x).size() == 1",
+    f"autoscaling.metrics takes exactly one of {', '.join(SCALING_METRICS[:-1])} and {SCALING_METRICS[-1]}"
+    " per item: write one item for each target",
+)
+_SCALED = "!(self.engine in ['external', 'none'])"
+_BY_KEDA, _BY_ADAPTER = (
+    "has(m.prometheus) || has(m.schedule)",
+    "has(m.concurrency) || has(m.requestsPerSecond)",
+)
+MAX_IS_GIVEN = cel(
+    f"has(self.maxReplicas) || !({_SCALED})",
+    "autoscaling.maxReplicas is needed: write the most pods that a revision may have",
+)
+ONE_ENGINE_FOR_ALL = cel(
+    "self.engine != 'auto' || !has(self.metrics)"
+    f" || !self.metrics.exists(m, {_BY_KEDA}) || !self.metrics.exists(m, {_BY_ADAPTER})",
+    "autoscaling.metrics: prometheus and schedule need KEDA, which can't read concurrency and"
+    " requestsPerSecond: leave one kind out, or ask a Prometheus for the requests too",
+    ".metrics",
+)
+KEDA_SERVES = cel(
+    f"self.engine != 'keda' || !has(self.metrics) || !self.metrics.exists(m, {_BY_ADAPTER})",
+    "autoscaling.engine keda can't read concurrency and requestsPerSecond: write engine: hpa, or ask a"
+    " Prometheus for the requests",
+    ".metrics",
+)
+HPA_SERVES = cel(
+    f"self.engine != 'hpa' || !has(self.metrics) || !self.metrics.exists(m, {_BY_KEDA})",
+    "autoscaling.engine hpa can't read prometheus and schedule: write engine: keda, or remove them",
+    ".metrics",
+)
+WINDOWS_WITHIN_MAX = cel(
+    "!has(self.maxReplicas) || !has(self.metrics)"
+    " || self.metrics.all(m, !has(m.schedule) || m.schedule.replicas <= self.maxReplicas)",
+    "autoscaling.metrics: a schedule must not ask for more replicas than maxReplicas: lower it or raise"
+    " maxReplicas",
+    ".metrics",
+)
+FALLBACK_WITHIN_MAX = cel(
+    "!has(self.fallbackReplicas) || !has(self.maxReplicas) || self.fallbackReplicas <= self.maxReplicas",
+    "autoscaling.fallbackReplicas must not be above maxReplicas: lower it or raise maxReplicas",
+    ".fallbackReplicas",
+)
+ONE_TRIGGER_AUTHORIZATION = cel(
+    "!(has(self.bearer) && has(self.basic))",
+    "autoscaling.metrics: prometheus takes one of bearer and basic: remove the other",
+)
+WINDOW_ENDS = cel(
+    "self.start != self.end",
+    "autoscaling.metrics: a schedule must end at another time than it starts: write its end",
+    ".end",
 )
 MIN_WITHIN_MAX = cel(
-    "self.minReplicas <= self.maxReplicas",
+    "!has(self.maxReplicas) || self.minReplicas <= self.maxReplicas",
     "autoscaling.minReplicas must not be above maxReplicas: lower it or raise maxReplicas",
     ".minReplicas",
 )

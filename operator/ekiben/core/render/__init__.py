@@ -8,6 +8,7 @@ from ekiben.core.render.job import build_job
 from ekiben.core.render.preview import build_preview
 from ekiben.core.render.record import build_record
 from ekiben.core.render.route import build_route
+from ekiben.core.render.scaled_object import build_scaled_object, build_trigger_authentication
 from ekiben.core.render.service import build_service
 
 __all__ = [
@@ -20,5 +21,7 @@ __all__ = [
     "build_preview",
     "build_record",
     "build_route",
+    "build_scaled_object",
     "build_service",
+    "build_trigger_authentication",
 ]

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from ekiben.api.scaling import Autoscaling, ScalingMetric, ScalingRules
 from ekiben.core import names
 from ekiben.core.canonical import canonical_quantity
+from ekiben.core.devices import asks_for_device
 from ekiben.core.render.metadata import build_metadata
 from ekiben.core.snapshot import Manifest, Model, Record
-
-DEFAULT_METRIC = ScalingMetric(cpu="70%")
 
 # A pod that has just started burns seconds of CPU on importing and on its first requests: that is no load.
 # Raising minReplicas is not held back by it.
 SCALE_UP_WINDOW = 30
+# A pod with a GPU takes minutes to come back, and its device may be another's by then.
+DEVICE_SCALE_DOWN_WINDOW = 900
 
 _PERCENT = re.compile(r"^([0-9]{1,6})(?:\.[0-9]+)?%$")
 
@@ -28,10 +30,10 @@ def build_autoscaler(
     min_replicas: int,
     max_replicas: int,
     hold: bool,
+    metrics: Sequence[ScalingMetric],
 ) -> Manifest:
     """Build the autoscaler of a revision; with `hold` it may add pods and not take any away."""
     name = names.revision_child(model.name, record.revision)
-    metrics, behavior = autoscaling.metrics or (DEFAULT_METRIC,), autoscaling.behavior
     return {
         "apiVersion": "autoscaling/v2",
         "kind": "HorizontalPodAutoscaler",
@@ -41,15 +43,23 @@ def build_autoscaler(
             "minReplicas": min_replicas,
             "maxReplicas": max_replicas,
             "metrics": [target for metric in metrics for target in _targets(metric)],
-            # Always written: a field that is only left out again would keep what it held.
-            "behavior": {
-                "scaleUp": {"stabilizationWindowSeconds": SCALE_UP_WINDOW, **_rules(behavior.scale_up)},
-                "scaleDown": {
-                    "selectPolicy": "Max",
-                    **_rules(behavior.scale_down),
-                    **({"selectPolicy": "Disabled"} if hold else {}),
-                },
-            },
+            "behavior": build_behavior(record, autoscaling, hold=hold),
+        },
+    }
+
+
+def build_behavior(record: Record, autoscaling: Autoscaling, *, hold: bool) -> dict[str, Any]:
+    """Build how fast the number of pods follows; the same for each engine."""
+    behavior = autoscaling.behavior
+    window = {"stabilizationWindowSeconds": DEVICE_SCALE_DOWN_WINDOW} if asks_for_device(record) else {}
+    # Always written: a field that is only left out again would keep what it held.
+    return {
+        "scaleUp": {"stabilizationWindowSeconds": SCALE_UP_WINDOW, **_rules(behavior.scale_up)},
+        "scaleDown": {
+            "selectPolicy": "Max",
+            **window,
+            **_rules(behavior.scale_down),
+            **({"selectPolicy": "Disabled"} if hold else {}),
         },
     }
 
@@ -87,6 +97,12 @@ def _targets(metric: ScalingMetric) -> list[dict[str, Any]]:
 
 def _target(value: str) -> dict[str, Any]:
     """Build the target for a share of the request such as `70%`, or for a mean per pod such as `500m`."""
-    if percent := _PERCENT.match(value):
-        return {"type": "Utilization", "averageUtilization": max(1, int(percent[1]))}
+    if (percent := percent_of(value)) is not None:
+        return {"type": "Utilization", "averageUtilization": percent}
     return {"type": "AverageValue", "averageValue": canonical_quantity(value)}
+
+
+def percent_of(value: str) -> int | None:
+    """Return the whole percent of a share such as `70%`; None for an amount."""
+    percent = _PERCENT.match(value)
+    return max(1, int(percent[1])) if percent else None

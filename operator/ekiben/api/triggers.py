@@ -1,0 +1,97 @@
+"""The fields of the API that say on what KEDA scales: a query to a Prometheus, and a schedule."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, StringConstraints
+
+from ekiben.api.fields import ApiModel, Subdomain, Worded, matches, rules
+from ekiben.api.freeze import zone
+from ekiben.api.rules import serving as say
+from ekiben.api.sources import ADDRESS_PATTERN, DataKey
+
+# What stands in double braces in a query is replaced; each revision is asked about for itself.
+QUERY_WORDS = ("revision", "model.name", "model.namespace")
+_KNOWN = "|".join(name.replace(".", "[.]") for name in QUERY_WORDS)
+_QUERY_PATTERN = rf"^([^{{]|[{{][^{{]|[{{][{{]({_KNOWN})[}}][}}])*[{{]?$"
+_CRON_PATTERN = r"^[0-9A-Za-z*,/-]+( [0-9A-Za-z*,/-]+){4}$"
+CRON_SENTENCE = "must be a cron schedule of five fields, such as 0 8 * * 1-5, where Sunday is 0"
+
+ScalingQuery = Annotated[
+    str,
+    StringConstraints(pattern=_QUERY_PATTERN, min_length=1, max_length=2048),
+    Worded(
+        "must be a query in PromQL; what stands in {{ }} must be one of"
+        f" {', '.join(QUERY_WORDS)}, without spaces",
+        also=matches(r"[^\s]"),
+    ),
+]
+ScalingAddress = Annotated[
+    str,
+    StringConstraints(pattern=ADDRESS_PATTERN, min_length=1, max_length=512),
+    Worded("must be an address such as http://prometheus.monitoring.svc:9090, without query"),
+]
+Threshold = Annotated[
+    str,
+    StringConstraints(pattern=r"^[0-9]{1,12}(\.[0-9]{1,3})?$", max_length=20),
+    Worded(
+        'must be a number per pod, above zero, in quotes, such as "8" or "0.5"',
+        also=f"!{matches('^0+([.]0+)?$')}",
+    ),
+]
+Cron = Annotated[
+    str,
+    StringConstraints(pattern=_CRON_PATTERN, max_length=100),
+    # KEDA's parser knows neither the last day of a month nor a second name for Sunday.
+    Worded(CRON_SENTENCE, also=f"!{matches('(^|[ ,])L|7[^ ]*$')}"),
+]
+Zone = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_+/-]*$", max_length=64),
+    Worded("must be an IANA time zone, such as Europe/Berlin"),
+    AfterValidator(zone),
+]
+
+
+class TriggerSecret(ApiModel):
+    """One value of a Secret in the model's namespace, which KEDA reads."""
+
+    name: Annotated[Subdomain, Field(description="Name of the Secret.")]
+    key: Annotated[DataKey, Field(description="Key in it.")]
+
+
+class TriggerBasic(ApiModel):
+    """User and password of HTTP basic authentication."""
+
+    username: Annotated[TriggerSecret, Field(description="The user.")]
+    password: Annotated[TriggerSecret, Field(description="The password.")]
+
+
+class ScalingPrometheus(ApiModel):
+    """A number of a Prometheus, shared out among the pods; KEDA asks for it."""
+
+    model_config = rules(say.ONE_TRIGGER_AUTHORIZATION)
+
+    address: Annotated[ScalingAddress, Field(description="Where it is.")]
+    query: Annotated[
+        ScalingQuery,
+        Field(
+            description="PromQL that gives one number. `{{revision}}` stands for the revision that is scaled:"
+            " without it the answer is the same for all of them, and a canary is sized by its weight alone."
+        ),
+    ]
+    threshold: Annotated[Threshold, Field(description="How much of it one pod can take.")]
+    bearer: Annotated[TriggerSecret | None, Field(description="Token of `Authorization: Bearer`.")] = None
+    basic: Annotated[TriggerBasic | None, Field(description="User and password.")] = None
+
+
+class Schedule(ApiModel):
+    """A window of time, again and again, with at least so many pods; KEDA keeps the clock."""
+
+    model_config = rules(say.WINDOW_ENDS)
+
+    start: Annotated[Cron, Field(description="When it begins, as cron says it.")]
+    end: Annotated[Cron, Field(description="When it ends, as cron says it.")]
+    time_zone: Annotated[Zone | None, Field(description="Where that clock hangs. Default: UTC.")] = None
+    replicas: Annotated[int, Field(ge=1, le=10000, description="Fewest pods of stable in it.")]

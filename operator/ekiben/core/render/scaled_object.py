@@ -1,0 +1,137 @@
+"""The ScaledObject of one revision, and the TriggerAuthentications that its queries need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from ekiben.api.scaling import Autoscaling, ScalingMetric
+from ekiben.api.triggers import ScalingPrometheus, Schedule
+from ekiben.core import names
+from ekiben.core.canonical import canonical_quantity
+from ekiben.core.filling import filled
+from ekiben.core.render.autoscaler import build_behavior, percent_of
+from ekiben.core.render.metadata import build_metadata
+from ekiben.core.snapshot import Manifest, Model, Record
+
+KEDA = "keda.sh/v1alpha1"
+# So many answers in a row must be missing until KEDA falls back: it asks about every 15 s.
+FAILURES = 3
+
+
+def build_scaled_object(
+    model: Model,
+    record: Record,
+    autoscaling: Autoscaling,
+    *,
+    min_replicas: int,
+    max_replicas: int,
+    hold: bool,
+    metrics: Sequence[ScalingMetric],
+    fallback: int,
+) -> Manifest:
+    """Build the ScaledObject of a revision; with `hold` it may add pods and not take any away.
+
+    Where a metric can't be read, `fallback` is the fewest pods, and there never are fewer than there were.
+    """
+    name = names.revision_child(model.name, record.revision)
+    asks = any(metric.prometheus or metric.schedule for metric in metrics)
+    return {
+        "apiVersion": KEDA,
+        "kind": "ScaledObject",
+        "metadata": build_metadata(model, name, names.revision_labels(model.name, record.revision)),
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
+            "minReplicaCount": min_replicas,
+            "maxReplicaCount": max_replicas,
+            # KEDA refuses a fallback where every trigger is of a resource.
+            **({"fallback": _fallback(fallback)} if asks else {}),
+            "advanced": {
+                "horizontalPodAutoscalerConfig": {"behavior": build_behavior(record, autoscaling, hold=hold)},
+            },
+            "triggers": [
+                trigger
+                for number, metric in enumerate(metrics)
+                for trigger in _triggers(model, record, number, metric)
+            ],
+        },
+    }
+
+
+def build_trigger_authentication(
+    model: Model, revision: str, number: int, metric: ScalingPrometheus
+) -> Manifest:
+    """Build what tells KEDA where the credentials of a query are: in a Secret that it reads itself."""
+    name = names.trigger_authentication(model.name, revision, number)
+    secrets = {"bearerToken": metric.bearer} if metric.bearer else {}
+    if metric.basic:
+        secrets |= {"username": metric.basic.username, "password": metric.basic.password}
+    return {
+        "apiVersion": KEDA,
+        "kind": "TriggerAuthentication",
+        "metadata": build_metadata(model, name, names.revision_labels(model.name, revision)),
+        "spec": {
+            "secretTargetRef": [
+                {"parameter": parameter, "name": secret.name, "key": secret.key}
+                for parameter, secret in secrets.items()
+            ]
+        },
+    }
+
+
+def _fallback(replicas: int) -> dict[str, Any]:
+    return {"failureThreshold": FAILURES, "replicas": replicas, "behavior": "currentReplicasIfHigher"}
+
+
+def _triggers(model: Model, record: Record, number: int, metric: ScalingMetric) -> Iterator[dict[str, Any]]:
+    for name, value in (("cpu", metric.cpu), ("memory", metric.memory)):
+        if value is not None:
+            yield _resource(name, value)
+    if metric.prometheus is not None:
+        yield _query(model, record.revision, number, metric.prometheus)
+    if metric.schedule is not None:
+        yield _window(metric.schedule)
+
+
+def _resource(name: str, value: str) -> dict[str, Any]:
+    percent = percent_of(value)
+    # Of the bento container alone: what a sidecar uses says nothing about the model's load.
+    return {
+        "type": name,
+        "metricType": "AverageValue" if percent is None else "Utilization",
+        "metadata": {
+            "value": str(canonical_quantity(value)) if percent is None else str(percent),
+            "containerName": names.CONTAINER,
+        },
+    }
+
+
+def _query(model: Model, revision: str, number: int, metric: ScalingPrometheus) -> dict[str, Any]:
+    words = {"revision": revision, "model.name": model.name, "model.namespace": model.namespace}
+    modes = "bearer" if metric.bearer else "basic" if metric.basic else ""
+    reference = {"name": names.trigger_authentication(model.name, revision, number)}
+    return {
+        "type": "prometheus",
+        "metricType": "AverageValue",
+        "metadata": {
+            "serverAddress": metric.address,
+            "query": filled(metric.query, words),
+            "threshold": metric.threshold,
+            # To KEDA no series would be a load of 0, and the pods would go.
+            "ignoreNullValues": "false",
+            **({"authModes": modes} if modes else {}),
+        },
+        **({"authenticationRef": reference} if modes else {}),
+    }
+
+
+def _window(schedule: Schedule) -> dict[str, Any]:
+    return {
+        "type": "cron",
+        "metadata": {
+            "timezone": schedule.time_zone or "UTC",
+            "start": schedule.start,
+            "end": schedule.end,
+            "desiredReplicas": str(schedule.replicas),
+        },
+    }

@@ -1,0 +1,134 @@
+"""What the status says of scaling: the engine, why it was taken, and what keeps it from its work."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from ekiben.api.status import ScalingStatus
+from ekiben.core import names
+from ekiben.core.children import sizes
+from ekiben.core.engines import SCALERS, Chosen, engine_of, metrics_for
+from ekiben.core.scalers import foreign_scalers, kind_wanted, left_of_others
+from ekiben.core.snapshot import Ref, Scaler
+from ekiben.core.view import View, once
+
+_TRUE = {
+    "hpa": ("HPA", "a HorizontalPodAutoscaler for each revision"),
+    "keda": ("KEDA", "a ScaledObject for each revision"),
+    "external": ("External", "replicas are left to others"),
+    "none": ("Fixed", "the pods are replicas"),
+}
+# What KEDA says may be as long as a Prometheus likes.
+_LONGEST = 300
+
+
+class ScalingSaid(NamedTuple):
+    """The condition Scaling before its times are known."""
+
+    status: Literal["True", "False", "Unknown"]
+    reason: str
+    message: str
+
+
+def scaling_status(view: View) -> ScalingStatus | None:
+    """Return what the status remembers of scaling; None where the spec says nothing of it."""
+    chosen, block = engine_of(view), view.spec.autoscaling
+    if any(ref.kind == SCALERS["keda"] for ref in view.live) and (chosen is None or chosen.name != "keda"):
+        # As long as it says so, ScaledObjects are watched, also by whoever takes over from us.
+        return ScalingStatus(engine="keda", why="its ScaledObjects are still there", asked=_asked(view))
+    if chosen is None or block is None:
+        return None
+    return ScalingStatus(engine=chosen.name, why=chosen.why, asked=_asked(view))
+
+
+def _asked(view: View) -> int | None:
+    """Return the `replicas` of the spec that are done with: carried out, or there when scaling began."""
+    chosen, before = engine_of(view), view.status.scaling
+    if chosen is None or chosen.name != "external":
+        return view.spec.replicas
+    known = before.asked if before else None
+    if known is None and not view.is_first:
+        return view.spec.replicas
+    has = view.stable.replicas if view.stable else 0
+    return view.spec.replicas if has == view.spec.replicas else known
+
+
+@once
+def scaling_said(view: View) -> ScalingSaid | None:
+    """Say whether scaling is as the spec says; None where it says nothing of it and nobody scales."""
+    chosen = engine_of(view)
+    if foreign := foreign_scalers(view):
+        return ScalingSaid("False", "ForeignScaler", _foreign(view, foreign[0]))
+    if chosen is None:
+        return None
+    if chosen.problem:
+        return ScalingSaid("False", *chosen.problem)
+    if left := _left(view):
+        return ScalingSaid("Unknown", "HandingOver", _leaving(left))
+    if _lacks_metric(view, chosen):
+        return ScalingSaid(
+            "False",
+            "NoMetric",
+            "autoscaling.metrics is empty, and CPU says nothing about a model on a GPU: write some, such as"
+            " concurrency; the pods stay as many as there are",
+        )
+    if trouble := _trouble(view):
+        return trouble
+    reason, message = _TRUE[chosen.name]
+    return ScalingSaid("True", reason, f"{message}: {chosen.why}")
+
+
+def scaling_problem(view: View) -> str:
+    """Say what keeps the pods from being scaled; "" where nothing does."""
+    said = scaling_said(view)
+    return said.message if said and said.status == "False" else ""
+
+
+def _foreign(view: View, scaler: Scaler) -> str:
+    target = f"Deployment {scaler.target}" if scaler.target else f"ModelDeployment {view.model.name}"
+    way_out = "set autoscaling.engine to external"
+    if scaler.target and view.spec.scaled is None:
+        way_out = f"have it target ModelDeployment {view.model.name}, or {way_out}"
+    return (
+        f"{scaler.kind} {view.model.namespace}/{scaler.name} scales {target}, so nothing of ours does:"
+        f" delete it, or {way_out}"
+    )
+
+
+def _left(view: View) -> Ref | None:
+    for revision, size in sizes(view).items():
+        kind = kind_wanted(view, revision, size)
+        left = left_of_others(view, revision, kind)
+        # An autoscaler is gone in a moment; that a revision without pods loses its own is no hand-over.
+        if left and (kind is not None or left.kind == SCALERS["keda"]):
+            return left
+    return None
+
+
+def _leaving(left: Ref) -> str:
+    remark = "; if it stays, KEDA does not run" if left.kind == SCALERS["keda"] else ""
+    return f"waiting until {left.kind} {left.name} is gone, the pods stay as many as there are{remark}"
+
+
+def _lacks_metric(view: View, chosen: Chosen) -> bool:
+    scales = chosen.name in SCALERS and chosen.metrics is None
+    return scales and view.stable is not None and not metrics_for(view, view.stable.revision)
+
+
+def _trouble(view: View) -> ScalingSaid | None:
+    """Return what KEDA says is wrong with stable's ScaledObject."""
+    if view.stable_revision is None:
+        return None
+    name = names.revision_child(view.model.name, view.stable_revision)
+    live = view.live.get(Ref(SCALERS["keda"], name)) or {}
+    told = {item.get("type"): item for item in (live.get("status") or {}).get("conditions") or ()}
+    if (ready := told.get("Ready", {})).get("status") == "False":
+        message = f"KEDA says of ScaledObject {name}: {ready.get('message') or ready.get('reason')}"
+        return ScalingSaid("False", "KEDANotReady", message[:_LONGEST])
+    if told.get("Fallback", {}).get("status") == "True":
+        return ScalingSaid(
+            "False",
+            "Fallback",
+            f"KEDA can't read a metric of ScaledObject {name}, so no pod goes: see its status.health",
+        )
+    return None

@@ -1,0 +1,96 @@
+"""KEDA: makes a HorizontalPodAutoscaler of each ScaledObject, and takes it away before it lets that go."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ekiben.core.snapshot import Manifest, Ref
+from unit.sim.apiserver import ApiServer
+from unit.sim.clock import Clock
+
+DELAY = 0.3
+FINALIZER = "finalizer.keda.sh"
+KINDS = ("ScaledObject", "TriggerAuthentication")
+
+
+class Keda:
+    """`runs` tells whether its operator is there; `broken` what it says of a ScaledObject that it can't use.
+
+    `outage` says that no query is answered, `window` how many pods the schedules ask for now.
+    """
+
+    def __init__(self, clock: Clock, server: ApiServer) -> None:
+        self.clock, self.server = clock, server
+        self.runs = True
+        self.broken = ""
+        self.outage = False
+        self.window = 0
+        server.watchers.append(self._changed)
+
+    def look_again(self) -> None:
+        """Reconcile everything, as when it starts, or when what it can read has changed."""
+        for ref in list(self.server.objects):
+            self._changed(ref)
+
+    def wished(self, autoscaler: Manifest, by_load: int, current: int) -> int:
+        """Return what an autoscaler of its making wishes."""
+        made_of = _maker(autoscaler)
+        scaled = self.server.objects.get(Ref("ScaledObject", made_of)) if made_of else None
+        if scaled is None:
+            return by_load
+        kinds = {trigger["type"] for trigger in scaled["spec"]["triggers"]}
+        asked = [self.window] if "cron" in kinds else []
+        if kinds - {"cron"}:
+            fallback = scaled["spec"].get("fallback")
+            without = max(current, fallback["replicas"]) if fallback else current
+            asked.append(without if self.outage and "prometheus" in kinds else by_load)
+        return max(asked)
+
+    def _changed(self, ref: Ref) -> None:
+        if ref.kind == "ScaledObject" and self.runs:
+            self.clock.after(DELAY, lambda: self._reconcile(ref))
+
+    def _reconcile(self, ref: Ref) -> None:
+        live = self.server.objects.get(ref)
+        if live is None or not self.runs:
+            return
+        about, made = live["metadata"], Ref("HorizontalPodAutoscaler", f"keda-hpa-{ref.name}")
+        if "deletionTimestamp" in about:
+            if made in self.server.objects:
+                self.server.delete(made)
+            self.server.finish(ref)
+            return
+        if FINALIZER not in about.get("finalizers", ()):
+            self.server.edit(ref, metadata={**about, "finalizers": [FINALIZER]})
+            return
+        self._make(made, live)
+        self.server.edit(ref, status={"conditions": self._conditions()})
+
+    def _make(self, made: Ref, scaled: Manifest) -> None:
+        spec, about = scaled["spec"], scaled["metadata"]
+        wanted = {
+            "scaleTargetRef": spec["scaleTargetRef"],
+            "minReplicas": spec["minReplicaCount"],
+            "maxReplicas": spec["maxReplicaCount"],
+            "behavior": spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"],
+        }
+        if made in self.server.objects:
+            self.server.edit(made, spec=wanted)
+            return
+        owner = {"kind": "ScaledObject", "name": about["name"], "uid": about["uid"], "controller": True}
+        metadata = {"name": made.name, "labels": about["labels"], "ownerReferences": [owner]}
+        self.server.create(
+            {"apiVersion": "autoscaling/v2", "kind": made.kind, "metadata": metadata, "spec": wanted}
+        )
+
+    def _conditions(self) -> list[dict[str, Any]]:
+        ready = "False" if self.broken else "True"
+        return [
+            {"type": "Ready", "status": ready, "reason": "Checked", "message": self.broken},
+            {"type": "Fallback", "status": str(self.outage), "reason": "Looked", "message": ""},
+        ]
+
+
+def _maker(autoscaler: Manifest) -> str:
+    owners = autoscaler["metadata"].get("ownerReferences") or ()
+    return next((str(owner["name"]) for owner in owners if owner["kind"] == "ScaledObject"), "")

@@ -1,0 +1,255 @@
+"""Who scales: engines that come, go and hand over to each other, beside rollouts and beside others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ekiben.api.status import Stage
+from ekiben.core.snapshot import Ref
+from unit.sim.scenario import STEPS, canary_spec, expect, scenario, serve
+from unit.sim.world import World, gateway_spec, service_spec
+
+QUERY = {
+    "prometheus": {"address": "http://prometheus:9090", "query": 'load{r="{{revision}}"}', "threshold": "8"}
+}
+SHARED = {"prometheus": {"address": "http://prometheus:9090", "query": "sum(queue)", "threshold": "8"}}
+HOURS = {"schedule": {"start": "0 8 * * 1-5", "end": "0 20 * * 1-5", "replicas": 6}}
+
+
+def scaled(*metrics: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """Return an autoscaling block."""
+    return {"minReplicas": 2, "maxReplicas": 8, "metrics": list(metrics), **more}
+
+
+def grown(world: World, pods: int) -> None:
+    """Serve with so much load that v1 is scaled to `pods`."""
+    world.autoscalers.requests_per_pod = 25.0
+    serve(world, rate=25.0 * pods)
+    world.until(lambda: world.pods("v1") == (pods, pods), within=180)
+
+
+def held(world: World, pods: int, seconds: float) -> None:
+    """Let time pass in which v1 never has fewer pods than these."""
+    for _ in range(round(seconds / 0.25)):
+        world.run(0.25)
+        assert world.replicas("v1") >= pods, world.describe()
+        assert world.pods("v1")[0] >= pods, world.describe()
+
+
+@scenario(canary_spec(autoscaling=scaled(QUERY, HOURS)))
+def scaled_by_keda(world: World) -> None:
+    """A query and a schedule: auto takes KEDA; pods come with the load, and with the window."""
+    world.set_keda("installed")
+    grown(world, 4)
+    assert world.scaler("v1") == "ScaledObject"
+    assert world.status.scaling is not None
+    assert (world.status.scaling.engine, world.condition("Scaling")) == ("keda", "True/KEDA")
+    world.say("the schedule's window begins")
+    world.keda.window = 6
+    world.until(lambda: world.pods("v1") == (6, 6), within=60)
+
+
+@scenario(canary_spec(autoscaling=scaled({"cpu": "70%"})))
+def engines_hand_over_without_a_dip(world: World) -> None:
+    """HPA, then KEDA, then nobody, under load: the old scaler goes first, and no pod goes with it."""
+    world.set_keda("installed")
+    grown(world, 5)
+    world.edit("autoscaling", scaled(QUERY))
+    held(world, 5, 30)
+    assert world.scaler("v1") == "ScaledObject"
+    world.edit("autoscaling", scaled({"cpu": "70%"}))
+    held(world, 5, 30)
+    assert world.scaler("v1") == "HPA"
+    world.edit("replicas", 6)
+    world.edit("autoscaling.engine", "none")
+    held(world, 5, 30)
+    assert (world.scaler("v1"), world.replicas("v1")) == ("", 6)
+    assert world.condition("Scaling") == "True/Fixed"
+
+
+@scenario(canary_spec(autoscaling=scaled(QUERY)))
+def keda_that_does_not_run_lets_nothing_go(world: World) -> None:
+    """KEDA is down, so its ScaledObject can't go: no HPA is made beside it until it is back."""
+    world.set_keda("installed")
+    grown(world, 4)
+    world.say("KEDA stops")
+    world.keda.runs = False
+    world.edit("autoscaling", scaled({"cpu": "70%"}))
+    held(world, 4, 60)
+    assert world.scaler("v1") == "ScaledObject"
+    assert world.condition("Scaling") == "Unknown/HandingOver"
+    world.say("KEDA runs again")
+    world.keda.runs = True
+    world.keda.look_again()
+    world.until(lambda: world.scaler("v1") == "HPA", within=30)
+    world.until(lambda: world.condition("Scaling") == "True/HPA", within=30)
+
+
+@scenario(canary_spec(autoscaling=scaled(QUERY, {"cpu": "70%"})))
+def keda_goes_and_comes(world: World) -> None:
+    """KEDA's kinds vanish: an HPA scales on what it can read and takes no pod, until they are back."""
+    world.set_keda("installed")
+    grown(world, 4)
+    world.set_keda("absent")
+    world.until(lambda: world.scaler("v1") == "HPA", within=30)
+    assert world.condition("Scaling") == "False/KEDAMissing"
+    world.traffic.rate = 20.0
+    held(world, 4, 400)
+    world.set_keda("installed")
+    world.until(lambda: world.scaler("v1") == "ScaledObject", within=30)
+    assert world.condition("Scaling") == "True/KEDA"
+    world.until(lambda: world.replicas("v1") == 2, within=600)
+
+
+@scenario(canary_spec(autoscaling=scaled(QUERY, HOURS)))
+def no_engine_for_any_metric(world: World) -> None:
+    """Without KEDA nobody can read these metrics: the model serves with minReplicas, and says what to do."""
+    world.set_keda("absent")
+    serve(world)
+    assert (world.scaler("v1"), world.replicas("v1")) == ("", 2)
+    assert world.condition("Scaling") == "False/KEDAMissing"
+    assert "not scaled: autoscaling needs KEDA" in world.status.message
+    world.set_keda("installed")
+    world.until(lambda: world.scaler("v1") == "ScaledObject", within=30)
+
+
+@scenario(canary_spec(autoscaling=scaled(QUERY)))
+def a_metric_outage_takes_no_pod(world: World) -> None:
+    """Prometheus can't be reached: KEDA falls back to the pods that there are, and the status says so."""
+    world.set_keda("installed")
+    grown(world, 5)
+    world.say("Prometheus does not answer any more")
+    world.keda.outage = True
+    world.keda.look_again()
+    world.traffic.rate = 30.0
+    held(world, 5, 400)
+    assert world.condition("Scaling") == "False/Fallback"
+    world.say("Prometheus answers again")
+    world.keda.outage = False
+    world.keda.look_again()
+    world.until(lambda: world.replicas("v1") == 2, within=600)
+    assert world.condition("Scaling") == "True/KEDA"
+
+
+@scenario(canary_spec(autoscaling=scaled(QUERY)))
+def keda_refuses_the_scaled_object(world: World) -> None:
+    """KEDA can't use the ScaledObject: its words are in the status, and the pods stay."""
+    world.keda.broken = "error parsing prometheus metadata"
+    world.set_keda("installed")
+    serve(world)
+    world.until(lambda: world.condition("Scaling") == "False/KEDANotReady", within=30)
+    assert "error parsing prometheus metadata" in world.status.message
+
+
+@scenario(canary_spec(autoscaling=scaled({"cpu": "70%"})))
+def a_foreign_autoscaler_is_named_and_not_fought(world: World) -> None:
+    """Somebody's HPA targets stable's Deployment: ours makes way, nobody writes replicas, until it goes."""
+    grown(world, 4)
+    theirs = world.add_autoscaler("theirs", "v1", minReplicas=5)
+    world.until(lambda: world.pods("v1") == (5, 5), within=60)
+    assert world.scaler("v1") == ""
+    assert world.condition("Scaling") == "False/ForeignScaler"
+    assert "HorizontalPodAutoscaler shop/theirs scales Deployment" in world.status.message
+    world.say("somebody deletes it again")
+    world.server.delete(theirs)
+    world.until(lambda: world.scaler("v1") == "HPA", within=30)
+    assert world.condition("Scaling") == "True/HPA"
+
+
+@scenario()
+def a_foreign_autoscaler_of_fixed_pods_is_not_fought(world: World) -> None:
+    """Without autoscaling somebody's HPA targets the Deployment: its size is let be, and that is said."""
+    serve(world)
+    theirs = world.add_autoscaler("theirs", "v1", minReplicas=6)
+    world.until(lambda: world.pods("v1") == (6, 6), within=60)
+    held(world, 6, 60)
+    assert "have it target ModelDeployment iris" in world.status.message
+    world.say("somebody deletes it again")
+    world.server.delete(theirs)
+    world.until(lambda: world.replicas("v1") == 4, within=30)
+    assert world.condition("Scaling") == ""
+
+
+@scenario(canary_spec(autoscaling={"engine": "external"}, replicas=3))
+def scaled_by_others(world: World) -> None:
+    """engine external: what others set stays; what `kubectl scale` sets is carried out once."""
+    serve(world)
+    assert (world.pods("v1"), world.condition("Scaling")) == ((3, 3), "True/External")
+    world.say("somebody scales the Deployment to 5")
+    world.server.scale(world.revision_child("v1"), 5)
+    world.run(60)
+    assert world.pods("v1") == (5, 5)
+    world.edit("replicas", 2)
+    world.until(lambda: world.pods("v1") == (2, 2), within=10)
+    world.run(5)
+    world.say("somebody scales the Deployment to 4")
+    world.server.scale(world.revision_child("v1"), 4)
+    world.run(60)
+    assert world.pods("v1") == (4, 4)
+    world.release("v2")
+    world.until_settled()
+    expect(world, stable="v2", outcome="Promoted")
+    assert world.replicas("v2") == 4
+
+
+@scenario(canary_spec(autoscaling=scaled({"cpu": "70%"}), replicas=2))
+def left_to_others_at_the_live_size(world: World) -> None:
+    """From HPA to external under load: the pods stay as many as the load had made of them."""
+    grown(world, 5)
+    world.edit("autoscaling", {"engine": "external"})
+    held(world, 5, 30)
+    assert (world.scaler("v1"), world.replicas("v1")) == ("", 5)
+
+
+@scenario(gateway_spec(autoscaling=scaled(QUERY), rollout={"canary": {"steps": STEPS}}))
+def a_rollout_with_keda(world: World) -> None:
+    """The canary's ScaledObject has the bounds of its weight; stable keeps its own, and its size."""
+    world.set_keda("installed")
+    grown(world, 5)
+    world.release("v2")
+    world.until_stage(Stage.HOLDING, 1)
+    canary = world.server.objects[Ref("ScaledObject", world.revision_child("v2"))]["spec"]
+    assert (canary["minReplicaCount"], world.replicas("v2")) == (1, 1)
+    world.until_stage(Stage.HOLDING, 2)
+    canary = world.server.objects[Ref("ScaledObject", world.revision_child("v2"))]["spec"]
+    assert (canary["minReplicaCount"], world.replicas("v2")) == (3, 3)
+    stable = world.server.objects[Ref("ScaledObject", world.revision_child("v1"))]["spec"]
+    assert (
+        stable["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]["scaleDown"]["selectPolicy"]
+        == "Disabled"
+    )
+    assert world.replicas("v1") == 5
+    world.until_settled()
+    expect(world, stable="v2", outcome="Promoted")
+    assert (world.scaler("v2"), world.scaler("v1"), world.replicas("v2")) == ("ScaledObject", "", 5)
+
+
+@scenario(gateway_spec(autoscaling=scaled(SHARED, HOURS), rollout={"canary": {"steps": STEPS}}))
+def a_query_of_all_revisions_sizes_no_canary(world: World) -> None:
+    """A queue that all revisions share, and a clock, are stable's: the canary has the pods of its weight."""
+    world.set_keda("installed")
+    world.keda.window = 6
+    serve(world, rate=50.0)
+    world.until(lambda: world.pods("v1") == (6, 6), within=120)
+    world.release("v2")
+    world.until_stage(Stage.HOLDING, 2)
+    assert (world.scaler("v2"), world.replicas("v2"), world.replicas("v1")) == ("", 3, 6)
+    world.until_settled()
+    expect(world, stable="v2", outcome="Promoted")
+    assert (world.scaler("v2"), world.replicas("v2")) == ("ScaledObject", 6)
+
+
+@scenario(
+    service_spec(
+        resources={"limits": {"nvidia.com/gpu": 1}}, autoscaling={"minReplicas": 2, "maxReplicas": 4}
+    )
+)
+def a_gpu_without_a_metric_stays_as_it_is(world: World) -> None:
+    """CPU says nothing about a model on a GPU: without another metric its pods stay, and that is said."""
+    serve(world)
+    assert (world.scaler("v1"), world.replicas("v1")) == ("", 2)
+    assert world.condition("Scaling") == "False/NoMetric"
+    world.edit("autoscaling.metrics", [{"concurrency": "4"}])
+    world.until(lambda: world.scaler("v1") == "HPA", within=10)
+    spec = world.server.objects[Ref("HorizontalPodAutoscaler", world.revision_child("v1"))]["spec"]
+    assert spec["behavior"]["scaleDown"]["stabilizationWindowSeconds"] == 900
