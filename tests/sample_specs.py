@@ -7,7 +7,7 @@ from typing import Any
 
 from ekiben.api.v1alpha1 import Spec, parse_spec
 from ekiben.core import names
-from ekiben.core.engines import DEFAULT_METRIC
+from ekiben.core.engines import DEFAULT_METRIC, needs_keda
 from ekiben.core.render import (
     build_autoscaler,
     build_deployment,
@@ -15,10 +15,12 @@ from ekiben.core.render import (
     build_job,
     build_record,
     build_route,
+    build_scaled_object,
     build_service,
+    build_trigger_authentication,
 )
 from ekiben.core.revision import revision_of, timeout_of
-from ekiben.core.snapshot import Manifest, Model
+from ekiben.core.snapshot import Manifest, Model, Record
 
 IMAGE = "registry.example.com/iris:1.4.2"
 MODEL = Model(
@@ -159,9 +161,70 @@ RAW: dict[str, dict[str, Any]] = {
         "bento": {"image": IMAGE},
         "resources": {"requests": {"memory": "16Gi"}, "limits": {"nvidia.com/gpu": 1}},
     },
+    "by-keda": {
+        "bento": {"image": IMAGE},
+        "autoscaling": {
+            "minReplicas": 2,
+            "maxReplicas": 10,
+            "fallbackReplicas": 4,
+            "metrics": [
+                {"cpu": "70%"},
+                {"memory": "700Mi"},
+                {
+                    "prometheus": {
+                        "address": "http://prometheus.monitoring.svc:9090",
+                        "query": 'sum(load{ns="{{model.namespace}}",pod=~"iris-{{revision}}-.*"})',
+                        "threshold": "0.5",
+                        "bearer": {"name": "prometheus", "key": "token"},
+                    }
+                },
+                {
+                    "prometheus": {
+                        "address": "https://prometheus.monitoring.svc:9090",
+                        "query": "sum(queue_length)",
+                        "threshold": "100",
+                        "basic": {
+                            "username": {"name": "prometheus", "key": "user"},
+                            "password": {"name": "prometheus", "key": "password"},
+                        },
+                    }
+                },
+                {
+                    "schedule": {
+                        "start": "0 8 * * 1-5",
+                        "end": "0 20 * * 1-5",
+                        "timeZone": "Europe/Berlin",
+                        "replicas": 6,
+                    }
+                },
+            ],
+            "behavior": {"scaleUp": {"policies": [{"type": "Pods", "value": 4, "periodSeconds": 15}]}},
+        },
+    },
     "everything": EVERYTHING,
 }
 SPECS: dict[str, Spec] = {name: parse_spec(raw) for name, raw in RAW.items()}
+
+
+def keda_children(spec: Spec, model: Model, record: Record) -> list[Manifest]:
+    """Render a ScaledObject and what its queries need."""
+    block = spec.autoscaling
+    assert block is not None
+    scaled = build_scaled_object(
+        model,
+        record,
+        block,
+        min_replicas=2,
+        max_replicas=10,
+        hold=True,
+        metrics=block.metrics,
+        fallback=block.fallback_replicas or 2,
+    )
+    return [scaled] + [
+        build_trigger_authentication(model, record.revision, number, metric.prometheus)
+        for number, metric in enumerate(block.metrics)
+        if metric.prometheus
+    ]
 
 
 def children(spec: Spec, model: Model = MODEL) -> list[Manifest]:
@@ -175,7 +238,9 @@ def children(spec: Spec, model: Model = MODEL) -> list[Manifest]:
         build_service(model, canary, None),
         build_disruption_budget(model, record.revision, spec.pod_disruption_budget),
     ]
-    if spec.autoscaling:
+    if spec.autoscaling and any(needs_keda(metric) for metric in spec.autoscaling.metrics):
+        rendered += keda_children(spec, model, record)
+    elif spec.autoscaling:
         rendered.append(
             build_autoscaler(
                 model,

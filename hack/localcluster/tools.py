@@ -25,6 +25,7 @@ from localcluster.progress import say
 
 # 1.7.0 asks for Go 1.27 even to be unpacked; 1.6 has the same standard channel for what Ekiben uses.
 GATEWAY_API_VERSION = "v1.6.3"
+KEDA_VERSION = "v2.21.0"
 RECORD = "build.json"
 BUILD_FLAGS = ("-trimpath",)
 
@@ -220,6 +221,12 @@ def gateway_api_crds() -> list[Path]:
     """Return the manifests of the Gateway API's standard channel, from its pinned Go module."""
     folder = module_dir("sigs.k8s.io/gateway-api", GATEWAY_API_VERSION) / "config" / "crd" / "standard"
     return sorted(path for path in folder.glob("*.yaml") if path.name != "kustomization.yaml")
+
+
+def keda_crds() -> list[Path]:
+    """Return the manifests of KEDA's kinds that Ekiben writes, from its pinned Go module."""
+    folder = module_dir("github.com/kedacore/keda/v2", KEDA_VERSION) / "config" / "crd" / "bases"
+    return [folder / f"keda.sh_{plural}.yaml" for plural in ("scaledobjects", "triggerauthentications")]
 
 
 def kwok_stages() -> list[Path]:

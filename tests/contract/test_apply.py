@@ -19,12 +19,32 @@ from ekiben.core.render import build_autoscaler, build_record, build_route, buil
 from ekiben.core.revision import record_of, revision_of
 from ekiben.core.snapshot import Applied, Manifest, Model
 from ekiben.kube.client import ApiError, Client
-from ekiben.kube.kinds import CRD, HPA, HTTPROUTE, SERVICE, kind_of
+from ekiben.kube.kinds import (
+    CRD,
+    HPA,
+    HTTPROUTE,
+    SCALEDOBJECT,
+    SERVICE,
+    TRIGGERAUTHENTICATION,
+    Kind,
+    kind_of,
+)
 from localcluster.errors import LocalClusterError
-from localcluster.tools import gateway_api_crds
+from localcluster.tools import gateway_api_crds, keda_crds
 from sample_specs import MODEL, RAW, SPECS, children
 
 pytestmark = pytest.mark.apiserver
+
+
+async def serve(client: Client, crd: Manifest, kind: Kind) -> None:
+    """Install a CRD, and wait until its kind is served."""
+    await client.apply(CRD, None, crd)
+    async with asyncio.timeout(20):
+        while True:
+            with contextlib.suppress(ApiError):
+                await client.list(kind)
+                return
+            await asyncio.sleep(0.05)
 
 
 @pytest.fixture
@@ -35,13 +55,18 @@ async def gateway_api(client: Client) -> None:
     except LocalClusterError as missing:
         pytest.skip(f"HTTPRoutes go untested: {missing}")
     (file,) = (path for path in files if path.name.endswith("_httproutes.yaml"))
-    await client.apply(CRD, None, yaml.safe_load(file.read_text()))
-    async with asyncio.timeout(20):
-        while True:
-            with contextlib.suppress(ApiError):
-                await client.list(HTTPROUTE)
-                return
-            await asyncio.sleep(0.05)
+    await serve(client, yaml.safe_load(file.read_text()), HTTPROUTE)
+
+
+@pytest.fixture
+async def keda(client: Client) -> None:
+    """KEDA's kinds, served."""
+    try:
+        files = keda_crds()
+    except LocalClusterError as missing:
+        pytest.skip(f"KEDA's objects go untested: {missing}")
+    for file, kind in zip(files, (SCALEDOBJECT, TRIGGERAUTHENTICATION), strict=True):
+        await serve(client, yaml.safe_load(file.read_text()), kind)
 
 
 @pytest.fixture
@@ -62,7 +87,7 @@ async def live(client: Client, manifest: Manifest) -> Manifest:
     return found
 
 
-@pytest.mark.usefixtures("gateway_api")
+@pytest.mark.usefixtures("gateway_api", "keda")
 @pytest.mark.parametrize("name", SPECS)
 async def test_what_the_server_makes_of_a_child_is_no_drift(client: Client, model: Model, name: str) -> None:
     """A restarted operator has no ledger: it must see at a glance that there is nothing to write."""

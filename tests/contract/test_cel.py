@@ -50,6 +50,15 @@ def scaling(*metrics: Json, **fields: Any) -> Json:
     return {"autoscaling": {"maxReplicas": 4, **fields} | ({"metrics": [*metrics]} if metrics else {})}
 
 
+def by_query(**fields: Any) -> Json:
+    query = 'sum(rate(requests{revision="{{revision}}"}[1m]))'
+    return {"prometheus": {"address": "http://prometheus:9090", "query": query, "threshold": "8"} | fields}
+
+
+def by_hours(**fields: Any) -> Json:
+    return {"schedule": {"start": "0 8 * * 1-5", "end": "0 20 * * 1-5", "replicas": 3} | fields}
+
+
 def parents(*refs: Json) -> Json:
     return {"traffic": {"parentRefs": [*refs]}}
 
@@ -170,6 +179,18 @@ ACCEPTED: dict[str, Json] = {
     "autoscaling on requests": scaling({"concurrency": "0.5"}, {"requestsPerSecond": "50"}),
     "autoscaling in quantities": scaling({"cpu": "1.5"}, {"memory": "700Mi"}),
     "as many replicas at least as at most": scaling(minReplicas=4),
+    "autoscaling by a query and by hours": scaling(by_query(), by_hours(), {"cpu": "70%"}),
+    "autoscaling by a query with a token, and with a password": scaling(
+        by_query(bearer=SECRET), by_query(basic={"username": SECRET, "password": SECRET}), engine="keda"
+    ),
+    "eight windows": scaling(*(by_hours(replicas=n) for n in range(1, 5)), *(by_hours() for _ in range(4))),
+    "a ScaledObject for CPU": scaling({"cpu": "70%"}, engine="keda", fallbackReplicas=4),
+    "an HPA, whatever is installed": scaling({"concurrency": "8"}, engine="hpa"),
+    "autoscaling left to others": {"autoscaling": {"engine": "external"}, "replicas": 3},
+    "autoscaling switched off as it stands": scaling(by_query(), minReplicas=2, engine="none"),
+    "switched off, with metrics that no engine serves together": scaling(
+        by_query(), {"concurrency": "8"}, engine="none"
+    ),
     "one Gateway by two listeners": parents(
         {"name": "a", "sectionName": "http"}, {"name": "a", "sectionName": "https"}
     ),
@@ -323,10 +344,11 @@ TMP_MOUNT = (
     "volumeMounts must not be at /tmp or below, where Ekiben mounts a volume of its own: choose another path"
 )
 BAD_METRIC = (
-    "autoscaling.metrics takes exactly one of cpu, memory, concurrency and requestsPerSecond per item: write"
-    " one item for each target"
+    "autoscaling.metrics takes exactly one of cpu, memory, concurrency, requestsPerSecond, prometheus and"
+    " schedule per item: write one item for each target"
 )
 BAD_PER_POD = 'must be a number per pod, above zero, in quotes, such as "8" or "0.5"'
+BAD_CRON = "must be a cron schedule of five fields, such as 0 8 * * 1-5, where Sunday is 0"
 BAD_CPU = "must be a percentage such as 70%, or CPUs such as 500m or 1.5"
 BAD_MEMORY = "must be a percentage such as 80%, or an amount of at least 1Mi such as 700Mi"
 SAME_GATEWAY = (
@@ -493,7 +515,7 @@ def bad_calls(source: str) -> Iterator[Refused]:
 GATE = "spec.rollout.gates[0]"
 GATE_URL = "must be a URL such as https://change.shop.svc/approve, without password and fragment"
 CHECK, STEP = "spec.analysis.checks[0]", "spec.rollout.canary.steps"
-METRIC, PATH = "spec.autoscaling.metrics[0]", "spec.traffic.path"
+METRICS, METRIC, PATH = "spec.autoscaling.metrics", "spec.autoscaling.metrics[0]", "spec.traffic.path"
 RESOURCES_REFUSED = [
     Refused(
         "a quantity with a wrong unit",
@@ -745,6 +767,104 @@ REFUSED = [
         scaling(minReplicas=5),
         "spec.autoscaling.minReplicas",
         "autoscaling.minReplicas must not be above maxReplicas: lower it or raise maxReplicas",
+    ),
+    Refused(
+        "nobody knows how many pods at most",
+        {"autoscaling": {"minReplicas": 2}},
+        "spec.autoscaling",
+        "autoscaling.maxReplicas is needed: write the most pods that a revision may have",
+    ),
+    Refused(
+        "KEDA's metrics and the adapter's together",
+        scaling(by_query(), {"concurrency": "8"}),
+        METRICS,
+        "autoscaling.metrics: prometheus and schedule need KEDA, which can't read concurrency and"
+        " requestsPerSecond: leave one kind out, or ask a Prometheus for the requests too",
+    ),
+    Refused(
+        "the adapter's metric for KEDA",
+        scaling({"requestsPerSecond": "8"}, engine="keda"),
+        METRICS,
+        "autoscaling.engine keda can't read concurrency and requestsPerSecond: write engine: hpa, or ask a"
+        " Prometheus for the requests",
+    ),
+    Refused(
+        "KEDA's metric for an HPA",
+        scaling(by_hours(), engine="hpa"),
+        METRICS,
+        "autoscaling.engine hpa can't read prometheus and schedule: write engine: keda, or remove them",
+    ),
+    Refused(
+        "a window with more pods than there may be",
+        scaling(by_hours(replicas=5)),
+        METRICS,
+        "autoscaling.metrics: a schedule must not ask for more replicas than maxReplicas: lower it or raise"
+        " maxReplicas",
+    ),
+    Refused(
+        "more pods in an outage than there may be",
+        scaling(by_query(), fallbackReplicas=5),
+        "spec.autoscaling.fallbackReplicas",
+        "autoscaling.fallbackReplicas must not be above maxReplicas: lower it or raise maxReplicas",
+    ),
+    Refused(
+        "a token and a password",
+        scaling(by_query(bearer=SECRET, basic={"username": SECRET, "password": SECRET})),
+        f"{METRIC}.prometheus",
+        "autoscaling.metrics: prometheus takes one of bearer and basic: remove the other",
+    ),
+    Refused(
+        "a query with a word that nobody knows",
+        scaling(by_query(query='up{r="{{canary.revision}}"}')),
+        f"{METRIC}.prometheus.query",
+        "must be a query in PromQL; what stands in {{ }} must be one of revision, model.name,"
+        " model.namespace, without spaces",
+    ),
+    Refused(
+        "an address with a query",
+        scaling(by_query(address="http://prometheus:9090/?a=b")),
+        f"{METRIC}.prometheus.address",
+        "must be an address such as http://prometheus.monitoring.svc:9090, without query",
+    ),
+    Refused(
+        "a threshold of nothing",
+        scaling(by_query(threshold="0.0")),
+        f"{METRIC}.prometheus.threshold",
+        BAD_PER_POD,
+    ),
+    Refused(
+        "a window without an end",
+        scaling(by_hours(end="0 8 * * 1-5")),
+        f"{METRIC}.schedule.end",
+        "autoscaling.metrics: a schedule must end at another time than it starts: write its end",
+    ),
+    *(
+        Refused(
+            f"a window that begins at {start}",
+            scaling(by_hours(start=start)),
+            f"{METRIC}.schedule.start",
+            BAD_CRON,
+        )
+        for start in ("0 8 * *", "0 8 L * *", "0 8 * * 7", "@daily")
+    ),
+    Refused("a window that never ends", scaling(by_hours(end="@daily")), f"{METRIC}.schedule.end", BAD_CRON),
+    *(
+        Refused(f"a {part} by {wrong}", scaling(by_query(**fields)), f"{METRIC}.prometheus.{path}", sentence)
+        for wrong, secret, last, sentence in (
+            ("a Secret with no name", {"name": "Judge", "key": "token"}, "name", BAD_SUBDOMAIN),
+            ("no key of a Secret", {"name": "judge", "key": "to ken"}, "key", BAD_KEY),
+        )
+        for part, fields, path in (
+            ("token", {"bearer": secret}, f"bearer.{last}"),
+            ("user", {"basic": {"username": secret, "password": SECRET}}, f"basic.username.{last}"),
+            ("password", {"basic": {"username": SECRET, "password": secret}}, f"basic.password.{last}"),
+        )
+    ),
+    Refused(
+        "a window by no clock",
+        scaling(by_hours(timeZone="+01:00")),
+        f"{METRIC}.schedule.timeZone",
+        "must be an IANA time zone, such as Europe/Berlin",
     ),
     Refused("two targets in one metric", scaling({"cpu": "70%", "memory": "80%"}), METRIC, BAD_METRIC),
     Refused("an empty metric", scaling({}), METRIC, BAD_METRIC),

@@ -171,9 +171,29 @@ def test_looking_for_room_is_granted_as_far_as_the_value_says(helm: Path) -> Non
     assert ("", "resourcequotas", "list") not in granted(everywhere)
 
 
+def test_keda_is_granted_where_the_value_says_so_and_nowhere_else(helm: Path) -> None:
+    (plain,) = of_kind(template(helm), "ClusterRole")
+    assert "keda.sh" not in {group for group, _, _ in granted(plain)}
+    objects = template(helm, "--set", "keda.enabled=true,namespaces={shop}")
+    (everywhere,), (there,) = (
+        of_kind(objects, "ClusterRole"),
+        [role for role in of_kind(objects, "Role") if role["metadata"]["namespace"] == "shop"],
+    )
+    assert "keda.sh" not in {group for group, _, _ in granted(everywhere)}
+    assert {(kind, verb) for group, kind, verb in granted(there) if group == "keda.sh"} == {
+        (kind, verb)
+        for kind in ("scaledobjects", "triggerauthentications")
+        for verb in ("get", "list", "watch", "create", "patch", "delete")
+    }
+    (deployment,) = of_kind(objects, "Deployment")
+    environment = deployment["spec"]["template"]["spec"]["containers"][0]["env"]
+    assert {item["name"]: item.get("value") for item in environment}["EKIBEN_KEDA"] == "true"
+
+
 @pytest.mark.parametrize(
     ("option", "named"),
     [
+        ("keda.enabled=maybe", "enabled"),
         ("image.tag=latest", "tag"),
         ("workers=0", "workers"),
         ("maxConcurrentRollouts=-1", "maxConcurrentRollouts"),

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from localcluster.errors import LocalClusterError
-from localcluster.tools import gateway_api_crds
+from localcluster.tools import gateway_api_crds, keda_crds
 from sample_specs import SPECS, children
 
 # The oldest whose kubelet sleeps before a stop by default (PodLifecycleSleepAction), the local cluster's, and
@@ -24,7 +24,12 @@ MANIFESTS = {
     for manifest in children(spec)
 }
 ROUTES = {name: manifest for name, manifest in MANIFESTS.items() if manifest["kind"] == "HTTPRoute"}
-BUILT_IN = {name: manifest for name, manifest in MANIFESTS.items() if name not in ROUTES}
+BY_KEDA = {
+    name: manifest for name, manifest in MANIFESTS.items() if manifest["apiVersion"] == "keda.sh/v1alpha1"
+}
+BUILT_IN = {
+    name: manifest for name, manifest in MANIFESTS.items() if name not in ROUTES and name not in BY_KEDA
+}
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +44,22 @@ def route_schema() -> dict[str, Any]:
     (schema,) = (item["schema"]["openAPIV3Schema"] for item in versions if item["name"] == "v1")
     found: dict[str, Any] = closed(schema)
     return found
+
+
+@pytest.fixture(scope="module")
+def keda_schemas() -> dict[str, Any]:
+    """The schemas of KEDA's kinds from its own CRDs, closed as well."""
+    try:
+        files = keda_crds()
+    except LocalClusterError as missing:
+        pytest.skip(f"KEDA's objects go unchecked: {missing}")
+    crds = [yaml.safe_load(file.read_text())["spec"] for file in files]
+    return {
+        crd["names"]["kind"]: closed(version["schema"]["openAPIV3Schema"])
+        for crd in crds
+        for version in crd["versions"]
+        if version["name"] == "v1alpha1"
+    }
 
 
 def closed(schema: Any) -> Any:
@@ -87,6 +108,19 @@ def test_the_check_of_routes_can_fail(route_schema: dict[str, Any]) -> None:
     manifest["spec"]["rules"][0]["sessionPersistence"] = {"type": "Cookie"}
     with pytest.raises(jsonschema.ValidationError, match="sessionPersistence"):
         jsonschema.validate(manifest, route_schema)
+
+
+@pytest.mark.parametrize("name", BY_KEDA)
+def test_a_child_for_keda_is_valid_to_its_own_crd(name: str, keda_schemas: dict[str, Any]) -> None:
+    jsonschema.validate(BY_KEDA[name], keda_schemas[BY_KEDA[name]["kind"]])
+
+
+def test_the_check_of_children_for_keda_can_fail(keda_schemas: dict[str, Any]) -> None:
+    assert {manifest["kind"] for manifest in BY_KEDA.values()} == keda_schemas.keys()
+    for manifest in map(copy.deepcopy, BY_KEDA.values()):
+        manifest["spec"]["unheardOf"] = 1
+        with pytest.raises(jsonschema.ValidationError, match="unheardOf"):
+            jsonschema.validate(manifest, keda_schemas[manifest["kind"]])
 
 
 def test_a_rule_has_no_name() -> None:

@@ -87,6 +87,11 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]
+{{- if .Values.keda.enabled }}
+- apiGroups: [keda.sh]
+  resources: [scaledobjects, triggerauthentications]
+  verbs: [get, list, watch, create, patch, delete]
+{{- end }}
 {{- if ne .Values.preflight "none" }}
 - apiGroups: [""]
   resources: [resourcequotas]
