@@ -20,7 +20,7 @@ import yaml
 
 from ekiben.kube.kinds import CRD
 from localcluster.controlplane import ControlPlane
-from localcluster.tools import command_path, gateway_api_crds
+from localcluster.tools import command_path, gateway_api_crds, keda_crds
 
 Manifest = dict[str, Any]
 
@@ -179,6 +179,19 @@ class Lab:
             yield more
         finally:
             self._kubectl("delete", "clusterrolebinding,clusterrole", role["metadata"]["name"])
+
+    @contextlib.contextmanager
+    def keda(self) -> Iterator[None]:
+        """Install KEDA's kinds, without KEDA; LocalClusterError if they can't be had."""
+        definitions = [yaml.safe_load(path.read_text()) for path in keda_crds()]
+        names = [item["metadata"]["name"] for item in definitions]
+        self._apply(definitions)
+        try:
+            self._kubectl("wait", "--for=condition=Established", "crd", *names, "--timeout=30s")
+            self._kubectl("get", "scaledobjects,triggerauthentications", "--all-namespaces")
+            yield
+        finally:
+            self._kubectl("delete", "crd", *names)
 
     def _until_may(self, verb: str, resource: str, may: str) -> None:
         """Wait until the API server knows of a right."""

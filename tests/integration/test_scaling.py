@@ -1,0 +1,159 @@
+"""Who scales, against a real API server that has KEDA's kinds or not; KEDA itself does not run."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from ekiben.kube.kinds import DEPLOYMENT, HPA, SCALEDOBJECT, TRIGGERAUTHENTICATION
+from integration.lab import Lab, used
+from integration.operators import Manifest, condition_of
+from integration.site import THROUGH_GATEWAY, Site, Status
+from localcluster.errors import LocalClusterError
+from localcluster.tools import keda_crds
+
+pytestmark = pytest.mark.apiserver
+
+SECRET = {"name": "prometheus", "key": "token"}
+QUERY = {
+    "prometheus": {
+        "address": "http://prometheus:9090",
+        "query": 'sum(load{revision="{{revision}}"})',
+        "threshold": "8",
+        "bearer": SECRET,
+    }
+}
+HOURS = {"schedule": {"start": "0 8 * * 1-5", "end": "0 20 * * 1-5", "replicas": 3}}
+BY_KEDA = {"minReplicas": 2, "maxReplicas": 5, "metrics": [QUERY, HOURS]}
+FINALIZER = "finalizer.keda.sh"
+
+
+@pytest.fixture
+def more(lab: Lab) -> Iterator[set[Any]]:
+    """The rights of the chart's keda.enabled."""
+    try:
+        keda_crds()
+    except LocalClusterError as missing:
+        pytest.skip(f"KEDA's objects go untested: {missing}")
+    with contextlib.ExitStack() as stack:
+        # `kubectl auth can-i` knows a kind only while it is served.
+        with lab.keda():
+            rights = stack.enter_context(lab.granting("keda.enabled=true"))
+        yield rights
+
+
+def scaling_is(status: str, reason: str) -> Any:
+    """Return whether the condition Scaling says so."""
+
+    def said(found: Status) -> bool:
+        held = [item for item in found.get("conditions", ()) if item["type"] == "Scaling"]
+        return bool(held) and (held[0]["status"], held[0]["reason"]) == (status, reason)
+
+    return said
+
+
+async def replicas(site: Site, revision: str) -> int:
+    """Return what a revision's Deployment asks for."""
+    return int((await site.get(DEPLOYMENT, f"iris-{revision}"))["spec"]["replicas"])
+
+
+async def become(site: Site, kind: Any, wanted: set[str]) -> None:
+    """Wait until these are the objects of a kind."""
+
+    async def look() -> bool:
+        return await site.names(kind) == wanted
+
+    await site.eventually(look, lambda: f"{kind.plural} are {wanted}")
+
+
+async def test_a_scaled_object_is_made_handed_over_and_every_right_for_it_is_used(
+    site: Site, more: set[Any]
+) -> None:
+    begun = site.lab.audit.mark()
+    with site.lab.keda():
+        await site.running(keda=True)
+        revision = await site.serve("v1", traffic=THROUGH_GATEWAY, autoscaling=BY_KEDA)
+        name = f"iris-{revision}"
+        await site.until(scaling_is("True", "KEDA"), "KEDA scales")
+        await become(site, SCALEDOBJECT, {name})
+        await become(site, TRIGGERAUTHENTICATION, {f"{name}-0"})
+        assert await site.names(HPA) == set()
+        assert (await site.status())["scaling"]["engine"] == "keda"
+        # As KEDA does; then nobody lets it go, for KEDA does not run.
+        held = {"metadata": {"finalizers": [FINALIZER]}}
+        await site.client.patch_merge(SCALEDOBJECT, site.namespace, name, held)
+        await site.change(autoscaling={"maxReplicas": 4})
+        await site.until(lambda s: s["observedGeneration"] == 2, "the edit is seen")
+        await site.client.scale(site.namespace, name, 4)
+        await site.change(autoscaling={"engine": "hpa", "metrics": [{"cpu": "70%"}]})
+        await site.until(scaling_is("Unknown", "HandingOver"), "the ScaledObject is waited for")
+        assert await site.names(HPA) == set()
+        assert await replicas(site, revision) == 4
+        released: Manifest = {"metadata": {"finalizers": None}}
+        await site.client.patch_merge(SCALEDOBJECT, site.namespace, name, released)
+        await become(site, HPA, {name})
+        await become(site, SCALEDOBJECT, set())
+        await become(site, TRIGGERAUTHENTICATION, set())
+        await site.until(scaling_is("True", "HPA"), "an HPA scales")
+        assert await replicas(site, revision) == 4
+        await site.at_rest()
+        asked = used(site.lab.audit.since(begun))
+    assert more == {
+        ("keda.sh", kind.plural, verb)
+        for kind in (SCALEDOBJECT, TRIGGERAUTHENTICATION)
+        for verb in ("get", "list", "watch", "create", "patch", "delete")
+    }
+    assert more <= asked
+
+
+async def test_without_kedas_kinds_capacity_is_held_and_the_remedy_is_said(
+    site: Site, more: set[Any]
+) -> None:
+    assert more
+    await site.running(keda=True)
+    revision = await site.serve("v1", autoscaling=BY_KEDA)
+    status = await site.until(scaling_is("False", "KEDAMissing"), "KEDA is missed")
+    assert "install KEDA" in condition_of(status, "Scaling")["message"]
+    assert condition_of(status, "Ready")["status"] == "True"
+    assert await site.names(HPA) == set()
+    assert await replicas(site, revision) == 2
+
+
+async def test_a_model_without_keda_asks_nothing_of_it(site: Site, more: set[Any]) -> None:
+    assert more
+    begun = site.lab.audit.mark()
+    await site.running(keda=True)
+    await site.serve("v1", autoscaling={"minReplicas": 2, "maxReplicas": 4})
+    await site.at_rest()
+    assert [str(item) for item in site.lab.audit.since(begun) if item.group == "keda.sh"] == []
+
+
+async def test_a_foreign_autoscaler_is_named_and_not_fought(site: Site) -> None:
+    await site.running()
+    revision = await site.serve(
+        "v1", traffic=THROUGH_GATEWAY, autoscaling={"minReplicas": 2, "maxReplicas": 4}
+    )
+    name = f"iris-{revision}"
+    await become(site, HPA, {name})
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": name}
+    spec = {"scaleTargetRef": target, "minReplicas": 3, "maxReplicas": 5}
+    theirs = {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "theirs"},
+    }
+    made = await site.client.create(HPA, site.namespace, theirs | {"spec": spec})
+    status = await site.until(scaling_is("False", "ForeignScaler"), "it is named")
+    assert f"{site.namespace}/theirs scales Deployment {name}" in condition_of(status, "Scaling")["message"]
+    await become(site, HPA, {"theirs"})
+
+    async def raised() -> bool:
+        return await replicas(site, revision) == 3
+
+    await site.eventually(raised, lambda: "the other's minimum is reached")
+    await site.client.delete(HPA, site.namespace, "theirs", made["metadata"]["uid"])
+    await site.until(scaling_is("True", "HPA"), "ours is back")
+    await become(site, HPA, {name})

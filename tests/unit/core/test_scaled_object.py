@@ -1,0 +1,99 @@
+"""What KEDA is told of a revision."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ekiben.api.scaling import Autoscaling
+from ekiben.core import names
+from ekiben.core.devices import asks_for_device
+from ekiben.core.render import build_autoscaler, build_scaled_object
+from ekiben.core.revision import revision_of
+from sample_specs import MODEL, SPECS, children
+
+RECORD = revision_of(SPECS["by-keda"])
+RENDERED = {child["kind"]: child for child in children(SPECS["by-keda"])}
+
+
+def scaled(hold: bool = False, **fields: Any) -> dict[str, Any]:
+    block = Autoscaling.model_validate({"maxReplicas": 9, **fields})
+    manifest = build_scaled_object(
+        MODEL, RECORD, block, min_replicas=3, max_replicas=7, hold=hold, metrics=block.metrics, fallback=4
+    )
+    spec: dict[str, Any] = manifest["spec"]
+    return spec
+
+
+def test_a_scaled_object_sizes_its_own_deployment_between_the_given_sizes() -> None:
+    spec = scaled(metrics=[{"cpu": "70%"}])
+    assert spec["scaleTargetRef"]["name"] == names.revision_child(MODEL.name, RECORD.revision)
+    assert (spec["minReplicaCount"], spec["maxReplicaCount"]) == (3, 7)
+
+
+def test_triggers_say_what_the_metrics_say() -> None:
+    cpu, memory, query, queue, hours = RENDERED["ScaledObject"]["spec"]["triggers"]
+    assert (cpu["metricType"], cpu["metadata"]) == ("Utilization", {"value": "70", "containerName": "bento"})
+    assert memory["metricType"] == "AverageValue"
+    assert f'pod=~"iris-{RECORD.revision}-.*"' in query["metadata"]["query"]
+    assert query["metadata"]["authModes"] == "bearer"
+    assert queue["metadata"]["authModes"] == "basic"
+    assert hours["metadata"] == {
+        "timezone": "Europe/Berlin",
+        "start": "0 8 * * 1-5",
+        "end": "0 20 * * 1-5",
+        "desiredReplicas": "6",
+    }
+
+
+def test_no_answer_is_no_load_of_zero_and_an_outage_takes_no_pod() -> None:
+    spec = RENDERED["ScaledObject"]["spec"]
+    queries = [item for item in spec["triggers"] if item["type"] == "prometheus"]
+    assert [item["metadata"]["ignoreNullValues"] for item in queries] == ["false", "false"]
+    assert spec["fallback"] == {"failureThreshold": 3, "replicas": 4, "behavior": "currentReplicasIfHigher"}
+
+
+def test_a_fallback_is_left_out_where_keda_would_refuse_it() -> None:
+    assert "fallback" not in scaled(metrics=[{"cpu": "70%"}])
+
+
+def test_every_value_for_keda_is_text() -> None:
+    for trigger in RENDERED["ScaledObject"]["spec"]["triggers"]:
+        assert all(isinstance(value, str) for value in trigger["metadata"].values())
+
+
+def test_secrets_are_named_and_never_read() -> None:
+    found = [child for child in children(SPECS["by-keda"]) if child["kind"] == "TriggerAuthentication"]
+    assert [child["spec"]["secretTargetRef"] for child in found] == [
+        [{"parameter": "bearerToken", "name": "prometheus", "key": "token"}],
+        [
+            {"parameter": "username", "name": "prometheus", "key": "user"},
+            {"parameter": "password", "name": "prometheus", "key": "password"},
+        ],
+    ]
+    triggers = RENDERED["ScaledObject"]["spec"]["triggers"]
+    referred = [item["authenticationRef"]["name"] for item in triggers if "authenticationRef" in item]
+    assert referred == [child["metadata"]["name"] for child in found]
+
+
+@pytest.mark.parametrize("hold", [True, False])
+def test_pace_is_the_same_by_either_engine(hold: bool) -> None:
+    block = Autoscaling.model_validate({"maxReplicas": 9, "metrics": [{"cpu": "70%"}]})
+    hpa = build_autoscaler(
+        MODEL, RECORD, block, min_replicas=3, max_replicas=7, hold=hold, metrics=block.metrics
+    )
+    by_keda = scaled(hold, metrics=[{"cpu": "70%"}])["advanced"]["horizontalPodAutoscalerConfig"]
+    assert by_keda["behavior"] == hpa["spec"]["behavior"]
+
+
+def test_a_pod_with_a_gpu_is_given_up_late_unless_told_otherwise() -> None:
+    gpu = revision_of(SPECS["gpu"])
+    assert (asks_for_device(gpu), asks_for_device(RECORD)) == (True, False)
+    written = {"scaleDown": {"stabilizationWindowSeconds": 60}}
+    for fields, window in (({}, 900), ({"behavior": written}, 60)):
+        block = Autoscaling.model_validate({"maxReplicas": 9, "metrics": [{"concurrency": "4"}], **fields})
+        spec = build_autoscaler(
+            MODEL, gpu, block, min_replicas=1, max_replicas=4, hold=False, metrics=block.metrics
+        )["spec"]
+        assert spec["behavior"]["scaleDown"]["stabilizationWindowSeconds"] == window
