@@ -47,7 +47,8 @@ def blocked(view: View, side: Side) -> Wait | None:
             return Wait("ChildRejected", text)
     if side.replica_failure:
         return Wait("Quota", side.replica_failure)
-    for pod in side.pods:
+    # Whichever was named before is named again: many pods with one trouble are no news one by one.
+    for pod in sorted(side.pods, key=lambda pod: pod.name not in view.status.message):
         # A pod that was just created has no node either, and nothing to explain.
         if not pod.scheduled and pod.waiting_reason:
             return Wait("Unschedulable", f"pod {pod.name} can't be scheduled: {pod.waiting_message}")
