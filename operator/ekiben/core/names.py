@@ -14,9 +14,19 @@ ROLLOUT = "ekiben.dev/rollout"
 COPY_OF = "ekiben.dev/copy-of"
 JOB = "ekiben.dev/job"
 
+# Kubernetes' EndpointSlices carry their Service's labels, so ours can't be told from them by those.
+SLICE_MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
+SLICE_MANAGER = "ekiben.dev"
+
 # Metrics of pods that autoscalers ask an adapter for, ours or another that serves the same.
 CONCURRENCY = "ekiben_concurrency"
 REQUESTS_PER_SECOND = "ekiben_requests_per_second"
+
+# What a route adds to requests to a model that may have no pods, so that the activator knows whose they are.
+MODEL_HEADER = "Ekiben-Model"
+# Where an activator takes requests, and where it says for which models it holds some.
+ACTIVATOR_PORT = 8012
+ACTIVATOR_CONTROL_PORT = 8013
 
 CONTAINER = "bento"
 PORT_NAME = "http"
@@ -56,6 +66,11 @@ def route(model: str) -> str:
 def preview_route(model: str) -> str:
     """Name the HTTPRoute through which a new revision answers before any traffic goes to it."""
     return f"{model}-preview"
+
+
+def activator_slice(model: str) -> str:
+    """Name the EndpointSlice by which a model's Service leads to the activator."""
+    return f"{model}-activator"
 
 
 def model_labels(model: str) -> dict[str, str]:

@@ -61,6 +61,7 @@ PDB = Kind("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets")
 HTTPROUTE = Kind("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes")
 GATEWAY = Kind("gateway.networking.k8s.io", "v1", "Gateway", "gateways")
 GATEWAYCLASS = Kind("gateway.networking.k8s.io", "v1", "GatewayClass", "gatewayclasses", namespaced=False)
+ENDPOINTSLICE = Kind("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices")
 EVENT = Kind("events.k8s.io", "v1", "Event", "events")
 LEASE = Kind("coordination.k8s.io", "v1", "Lease", "leases")
 JOB = Kind("batch", "v1", "Job", "jobs")
@@ -93,6 +94,7 @@ KINDS = (
     HTTPROUTE,
     GATEWAY,
     GATEWAYCLASS,
+    ENDPOINTSLICE,
     EVENT,
     LEASE,
     JOB,
