@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 
+from ekiben.activators import Activators
 from ekiben.api.selector import matches, parse_selector
-from ekiben.concerns import PlaceIndex, gateways_of, is_same, key_of, models_of, templates_of
+from ekiben.concerns import PlaceIndex, gateways_of, is_same, key_of, models_of, sleeps, templates_of
 from ekiben.core import names
 from ekiben.core.snapshot import Manifest
 from ekiben.following import Following, tracked_names
@@ -16,6 +17,7 @@ from ekiben.kube.kinds import (
     CONFIGMAP,
     CONTROLLERREVISION,
     DEPLOYMENT,
+    ENDPOINTSLICE,
     GATEWAY,
     GATEWAYCLASS,
     HPA,
@@ -49,9 +51,11 @@ from ekiben.trims import (
 
 CHILDREN = (
     *(DEPLOYMENT, SERVICE, HPA, SCALEDOBJECT, TRIGGERAUTHENTICATION),
-    *(PDB, HTTPROUTE, CONTROLLERREVISION, CONFIGMAP, JOB),
+    *(PDB, HTTPROUTE, CONTROLLERREVISION, CONFIGMAP, JOB, ENDPOINTSLICE),
 )
 _OURS = f"{names.MANAGED_BY}={names.MANAGER}"
+# Kubernetes gives its own slices of a Service the labels of that, so ours need one that tells them apart.
+_OUR_SLICES = f"{names.SLICE_MANAGED_BY}={names.SLICE_MANAGER}"
 
 
 class Caches:
@@ -59,7 +63,8 @@ class Caches:
 
     `wake` is called with the key of every model that a change concerns; `wake_soon` where it is a change of a
     child, of which more follow within a moment; `on_model` is told of every change of a model. Models that
-    `selector` does not select are another's.
+    `selector` does not select are another's. `activator` names the activator's Service, as namespace/name;
+    with "" there is none.
     """
 
     def __init__(
@@ -71,6 +76,7 @@ class Caches:
         selector: str = "",
         on_model: OnChange = lambda old, new: None,
         keda: bool = False,
+        activator: str = "",
     ) -> None:
         required = parse_selector(selector)
         self.models = Store(
@@ -97,6 +103,13 @@ class Caches:
         self._inform(DEPLOYMENT, self._namespaces, _OURS, trim=trim_deployment)
         self._inform(POD, self._namespaces, _OURS, trim=trim_pod)
         self._inform(JOB, self._namespaces, _OURS, trim=trim_job)
+        # One for each model that sleeps, and no others.
+        self._inform(ENDPOINTSLICE, self._namespaces, _OUR_SLICES)
+        self.activators = (
+            Activators(client, activator, self._activators_changed, self._demand_changed)
+            if activator
+            else None
+        )
         self._inform(MODELANALYSIS, self._namespaces, None, on_change=self._template_changed)
         # Copies that we made; of those that models track each is followed by its name.
         self._inform(CONFIGMAP, self._namespaces, _OURS, trim=trim_config_map, metadata_only=True)
@@ -132,11 +145,15 @@ class Caches:
         """Begin to watch."""
         for informer in self._informers.values():
             informer.start()
+        if self.activators:
+            self.activators.start()
 
     async def stop(self) -> None:
         """End every watch."""
         await self.following.stop()
         await self._scaled.stop()
+        if self.activators:
+            await self.activators.stop()
         for informer in self._informers.values():
             await informer.stop()
 
@@ -144,6 +161,9 @@ class Caches:
         """Wait until everything was listed once."""
         for informer in self._informers.values():
             await informer.synced.wait()
+        if self.activators:
+            # Before that every model that sleeps would seem to be without one.
+            await self.activators.informer.synced.wait()
 
     def store(self, kind: Kind, namespace: str) -> Store:
         """Return the store that holds a kind's objects of a namespace."""
@@ -190,6 +210,8 @@ class Caches:
             watches_fresh=watches_fresh,
             keda=self._scaled.state(),
             scalers=tuple(self._scalers.at([key])),
+            activators=self.activators.addresses if self.activators else None,
+            demanded=self.activators is not None and self.activators.demands(key),
         )
 
     def gateway_api(self) -> bool:
@@ -200,7 +222,7 @@ class Caches:
         """Return for each kind the seconds since its most silent watch was heard."""
         now = time.monotonic()
         ages: dict[str, float] = {}
-        for (plural, _), informer in self._informers.items():
+        for (plural, _), informer in self._all_informers():
             ages[plural] = max(ages.get(plural, 0.0), informer.age(now))
         ages[CONFIGMAP.plural] = max(ages[CONFIGMAP.plural], *self.following.ages(now), 0.0)
         return ages
@@ -209,9 +231,14 @@ class Caches:
         """Say of each watch that was never whole what is wrong with it."""
         return [
             f"{plural}: not listed yet{': ' + informer.problem if informer.problem else ''}"
-            for (plural, _), informer in self._informers.items()
+            for (plural, _), informer in self._all_informers()
             if not informer.synced.is_set()
         ]
+
+    def _all_informers(self) -> Iterator[tuple[tuple[str, str], Informer]]:
+        yield from self._informers.items()
+        if self.activators:
+            yield (ENDPOINTSLICE.plural, "of the activator"), self.activators.informer
 
     def _find(self, kind: Kind, namespace: str) -> Informer:
         found = self._informers.get((kind.plural, namespace)) or self._informers.get((kind.plural, ""))
@@ -252,6 +279,17 @@ class Caches:
         self._scaled.ensure(key_of(new or old or {}), new is not None and wants_keda(new))
         for raw in filter(None, (old, new)):
             self._wake(key_of(raw))
+
+    def _activators_changed(self) -> None:
+        """Wake the models that are asleep, or may go to sleep."""
+        for model in self.models.all():
+            if sleeps(model):
+                self._wake(key_of(model))
+
+    def _demand_changed(self, key: Key) -> None:
+        model = self.models.get(*key)
+        if model is not None and sleeps(model):
+            self._wake(key)
 
     def _child_changed(self, old: Manifest | None, new: Manifest | None) -> None:
         if old is not None and new is not None and is_same(old, new):

@@ -74,6 +74,14 @@ def gateways_of(model: Manifest) -> set[Key]:
     }
 
 
+def sleeps(model: Manifest) -> bool:
+    """Tell whether a model is asleep, or may go to sleep; spec and status may be anything."""
+    spec, status = model.get("spec") or {}, model.get("status") or {}
+    autoscaling = spec.get("autoscaling")
+    may = isinstance(autoscaling, dict) and autoscaling.get("minReplicas") == 0
+    return may or bool(status.get("sleep"))
+
+
 def is_same(old: Manifest, new: Manifest) -> bool:
     """Tell whether two versions of an object differ in nothing but their version."""
     strip = {"resourceVersion"}

@@ -77,6 +77,7 @@ class Controller:
             settings.selector,
             self._fleet.changed,
             settings.keda,
+            settings.activator,
         )
         self._sampler = sampler or PodSampler(self._queue.add)
         self._recorder = Recorder(client, COMPONENT, settings.identity)

@@ -78,7 +78,8 @@ class Seen:
     `children` are all objects of CHILD_KINDS that are the model's, carry its label, or have a name that its
     children have; `config` is what is known of the ConfigMaps that it tracks; `routes` are at least the
     HTTPRoutes that answer where the model wants to; `gateways` are by (namespace, name), `gateway_classes`
-    by name; `scalers` are at least the HorizontalPodAutoscalers that target the model or its Deployments.
+    by name; `scalers` are at least the HorizontalPodAutoscalers that target the model or its Deployments;
+    `activators` and `demanded` are as in `Cluster`.
     """
 
     model: Manifest
@@ -93,6 +94,8 @@ class Seen:
     watches_fresh: bool = True
     keda: Keda = "disabled"
     scalers: tuple[Manifest, ...] = ()
+    activators: tuple[str, ...] | None = None
+    demanded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +161,8 @@ def build_snapshot(
             preflight=preflight,
             keda=seen.keda,
             scalers=scalers_of(seen.scalers, model),
+            activators=seen.activators,
+            demanded=seen.demanded,
         ),
         ledger=remembered.ledger,
         settled=remembered.settled,

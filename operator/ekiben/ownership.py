@@ -19,6 +19,7 @@ CHILD_KINDS = (
     "ControllerRevision",
     "ConfigMap",
     "Job",
+    "EndpointSlice",
 )
 
 
@@ -61,7 +62,7 @@ def is_child_name(ref: Ref, model: str) -> bool:
     """Tell whether a child of this model may have this name."""
     if ref in fixed_refs(model):
         return True
-    per_revision = ref.kind in CHILD_KINDS and ref.kind not in ("Service", "HTTPRoute")
+    per_revision = ref.kind in CHILD_KINDS and ref.kind not in ("Service", "HTTPRoute", "EndpointSlice")
     revision = ref.name.removeprefix(f"{model}-")
     pattern = r"^[a-z][a-z0-9]{9}" + _ENDS.get(ref.kind, "$")
     return per_revision and revision != ref.name and re.match(pattern, revision) is not None
@@ -74,4 +75,5 @@ def fixed_refs(model: str) -> tuple[Ref, ...]:
         Ref("Service", names.canary_service(model)),
         Ref("HTTPRoute", names.route(model)),
         Ref("HTTPRoute", names.preview_route(model)),
+        Ref("EndpointSlice", names.activator_slice(model)),
     )

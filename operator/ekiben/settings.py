@@ -67,6 +67,8 @@ class Settings:
 
     keda: bool = False
     """Models may be scaled by KEDA; needs rights on its ScaledObjects, see docs/autoscaling.md."""
+    activator: str = ""
+    """The activator's Service, as namespace/name: it holds requests to models without pods. Empty: none."""
 
     workers: int = 8
     """ModelDeployments that are worked on at the same time."""
@@ -235,6 +237,13 @@ def _object_name(text: str) -> str:
     return text
 
 
+def _service(text: str) -> str:
+    namespace, slash, name = text.partition("/")
+    if not slash:
+        raise ValueError("write the Service as namespace/name")
+    return f"{_label(namespace)}/{_object_name(name)}"
+
+
 def _identity(text: str) -> str:
     # The API's own limit of who reports an Event.
     if len(text) > 128 or not text.isprintable():
@@ -295,6 +304,7 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "secret_namespaces": _listed(_label),
     "preflight": _one_of("none", "quotas", "nodes"),
     "keda": _switch,
+    "activator": _service,
     "workers": _count,
     "max_concurrent_rollouts": _limit,
     "max_concurrent_rollouts_per_namespace": _limit,

@@ -191,6 +191,10 @@ ACCEPTED: dict[str, Json] = {
     "switched off, with metrics that no engine serves together": scaling(
         by_query(), {"concurrency": "8"}, engine="none"
     ),
+    "no replica while nobody asks": scaling(minReplicas=0),
+    "no replica after an hour, and few requests held": scaling(
+        minReplicas=0, idleAfter="1h", activation={"maxHeld": 1, "wakeTimeout": "10m"}
+    ),
     "one Gateway by two listeners": parents(
         {"name": "a", "sectionName": "http"}, {"name": "a", "sectionName": "https"}
     ),
@@ -349,6 +353,10 @@ BAD_METRIC = (
 )
 BAD_PER_POD = 'must be a number per pod, above zero, in quotes, such as "8" or "0.5"'
 BAD_CRON = "must be a cron schedule of five fields, such as 0 8 * * 1-5, where Sunday is 0"
+NEEDS_ZERO = (
+    "autoscaling.idleAfter and activation are for minReplicas: 0, where the pods go while nobody asks: set"
+    " minReplicas to 0, or leave them out"
+)
 BAD_CPU = "must be a percentage such as 70%, or CPUs such as 500m or 1.5"
 BAD_MEMORY = "must be a percentage such as 80%, or an amount of at least 1Mi such as 700Mi"
 SAME_GATEWAY = (
@@ -865,6 +873,52 @@ REFUSED = [
         scaling(by_hours(timeZone="+01:00")),
         f"{METRIC}.schedule.timeZone",
         "must be an IANA time zone, such as Europe/Berlin",
+    ),
+    Refused(
+        "fewer replicas than none",
+        scaling(minReplicas=-1),
+        "spec.autoscaling.minReplicas",
+        "spec.autoscaling.minReplicas in body should be greater than or equal to 0",
+    ),
+    *(
+        Refused(
+            f"no replica, and engine {engine}",
+            scaling(minReplicas=0, engine=engine),
+            "spec.autoscaling.minReplicas",
+            "autoscaling.minReplicas: 0 does not go with engine external or none, which leave the number of"
+            " pods to others or to replicas: write another engine, or minReplicas: 1",
+        )
+        for engine in ("external", "none")
+    ),
+    Refused(
+        "a time to idle with a pod that stays",
+        scaling(minReplicas=1, idleAfter="5m"),
+        "spec.autoscaling",
+        NEEDS_ZERO,
+    ),
+    Refused(
+        "held requests with pods that stay",
+        scaling(activation={"maxHeld": 10}),
+        "spec.autoscaling",
+        NEEDS_ZERO,
+    ),
+    Refused(
+        "idle at once",
+        scaling(minReplicas=0, idleAfter="1s"),
+        "spec.autoscaling.idleAfter",
+        "must be a duration of at least 10s, such as 10m",
+    ),
+    Refused(
+        "held for an hour",
+        scaling(minReplicas=0, activation={"wakeTimeout": "1h"}),
+        "spec.autoscaling.activation.wakeTimeout",
+        "must be a duration from 1s to 10m, such as 90s",
+    ),
+    Refused(
+        "nothing held",
+        scaling(minReplicas=0, activation={"maxHeld": 0}),
+        "spec.autoscaling.activation.maxHeld",
+        "spec.autoscaling.activation.maxHeld in body should be greater than or equal to 1",
     ),
     Refused("two targets in one metric", scaling({"cpu": "70%", "memory": "80%"}), METRIC, BAD_METRIC),
     Refused("an empty metric", scaling({}), METRIC, BAD_METRIC),

@@ -112,6 +112,52 @@ def test_a_certificate_for_the_adapter_is_verified_by_its_ca(helm: Path) -> None
     assert (given["caBundle"], given.get("insecureSkipTLSVerify")) == ("UEVN", None)
 
 
+def test_the_activator_reads_models_and_pods_and_writes_nothing(helm: Path) -> None:
+    reads = {("ekiben.dev", "modeldeployments"), ("", "pods")}
+    wanted = {(*what, verb) for what in reads for verb in ("list", "watch")}
+    everywhere = template(helm, "--set", "activator.enabled=true")
+    (role,) = (item for item in of_kind(everywhere, "ClusterRole") if "activator" in item["metadata"]["name"])
+    assert granted(role) == wanted
+    listed = template(helm, "--set", "activator.enabled=true", "--set", "namespaces[0]=team-a")
+    roles = {
+        item["metadata"]["namespace"]: granted(item)
+        for item in of_kind(listed, "Role")
+        if "activator" in item["metadata"]["name"]
+    }
+    slices = {("discovery.k8s.io", "endpointslices", verb) for verb in ("list", "watch")}
+    # The operator finds the activator's pods there.
+    assert roles == {"team-a": wanted, "ekiben-system": slices}
+    assert not [item for item in of_kind(listed, "ClusterRole") if "activator" in item["metadata"]["name"]]
+
+
+def test_the_operator_is_told_of_the_activator_where_there_is_one(helm: Path) -> None:
+    def told(*options: str) -> Any:
+        deployments = {
+            item["metadata"]["name"]: item for item in of_kind(template(helm, *options), "Deployment")
+        }
+        environment = deployments["prod-ekiben"]["spec"]["template"]["spec"]["containers"][0]["env"]
+        return {item["name"]: item.get("value") for item in environment}.get("EKIBEN_ACTIVATOR")
+
+    assert told() is None
+    assert told("--set", "activator.enabled=true") == "ekiben-system/prod-ekiben-activator"
+    services = of_kind(template(helm, "--set", "activator.enabled=true"), "Service")
+    assert "prod-ekiben-activator" in {item["metadata"]["name"] for item in services}
+
+
+def test_the_activator_is_hardened_and_has_time_to_answer_what_it_holds(helm: Path) -> None:
+    objects = template(helm, "--set", "activator.enabled=true", "--set", "activator.graceSeconds=600")
+    by_name = {item["metadata"]["name"]: item for item in of_kind(objects, "Deployment")}
+    operator, activator = by_name["prod-ekiben"], by_name["prod-ekiben-activator"]
+    pod = activator["spec"]["template"]["spec"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["containers"][0]["securityContext"]["readOnlyRootFilesystem"] is True
+    assert pod["terminationGracePeriodSeconds"] == 615
+    assert "--grace=600" in pod["containers"][0]["args"]
+    assert activator["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+    labels = activator["spec"]["template"]["metadata"]["labels"]
+    assert not operator["spec"]["selector"]["matchLabels"].items() <= labels.items()
+
+
 def test_listed_namespaces_get_roles_and_nothing_else_is_granted_everywhere(helm: Path) -> None:
     objects = template(helm, "--set", "namespaces[0]=team-a", "--set", "namespaces[1]=team-b")
     (cluster_role,) = of_kind(objects, "ClusterRole")
@@ -206,6 +252,8 @@ def test_keda_is_granted_where_the_value_says_so_and_nowhere_else(helm: Path) ->
         ("podPolicy.serviceAccounts={Not_A_Name}", "serviceAccounts"),
         ("networkPolicy.metricsFrom=monitoring", "metricsFrom"),
         ("preflight=all", "preflight"),
+        ("activator.replicas=0", "replicas"),
+        ("activator.mostHeld=0", "mostHeld"),
         ("calls.hosts={http://a.svc}", "hosts"),
         ("secrets.namespaces={Shop}", "namespaces"),
     ],

@@ -17,6 +17,7 @@ import hashlib
 import json
 import math
 import random
+import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -70,6 +71,7 @@ class PodServer:
     probes: int = 0
     served: int = 0
     called: int = 0
+    asked: float | None = None
     owed: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -82,6 +84,7 @@ class PodServer:
         failed, slow = self._is_due("errors", behaviour.errors), self._is_due("slow", behaviour.slow)
         self.codes[500 if failed else 200] += 1
         self.served += 1
+        self.asked = time.time()
         took = SLOW_SECONDS if slow else FAST_SECONDS
         for bucket in self.buckets:
             self.within[bucket] += took <= bucket
@@ -107,11 +110,15 @@ class PodServer:
             labels = f'endpoint="/predict",http_response_code="200",{about}'
             upper = "+Inf" if math.isinf(bucket) else f"{float(bucket)}"
             lines.append(f'{duration}_bucket{{{labels},le="{upper}"}} {self.within[bucket]}.0')
+        if self.asked is not None:
+            labels = f'pid="7",runner_name="{SERVICE}",service_name="{SERVICE}"'
+            lines.append(f"bentoml_service_last_request_timestamp_seconds{{{labels}}} {self.asked}")
         return "\n".join(lines) + "\n"
 
     def restart(self) -> None:
         """Begin to count from nothing, as a new process does."""
         self.codes, self.within = Counter({200: 0, 500: 0}), Counter()
+        self.asked = None
         self.restarts += 1
 
 
@@ -260,6 +267,7 @@ class Kubelet:
         if pod is None:
             return web.Response(status=404)
         pod.called += 1
+        pod.asked = time.time()
         pod.codes[500] += 1
         return web.Response(text="[0]")
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from ekiben.core import names, sleeping
 from ekiben.kube.kinds import (
     CONFIGMAP,
     CONTROLLERREVISION,
     DEPLOYMENT,
+    ENDPOINTSLICE,
     HPA,
     HTTPROUTE,
     LEASE,
@@ -21,6 +24,7 @@ from ekiben.settings import Settings
 from integration.lab import used
 from integration.operators import Manifest, Operator
 from integration.site import THROUGH_GATEWAY, Site, image, is_at
+from integration.test_sleeping import activator_slice, fall_asleep
 
 pytestmark = pytest.mark.apiserver
 
@@ -29,14 +33,18 @@ STEPS = [{"pause": {}}, {"weight": 50, "hold": "1s"}]
 AUTOSCALING = {"minReplicas": 2, "maxReplicas": 4}
 
 
-async def test_the_chart_grants_exactly_what_a_whole_life_uses(site: Site) -> None:
+async def test_the_chart_grants_exactly_what_a_whole_life_uses(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     told = Settings.from_environ(site.lab.operator_environment())
     await without_lease(site, told)
     begun = site.lab.audit.mark()
     operator = site.operator()
     # Two operators of one machine can't listen at the chart's ports.
     listening = {name: getattr(operator.settings, name) for name in ("metrics_address", "probes_address")}
-    operator.settings = replace(told, **listening)
+    # The roles of the operator are the same with an activator.
+    operator.settings = replace(told, **listening, activator=f"{site.namespace}/activator")
+    monkeypatch.setattr(sleeping, "SETTLE", timedelta(seconds=1))
     await operator.start()
     assert told.leader_election
     assert told.namespaces == ()
@@ -65,9 +73,16 @@ async def test_the_chart_grants_exactly_what_a_whole_life_uses(site: Site) -> No
         await names_become(site, kind, {f"iris-{last}"})
     await site.wait(lambda: not site.pods(first), "the first revision's pods go")
 
+    site.traffic.stop("iris")
+    await site.client.create(ENDPOINTSLICE, site.namespace, activator_slice("10.9.0.1"))
+    await site.change(autoscaling={"minReplicas": 0, "idleAfter": "10s"})
+    await fall_asleep(site)
+
     await site.change(traffic=None, autoscaling=None, podDisruptionBudget={"enabled": False})
     for kind in (HTTPROUTE, HPA, PDB):
         await names_become(site, kind, set())
+    await site.wait(lambda: len(site.pods(last)) == 2, "the model is awake")
+    await site.eventually(lambda: has_no_slice(site), lambda: "the activator is out of the path")
     await operator.stop()
 
     # The log may be a moment behind the answers.
@@ -76,6 +91,11 @@ async def test_the_chart_grants_exactly_what_a_whole_life_uses(site: Site) -> No
     assert [str(item) for item in requests if item.code == 403] == []
     assert used(requests) == site.lab.granted()
     assert "secrets" not in {item.resource for item in requests}
+
+
+async def has_no_slice(site: Site) -> bool:
+    """Tell whether no slice leads the model's Service to the activator."""
+    return await site.client.get(ENDPOINTSLICE, site.namespace, names.activator_slice("iris")) is None
 
 
 async def without_lease(site: Site, told: Settings) -> None:

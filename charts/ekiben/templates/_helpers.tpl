@@ -37,6 +37,28 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 
+{{- define "ekiben.activatorSelectorLabels" -}}
+app.kubernetes.io/name: {{ include "ekiben.name" . }}-activator
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "ekiben.activatorLabels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{ include "ekiben.activatorSelectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end -}}
+
+{{/* Whose a request is, and where to send it: the activator reads, and writes nothing. */}}
+{{- define "ekiben.activatorRules" -}}
+- apiGroups: [ekiben.dev]
+  resources: [modeldeployments]
+  verbs: [list, watch]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list, watch]
+{{- end -}}
+
 {{- define "ekiben.serviceAccountName" -}}
 {{- if .Values.serviceAccount.create -}}
 {{- default (include "ekiben.fullname" .) .Values.serviceAccount.name -}}
@@ -77,6 +99,10 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [batch]
   resources: [jobs]
+  verbs: [get, list, watch, create, patch, delete]
+# The slice that leads a sleeping model's Service to the activator; it goes when that is uninstalled too.
+- apiGroups: [discovery.k8s.io]
+  resources: [endpointslices]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [gateway.networking.k8s.io]
   resources: [httproutes]

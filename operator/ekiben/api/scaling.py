@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from ekiben.api.fields import QUANTITY_PATTERN, RATIO_PATTERN, ApiModel, Worded, matches, rules
+from ekiben.api.fields import QUANTITY_PATTERN, RATIO_PATTERN, ApiModel, Worded, matches, rules, seconds
 from ekiben.api.rules import serving as say
+from ekiben.api.sleeping import DEFAULT_IDLE_AFTER, Activation, IdleAfter
 from ekiben.api.triggers import ScalingPrometheus, Schedule
 
 Engine = Literal["auto", "hpa", "keda", "external", "none"]
@@ -118,6 +119,8 @@ class Autoscaling(ApiModel):
         say.HPA_SERVES,
         say.WINDOWS_WITHIN_MAX,
         say.FALLBACK_WITHIN_MAX,
+        say.IDLE_NEEDS_ZERO,
+        say.ZERO_NEEDS_ENGINE,
     )
 
     engine: Annotated[
@@ -128,7 +131,14 @@ class Autoscaling(ApiModel):
             " `kubectl scale`); none: nobody, the pods are `replicas`."
         ),
     ] = "auto"
-    min_replicas: Annotated[int, Field(ge=1, le=10000, description="Fewest pods of stable.")] = 1
+    min_replicas: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=10000,
+            description="Fewest pods of stable. 0: none while nobody asks; needs the chart's activator.",
+        ),
+    ] = 1
     max_replicas: Annotated[
         int | None,
         Field(ge=1, le=10000, description="Most pods of each revision; needed where we scale."),
@@ -150,11 +160,37 @@ class Autoscaling(ApiModel):
             " are. Default: minReplicas.",
         ),
     ] = None
+    idle_after: Annotated[
+        IdleAfter | None,
+        Field(
+            description="With `minReplicas: 0`: without a request for this long, the pods go."
+            f" Default: {DEFAULT_IDLE_AFTER}."
+        ),
+    ] = None
+    activation: Annotated[
+        Activation | None,
+        Field(description="With `minReplicas: 0`: how requests are held while the model wakes."),
+    ] = None
 
     @property
     def most(self) -> int:
         """Most pods of each revision, whatever was left out."""
         return max(self.max_replicas or self.min_replicas, 1)
+
+    @property
+    def sleeps(self) -> bool:
+        """Tell whether the model may have no pods at all."""
+        return self.min_replicas == 0
+
+    @property
+    def floor(self) -> int:
+        """Fewest pods of stable while it has any."""
+        return max(self.min_replicas, 1)
+
+    @property
+    def idle_seconds(self) -> float:
+        """How long nobody must have asked before the pods go, in seconds."""
+        return seconds(self.idle_after or DEFAULT_IDLE_AFTER)
 
 
 class PodDisruptionBudget(ApiModel):

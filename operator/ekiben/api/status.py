@@ -52,6 +52,7 @@ class Phase(StrEnum):
     PROGRESSING = "Progressing"
     PAUSED = "Paused"
     HEALTHY = "Healthy"
+    ASLEEP = "Asleep"
     DEGRADED = "Degraded"
 
 
@@ -261,6 +262,25 @@ class ScalingStatus(ApiModel):
     ] = None
 
 
+class Sleep(ApiModel):
+    """A model with `minReplicas: 0` on its way to having no pods, without any, or on its way back."""
+
+    state: Annotated[
+        Literal["Idling", "Asleep", "Waking"],
+        Field(
+            description="Idling: the activator is in the path, and the pods go if nobody asks."
+            " Asleep: no pods. Waking: pods are on their way."
+        ),
+    ]
+    since: Annotated[Time, Field(description="Since when.")]
+    last_request_at: Annotated[
+        Time | None, Field(description="When the last request came, as the pods said; absent if none did.")
+    ] = None
+    unheld_since: Annotated[
+        Time | None, Field(description="Since when no activator has been there to hold requests.")
+    ] = None
+
+
 class FailedRevision(ApiModel):
     """A revision that is not tried again until it is released."""
 
@@ -329,6 +349,9 @@ class Status(ApiModel):
         None
     )
     scaling: Annotated[ScalingStatus | None, Field(description="Who scales; with `autoscaling`.")] = None
+    sleep: Annotated[
+        Sleep | None, Field(description="With `minReplicas: 0`: how a model without requests stands.")
+    ] = None
     retiring: Annotated[
         tuple[RetiringRevision, ...], Field(description="Revisions that served and still have pods.")
     ] = ()

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from ekiben.asking.asker import Finder
 from ekiben.asking.http import find_answer
+from ekiben.asking.idleness import find_last_request
 from ekiben.asking.numbers import find_number
 from ekiben.asking.room import find_room
 from ekiben.asking.secrets import is_immutable
@@ -15,6 +16,7 @@ from ekiben.core.calling import HttpCall
 from ekiben.core.capacity import Capacity
 from ekiben.core.configuring import SecretLook
 from ekiben.core.measuring import Measure
+from ekiben.core.sleeping import LastRequest
 from ekiben.core.warming import WarmUpCall
 
 FINDERS: Mapping[type[Question], Finder] = {
@@ -23,4 +25,5 @@ FINDERS: Mapping[type[Question], Finder] = {
     Capacity: find_room,
     SecretLook: is_immutable,
     WarmUpCall: warm_up,
+    LastRequest: find_last_request,
 }

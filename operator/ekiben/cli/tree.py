@@ -18,6 +18,7 @@ from ekiben.core.view import RECALLABLE
 
 _PHASES = {
     Phase.HEALTHY: "good",
+    Phase.ASLEEP: "good",
     Phase.QUEUED: "warn",
     Phase.PROGRESSING: "warn",
     Phase.PAUSED: "warn",

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 from ekiben.api.status import Stage, Status
-from ekiben.core import names
+from ekiben.core import names, sleeping
 from ekiben.core.copying import copies_of, lacking
 from ekiben.core.diff import in_sync, standing
 from ekiben.core.ending import QUARANTINED
@@ -77,6 +77,7 @@ def intents(view: View) -> Iterator[Child]:
         if record and complete and revision != too_new(view):
             yield Child(ref, (record,), partial(build_deployment, view.model, record))
     yield from _services(view)
+    yield from sleeping.slices(view)
     yield from routes(view)
     yield from missing_jobs(view)
     for revision, size in sizes(view).items():
@@ -139,6 +140,8 @@ def deletes(view: View) -> tuple[Delete, ...]:
         unwanted.append(Ref("HTTPRoute", names.route(view.model.name)))
     if not preview_hostnames(view.spec):
         unwanted.append(preview_ref(view))
+    if view.status.sleep is None or view.snapshot.cluster.activators is None:
+        unwanted.append(Ref("EndpointSlice", names.activator_slice(view.model.name)))
     unwanted += unwanted_jobs(view)
     for revision in _beyond_history(view):
         name = names.revision_child(view.model.name, revision)

@@ -31,8 +31,19 @@ REASONS: tuple[Reason, ...] = (
     Reason(READY, "Serving", "At least one pod of stable is ready."),
     Reason(READY, "Starting", "The first pods are on their way."),
     Reason(READY, "NoReadyPods", "Stable had ready pods and has none now."),
+    Reason(
+        READY,
+        "Asleep",
+        "It has no pods, by minReplicas 0: the activator holds the next request and wakes it.",
+    ),
+    Reason(READY, "Waking", "It was asleep, and a pod is on its way."),
+    Reason(READY, "ActivatorMissing", "It is asleep, and no activator is there to hold requests."),
     Reason(READY, "Recreating", "Nobody serves, by rollout.strategy Recreate: one goes, the other comes."),
     Reason(RECONCILING, "Idle", "The spec is what serves."),
+    Reason(RECONCILING, "Waking", "A model that was asleep gets a pod."),
+    Reason(
+        RECONCILING, "ActivatorMissing", "minReplicas is 0, but one pod stays: no activator holds requests."
+    ),
     Reason(RECONCILING, "FirstRevision", "The first revision gets its pods."),
     Reason(RECONCILING, "Waiting", "The rollout waits for what the message names."),
     Reason(RECONCILING, "Starting", "Pods are starting."),

@@ -152,7 +152,7 @@ def _recreated(snapshot: Snapshot, stable: str) -> int | None:
     if _replicas(snapshot, stable) != 0 or isinstance(snapshot.spec, InvalidSpec):
         return None
     scaled = snapshot.spec.scaled
-    return scaled.min_replicas if scaled else snapshot.spec.replicas
+    return scaled.floor if scaled else snapshot.spec.replicas
 
 
 def _full_size(snapshot: Snapshot) -> int | None:

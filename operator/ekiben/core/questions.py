@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from ekiben.core import approvals, preflight, sources, starting, warming
+from ekiben.core import approvals, preflight, sleeping, sources, starting, warming
 from ekiben.core.asking import Question
 from ekiben.core.view import View
 
@@ -15,6 +15,7 @@ ASKING: tuple[Callable[[View], Iterable[Question]], ...] = (
     starting.open_questions,
     warming.open_questions,
     approvals.open_questions,
+    sleeping.open_questions,
 )
 
 

@@ -2,6 +2,7 @@
 
 invalid spec        -> say so, go no further, keep up what serves  refusing.py
 a transition is due -> write it, and come back at once       rollout.py (starting, ending, gates, failures)
+                       or the next state of sleep            sleeping.py
 otherwise           -> children as the status says           children.py (scaling.py, traffic.py, render/)
                        the status as things are              status.py (saying.py, commands.py)
                        read metrics while somebody is judged sampling.py (analysis.py)
@@ -13,7 +14,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ekiben.api.status import Stage, Status
-from ekiben.core import children, names, queueing
+from ekiben.core import children, names, queueing, sleeping
 from ekiben.core import conditions as c
 from ekiben.core.configuring import wanted_of
 from ekiben.core.copying import copies
@@ -140,6 +141,7 @@ def _next_look(view: View, wait: Wait | None) -> float | None:
         next_retirement(view),
         seconds_to_first_asking(view),
         queueing.next_look(view),
+        sleeping.next_look(view),
     ]
     if view.trial:
         since = view.status.stable.unready_since if view.status.stable else None

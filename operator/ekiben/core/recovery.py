@@ -7,7 +7,7 @@ every other revision. What was on its way then is in lost_rollout.py.
 
 from __future__ import annotations
 
-from ekiben.api.status import FailedRevision, RetiringRevision, RevisionStatus, Stage, Status
+from ekiben.api.status import FailedRevision, RetiringRevision, RevisionStatus, Sleep, Stage, Status
 from ekiben.core import names
 from ekiben.core.lost_rollout import LOST_FAILURE, last_rollout, lost_rollout
 from ekiben.core.snapshot import Ref, Snapshot
@@ -44,8 +44,15 @@ def recovered(snapshot: Snapshot) -> Status:
             if retires
             else (),
             "failed_revisions": failed,
+            "sleep": None if rollout else _sleep(snapshot),
         }
     )
+
+
+def _sleep(snapshot: Snapshot) -> Sleep | None:
+    """Return the sleep of a model whose requests the activator has: it wakes, and may then idle anew."""
+    slice_ = Ref("EndpointSlice", names.activator_slice(snapshot.model.name))
+    return Sleep(state="Waking", since=snapshot.now) if slice_ in snapshot.live else None
 
 
 def _serving(snapshot: Snapshot) -> str | None:

@@ -26,7 +26,7 @@ from ekiben.core.snapshot import InvalidSpec, Snapshot
 from ekiben.core.view import View
 
 # These follow from the status and the records alone; sizes and budgets stay as the last good spec had them.
-_KEPT_UP = frozenset({"ControllerRevision", "Deployment", "Service", "HTTPRoute"})
+_KEPT_UP = frozenset({"ControllerRevision", "Deployment", "Service", "HTTPRoute", "EndpointSlice"})
 _GOES_WITH_ITS_PODS = frozenset({"HorizontalPodAutoscaler", "PodDisruptionBudget"})
 
 
@@ -62,6 +62,9 @@ def refused(snapshot: Snapshot, invalid: InvalidSpec, view: View | None, plan: P
 
 
 def _goes(delete: Delete, kept_pods: set[str]) -> bool:
+    if delete.ref.kind == "EndpointSlice":
+        # A model that wakes for this has its pods in the path again.
+        return True
     return delete.ref.kind in _GOES_WITH_ITS_PODS and delete.ref.name not in kept_pods
 
 

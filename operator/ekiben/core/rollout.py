@@ -27,7 +27,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from ekiben.api.status import Outcome, RolloutStatus, Stage, Totals
-from ekiben.core import approvals, baking, ending, failures, gates, giving_way, preflight, recreate, verdicts
+from ekiben.core import (
+    approvals,
+    baking,
+    ending,
+    failures,
+    gates,
+    giving_way,
+    preflight,
+    recreate,
+    sleeping,
+    verdicts,
+)
 from ekiben.core import steps as steps_
 from ekiben.core.commands import commands, pause_of
 from ekiben.core.configuring import configured
@@ -37,7 +48,7 @@ from ekiben.core.forgiving import count_failed_look
 from ekiben.core.gates import Wait
 from ekiben.core.moves import Move, Row, event, in_stage, with_rollout
 from ekiben.core.reach import sets
-from ekiben.core.starting import fall_back, hindrance, prepare, start
+from ekiben.core.starting import fall_back, hindrance, is_due, prepare, start
 from ekiben.core.steps import step_weight
 from ekiben.core.view import FINISHING, GIVEN_UP, View, once
 
@@ -177,6 +188,8 @@ def waits_for(view: View) -> Wait | None:
 def next_move(view: View) -> Move | None:
     """Return the one transition that is due now; None while there is nothing but to wait."""
     rollout = view.rollout
+    if move := sleeping.next_move(view, is_due=is_due(view)):
+        return move
     if rollout is None:
         return start(view) or ending.retire(view)
     if move := _interrupt(view, rollout):

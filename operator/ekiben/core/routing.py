@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from functools import partial
 
-from ekiben.core import names
+from ekiben.core import names, sleeping
 from ekiben.core.plan import Child
 from ekiben.core.previewing import is_preview_due, preview_hostnames, preview_ref
 from ekiben.core.render import build_preview, build_route
@@ -40,10 +40,11 @@ def _route(view: View) -> Iterator[Child]:
     if live is None and view.snapshot.cluster.claims:
         return
     record = view.record(view.stable_revision or view.wanted.revision) or view.wanted
-    timeout = timeout_of(record)
+    timeout = timeout_of(record) + sleeping.wake_seconds(view.spec)
     version = live["metadata"].get("resourceVersion") if live else None
     steps = view.spec.rollout.canary.steps
     by_header = {headers: header_weight(view, headers) for headers in header_rules(steps)}
+    sleeps = sleeping.may_sleep(view.spec)
     render = partial(
         build_route,
         view.model,
@@ -52,8 +53,9 @@ def _route(view: View) -> Iterator[Child]:
         timeout_seconds=timeout,
         resource_version=version,
         by_header=by_header,
+        names_model=sleeps,
     )
-    yield Child(ref, (traffic, weight, timeout, tuple(by_header.items())), render)
+    yield Child(ref, (traffic, weight, timeout, tuple(by_header.items()), sleeps), render)
 
 
 def _preview(view: View) -> Iterator[Child]:

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from ekiben.api.status import Condition, Outcome, Stage, Status
 from ekiben.api.v1alpha1 import DEFAULT_REPLICAS
-from ekiben.core import children
+from ekiben.core import children, sleeping
 from ekiben.core import conditions as c
 from ekiben.core.configuring import NEEDS_HAND
 from ekiben.core.gates import Wait
@@ -18,6 +18,11 @@ from ekiben.core.starting import hindrance, plan_of
 from ekiben.core.templates import template_problem
 from ekiben.core.traffic import live_route, route_problem
 from ekiben.core.view import FINISHING, View
+
+NO_ACTIVATOR = (
+    "autoscaling.minReplicas is 0, but no activator is there to hold requests, so one pod stays: install the"
+    " chart with activator.enabled, or set minReplicas to 1"
+)
 
 
 class Said(NamedTuple):
@@ -68,6 +73,9 @@ def _ready(view: View, status: Status) -> Said:
     serves = stable is not None and stable.ready_replicas > 0
     if not serves and view.recreates and view.rollout and view.rollout.stage is not Stage.PREPARING:
         return Said(c.READY, "False", "Recreating", status.message)
+    if asleep := sleeping.told(view):
+        holds: Literal["True", "False", "Unknown"] = "True" if asleep[0] == "Asleep" else "Unknown"
+        return Said(c.READY, "False" if asleep[0] == "ActivatorMissing" else holds, *asleep)
     if stable and serves:
         remarks = (f"{stable.revision} serves", *_remarks(view))
         return Said(c.READY, "True", "Serving", "; ".join(remarks))
@@ -99,9 +107,7 @@ def _reconciling(view: View, status: Status, wait: Wait | None) -> Said:
             return Said(c.RECONCILING, "True", wait.reason, wait.message)
         if place_text(view):
             return Said(c.RECONCILING, "True", "Queued", status.message)
-        if view.status.retiring:
-            return Said(c.RECONCILING, "False", "Retiring", "an old revision still has pods")
-        return Said(c.RECONCILING, "False", "Idle", "")
+        return _at_rest(view)
     if view.is_first:
         return Said(c.RECONCILING, "True", wait.reason if wait else "FirstRevision", status.message)
     if rollout.stage in FINISHING:
@@ -109,6 +115,16 @@ def _reconciling(view: View, status: Status, wait: Wait | None) -> Said:
     if rollout.outcome is not None:
         return Said(c.RECONCILING, "True", "Aborting", status.message)
     return Said(c.RECONCILING, "True", wait.reason if wait else "Waiting", status.message)
+
+
+def _at_rest(view: View) -> Said:
+    if view.status.retiring:
+        return Said(c.RECONCILING, "False", "Retiring", "an old revision still has pods")
+    if (asleep := sleeping.told(view)) and asleep[0] == "Waking":
+        return Said(c.RECONCILING, "True", *asleep)
+    if sleeping.lacks_activator(view):
+        return Said(c.RECONCILING, "False", "ActivatorMissing", NO_ACTIVATOR)
+    return Said(c.RECONCILING, "False", "Idle", "")
 
 
 def obstacle(view: View) -> tuple[str, str] | None:

@@ -122,7 +122,7 @@ def stable_size(view: View) -> Size:
     """Size stable: what the spec says, and while others run beside it never fewer than it has."""
     stable = view.stable
     rollout = view.rollout
-    if stable is None or (rollout and rollout.stage in DOWN):
+    if stable is None or view.is_asleep or (rollout and rollout.stage in DOWN):
         return Size(0)
     if rollout and rollout.stage is Stage.RESTORING:
         return Size(rollout.stable_replicas or 1)
@@ -133,7 +133,7 @@ def stable_size(view: View) -> Size:
         wanted = has if has and is_left_to_others(view) else view.spec.replicas
         return Size(max(wanted, has) if hold else wanted)
     keeps = has if view.rollout and view.rollout.stage in FINISHING else 0
-    floor_ = max(scaled.min_replicas, keeps)
+    floor_ = max(scaled.floor, keeps)
     if not metrics_for(view, stable.revision):
         # Nobody knows what the load asks for: what there is stays.
         return Size(max(floor_, has))
@@ -158,7 +158,7 @@ def replacing_size(view: View) -> int:
     had = (rollout.stable_replicas if rollout else None) or view.full_size
     if scaled is None:
         return had if is_left_to_others(view) else view.spec.replicas
-    return min(max(had, scaled.min_replicas), scaled.most)
+    return min(max(had, scaled.floor), scaled.most)
 
 
 def previous_size(view: View) -> Size:

@@ -187,6 +187,8 @@ class Cluster:
     `claims` are others' routes in the place of ours, `preview_claims` in the place of the preview's;
     `preflight` is what may be read for room. `keda` tells whether ScaledObjects can be had, and `scalers` are
     autoscalers that others made for the model or its Deployments, KEDA's for our ScaledObjects included.
+    `preflight` is what may be read for room. `activators` are where requests to a model without pods can be
+    held, None where no activator is installed; `demanded` tells whether any is held there for this model.
     """
 
     gateway_api: bool = True
@@ -197,6 +199,8 @@ class Cluster:
     preflight: Preflight = "none"
     keda: Keda = "disabled"
     scalers: tuple[Scaler, ...] = ()
+    activators: tuple[str, ...] | None = None
+    demanded: bool = False
 
 
 @dataclass(frozen=True, slots=True)

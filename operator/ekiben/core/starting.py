@@ -10,7 +10,7 @@ from typing import Any
 from ekiben.api.rollout import Pause, Step, StepAnalysis
 from ekiben.api.status import Outcome, RevisionStatus, RolloutPlan, RolloutStatus, Stage
 from ekiben.api.strategy import BlueGreen
-from ekiben.core import analysis, preflight
+from ekiben.core import analysis, preflight, sleeping
 from ekiben.core.asking import Question
 from ekiben.core.commands import commands
 from ekiben.core.configuring import configured, secret_looks, secrets_immutable
@@ -104,7 +104,10 @@ def hindrance(view: View) -> Wait | None:
     if view.rollout is not None:
         return None
     return (
-        configured(view) or _templates_usable(view) or (secrets_immutable(view) if _is_next(view) else None)
+        configured(view)
+        or _templates_usable(view)
+        or (secrets_immutable(view) if _is_next(view) else None)
+        or (sleeping.waking(view) if is_due(view) else None)
     )
 
 

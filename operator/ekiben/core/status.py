@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ekiben.api.status import Outcome, Phase, RevisionStatus, RolloutStatus, Stage, Status
-from ekiben.core import gates, names, verdicts
+from ekiben.core import gates, names, sleeping, verdicts
 from ekiben.core.analysis import is_counted
 from ekiben.core.commands import commands
 from ekiben.core.configuring import NEEDS_HAND
@@ -37,6 +37,7 @@ def report(view: View, wait: Wait | None) -> Status:
             "rollout": rollout,
             "stable": stable,
             "canary": canary,
+            "sleep": sleeping.measured(view),
             "replicas": stable.replicas if stable else 0,
             "selector": _selector(view),
             "ready": _ready(stable, canary),
@@ -87,7 +88,7 @@ def _side(view: View, side: Side | None, before: RevisionStatus | None) -> Revis
     known = before if before and before.revision == side.revision else RevisionStatus(revision=side.revision)
     digest = next((pod.image_digest for pod in side.pods if pod.image_digest and pod.ready), None)
     served = known.served_at or (view.now if side.ready else None)
-    down = None if side.ready or not served else (known.unready_since or view.now)
+    down = None if side.ready or not served or view.status.sleep else (known.unready_since or view.now)
     return known.model_copy(
         update={
             "image": image_of(side.record) if side.record else known.image,
@@ -126,6 +127,8 @@ def phase_of(view: View, wait: Wait | None) -> Phase:
             return Phase.PENDING
         stopped = wait is not None and wait.reason in STOPPED
         return Phase.PAUSED if stopped else Phase.PROGRESSING
+    if asleep := sleeping.told(view):
+        return {"Asleep": Phase.ASLEEP, "Waking": Phase.PROGRESSING}.get(asleep[0], Phase.DEGRADED)
     if stable is None or stable.ready == 0:
         served = view.status.stable and view.status.stable.served_at
         return Phase.DEGRADED if served else Phase.PENDING
@@ -164,6 +167,8 @@ def message_of(view: View, wait: Wait | None) -> str:
         return f"{failed.revision} {did}; {view.stable_revision} serves; {way_out}"
     if view.wanted.revision != view.stable_revision and view.spec.rollout.paused:
         return "a new revision waits: paused by rollout.paused; set it to false to go on"
+    if asleep := sleeping.told(view):
+        return asleep[1]
     stable = view.stable
     if stable is None or stable.ready == 0:
         hindrance = gates.blocked(view, stable) if stable else None

@@ -27,6 +27,9 @@ EVENTS: dict[str, str] = {
     "Superseded": "The spec asks for yet another revision.",
     "Reverted": "The spec asks for stable again.",
     "Promoted": "The new revision serves everything; with the numbers it passed on.",
+    "Asleep": "Nobody asks, by minReplicas 0: the pods go, and the activator holds the next request.",
+    "Waking": "A model that is asleep gets a pod: why.",
+    "Woken": "A model that was asleep serves by itself again.",
 }
 
 OUTCOME_REASONS: dict[str, str] = {

@@ -144,6 +144,12 @@ class View:
             return False
         return not self.recreates or self.rollout.stage is Stage.REPLACING
 
+    @property
+    def is_asleep(self) -> bool:
+        """Tell whether the model has no pods because nobody asks for it; never beside a rollout."""
+        sleep = self.status.sleep
+        return sleep is not None and sleep.state == "Asleep" and self.rollout is None
+
     @cached_property
     def failure(self) -> FailedRevision | None:
         """How the revision that the spec asks for failed before; None when it did not."""
@@ -205,7 +211,7 @@ class View:
     @property
     def floor(self) -> int:
         """Fewest pods of the serving revision."""
-        return self.spec.scaled.min_replicas if self.spec.scaled else self.spec.replicas
+        return self.spec.scaled.floor if self.spec.scaled else self.spec.replicas
 
     @cached_property
     def full_size(self) -> int:

@@ -23,6 +23,7 @@ REQUESTS = "bentoml_service_request_total"
 DURATIONS = "bentoml_service_request_duration_seconds_bucket"
 BUSY = "bentoml_service_request_duration_seconds_sum"
 IN_FLIGHT = "bentoml_service_request_in_progress"
+LAST_REQUEST = "bentoml_service_last_request_timestamp_seconds"
 BATCHES = "bentoml_service_adaptive_batch_size_count"
 BATCHED = "bentoml_service_adaptive_batch_size_sum"
 # BentoML counts its probes and its own pages like requests. An API that is itself routed at "/" shares its
@@ -46,6 +47,8 @@ _SERIES_KEPT = 8192
 _LONGEST_KEPT = 1024
 # Sums of it over a page and over a thousand pods still fit the status's 64 bits.
 _MOST_REQUESTS = 2**40
+# The year 9000, in seconds since 1970: what may follow from a time must still be one.
+_LATEST = 221_845_392_000.0
 _EXCERPT = 80
 _NAMES_SHOWN = 5
 
@@ -146,6 +149,24 @@ def read_page(page: bytes, wanted: Wanted) -> Reading:
         _sum(page, _BATCHED, wanted) if wanted.batches else 0,
         _sum(page, _IN_FLIGHT, wanted) if wanted.in_flight else 0,
     )
+
+
+def last_request(page: bytes) -> float | None:
+    """Return when the last request came that was no probe, in seconds since 1970; None where none did.
+
+    Each worker tells of its own. Raises MetricsError for what is no time.
+    """
+    latest = None
+    for line in _lines_of(page, f"{LAST_REQUEST}{{".encode()):
+        match = _VALUE.fullmatch(line, line.rfind(b"}") + 1)
+        try:
+            at = float(match[1]) if match else math.nan
+        except ValueError:
+            at = math.nan
+        if not 0 <= at <= _LATEST:
+            raise _invalid(line[-_EXCERPT:], "is no time of a request")
+        latest = max(at, latest or 0.0)
+    return latest
 
 
 def _counts(series: _Series, wanted: Wanted) -> bool:

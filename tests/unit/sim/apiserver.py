@@ -25,6 +25,7 @@ API_VERSIONS = {
     "HTTPRoute": "gateway.networking.k8s.io/v1",
     "ConfigMap": "v1",
     "Job": "batch/v1",
+    "EndpointSlice": "discovery.k8s.io/v1",
 }
 
 

@@ -146,3 +146,15 @@ def canary_not_shrunk(done: Pass, ref: Ref) -> Iterator[str]:
         is_it = revision != stable.revision and ref.name == names.revision_child(MODEL, revision)
         if is_it and asked < before and 100 * asked < weight * full:
             yield f"I12: {revision} scaled to {asked} while the route gives it {weight}%"
+
+
+def emptied_while_held(done: Pass, ref: Ref) -> Iterator[str]:
+    """I27: outside a rollout stable loses its last pods only while the activator has its requests."""
+    snapshot = done.snapshot
+    stable, rollout = snapshot.status.stable, in_flight(snapshot.status)
+    if stable is None or rollout is not None or ref.name != names.revision_child(MODEL, stable.revision):
+        return
+    asked = next(item.replicas for item in done.plan.scales if item.deployment == ref.name)
+    slice_ = snapshot.live.get(Ref("EndpointSlice", names.activator_slice(MODEL)))
+    if asked == 0 and (slice_ is None or not slice_["endpoints"]):
+        yield f"I27: {stable.revision} scaled to nothing, and nobody holds its requests"

@@ -30,7 +30,11 @@ class Clock:
     @property
     def wall(self) -> datetime:
         """The time of day."""
-        return START + timedelta(seconds=self.now)
+        return self.at(self.now)
+
+    def at(self, seconds: float) -> datetime:
+        """Return a virtual time as a time of day."""
+        return START + timedelta(seconds=seconds)
 
     def after(self, delay: float, action: Action) -> None:
         """Do something `delay` seconds from now, give or take the seed's jitter."""

@@ -19,6 +19,7 @@ from unit.sim.apiserver import Write
 from unit.sim.budget import Budget
 from unit.sim.capacity import (
     canary_not_shrunk,
+    emptied_while_held,
     given_back_within_capacity,
     no_header_without_pods,
     no_weight_without_pods,
@@ -100,6 +101,7 @@ class Invariants:
             self._note(stable_not_shrunk(done, write.ref))
             self._note(stable_shrunk_within_capacity(done, write.ref))
             self._note(canary_not_shrunk(done, write.ref))
+            self._note(emptied_while_held(done, write.ref))
 
     def _changed(self, ref: Ref) -> None:
         """I4: while a canary carries traffic, nobody shrinks stable, its autoscaler included."""

@@ -75,6 +75,7 @@ class SimPod:
     waiting_reason: str = ""
     waiting_message: str = ""
     served: Served = field(default_factory=Served)
+    last_request: float | None = None
     config_maps: tuple[str, ...] = ()
     config: dict[str, Manifest] = field(default_factory=dict)
 

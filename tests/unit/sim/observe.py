@@ -41,6 +41,8 @@ class Cluster:
         self.watches_fresh = True
         self.preflight: Preflight = "none"
         self.keda: Keda = "disabled"
+        self.activators: tuple[str, ...] | None = None
+        self.demanded = False
         self.templates: dict[str, Manifest] = {}
 
     def gateways(self) -> dict[tuple[str, str], Manifest]:
@@ -126,6 +128,8 @@ class Cache:
             watches_fresh=self.cluster.watches_fresh,
             keda=self.cluster.keda,
             scalers=tuple(live for ref, live in self.objects.items() if ref.kind == HPA),
+            activators=self.cluster.activators,
+            demanded=self.cluster.demanded,
         )
         remembered = Remembered(
             observation,

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 
 from ekiben.core.snapshot import Ref
+from unit.sim.activator import Activator
 from unit.sim.apiserver import ApiServer
 from unit.sim.clock import Clock
 from unit.sim.nodes import Nodes, SimPod
@@ -22,8 +23,10 @@ class Traffic:
     Requests are fluid: every stretch of time between two events brings `rate` a second, in fractions.
     """
 
-    def __init__(self, clock: Clock, server: ApiServer, nodes: Nodes) -> None:
-        self.clock, self.server, self.nodes = clock, server, nodes
+    def __init__(
+        self, clock: Clock, server: ApiServer, nodes: Nodes, activator: Activator | None = None
+    ) -> None:
+        self.clock, self.server, self.nodes, self.activator = clock, server, nodes, activator
         self.rate = 0.0
         self.inside_rate = 0.0
         self.kept: dict[str, float] = {}
@@ -53,6 +56,7 @@ class Traffic:
     def flow(self) -> None:
         """Send the requests of the time since the last call."""
         elapsed, self._last = self.clock.now - self._last, self.clock.now
+        self._hand_out()
         if elapsed <= 0 or not (self.rate or self.inside_rate or self.kept):
             return
         for tag, rate in self.kept.items():
@@ -68,6 +72,23 @@ class Traffic:
                 most = max(fitting, key=len, default=frozenset())
                 self._split(self.by_header.get(most, self.weights), rate * elapsed)
 
+    def burst(self, requests: float) -> None:
+        """Send some requests at once."""
+        if self.through_gateway:
+            self._split(self.weights, requests)
+        else:
+            self._send(self.server.model["metadata"]["name"], requests)
+
+    def _hand_out(self) -> None:
+        """Give what the activator holds to pods that are ready, and give up what it held for too long."""
+        if self.activator is None or not self.activator.held:
+            return
+        pods = self._pods(self.server.model["metadata"]["name"])
+        if pods:
+            self._serve(pods, self.activator.take())
+        elif late := self.activator.given_up():
+            self._lose("held for too long", late)
+
     def _split(self, weights: Weights | None, amount: float) -> None:
         total = sum(weights.values()) if weights else 0
         if not weights or not total:
@@ -79,12 +100,25 @@ class Traffic:
     def _send(self, service: str, amount: float) -> None:
         if not amount:
             return
-        live = self.server.objects.get(Ref("Service", service))
-        pods = list(self.nodes.selected(live["spec"]["selector"])) if live else []
+        pods, activator = self._pods(service), self.activator
+        if activator is not None and service == self.server.model["metadata"]["name"]:
+            passing = amount * activator.share(len(pods))
+            if passing and (lost := passing * activator.lost_share()):
+                self._lose("the activator is not there", lost)
+                amount, passing = amount - lost, passing - lost
+            if passing and not pods:
+                activator.hold(passing)
+                return
+        if not amount:
+            return
         if not pods:
             self._lose(f"Service {service} without ready pods", amount)
             return
         self._serve(pods, amount)
+
+    def _pods(self, service: str) -> list[SimPod]:
+        live = self.server.objects.get(Ref("Service", service))
+        return list(self.nodes.selected(live["spec"]["selector"])) if live else []
 
     def _serve(self, pods: list[SimPod], amount: float) -> None:
         self.sent += amount if pods else 0.0
@@ -93,6 +127,7 @@ class Traffic:
             behaviour = self.nodes.behaviour(pod.tag)
             self.served_by[pod.deployment] += each
             pod.served.requests += each
+            pod.last_request = self.clock.now
             pod.served.errors += each * behaviour.errors
             pod.served.sheds += each * behaviour.sheds
             pod.served.slow += each * behaviour.slow

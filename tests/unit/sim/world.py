@@ -13,11 +13,13 @@ from ekiben.core.asking import Question
 from ekiben.core.plan import Plan
 from ekiben.core.reconcile import decide as core_decide
 from ekiben.core.revision import revision_of
+from ekiben.core.sleeping import LastRequest
 from ekiben.core.snapshot import Content, Ref, Snapshot
 from ekiben.core.snapshot import Keda as KedaState
 from ekiben.core.splitting import percent_to, rules_of
 from ekiben.core.steps import header_text
 from ekiben.core.tracking import content_digest, tracked_maps, tracked_secrets
+from unit.sim.activator import Activator
 from unit.sim.apiserver import ApiServer
 from unit.sim.asker import Oracle
 from unit.sim.clock import Clock
@@ -52,15 +54,18 @@ class World:
         self.clock = clock or Clock(seed)
         self.server = ApiServer(self.clock, MODEL, dict(spec))
         self.nodes = Nodes(self.clock)
-        self.traffic = Traffic(self.clock, self.server, self.nodes)
+        self.cluster = Cluster()
+        self.activator = Activator(self.clock, self.server, self.nodes, self.cluster)
+        self.traffic = Traffic(self.clock, self.server, self.nodes, self.activator)
         self.traffic.through_gateway = "traffic" in spec
         self.deployments = DeploymentController(self.clock, self.server, self.nodes)
         self.keda = Keda(self.clock, self.server)
         self.autoscalers = Autoscalers(self.clock, self.server, self.traffic, self.keda)
         self.gateway = GatewayController(self.clock, self.server, self.traffic)
         self.jobs = Jobs(self.clock, self.server)
-        self.cluster = Cluster()
         self.operator = Operator(self.clock, self.server, self.nodes, self.cluster, decide)
+        self.operator.oracles[LastRequest] = self.activator.last_request
+        self.activator.wake_operator = self.operator.wake
         self.operator.fault = fault
         self.nodes.config_map = lambda name: self.server.objects.get(Ref("ConfigMap", name))
         self._tags: dict[str, str] = {}
@@ -264,6 +269,12 @@ class World:
         name = self.revision_child(tag)
         kinds = {"HPA": "HorizontalPodAutoscaler", "ScaledObject": "ScaledObject"}
         return " ".join(word for word, kind in kinds.items() if Ref(kind, name) in self.server.objects)
+
+    def set_activators(self, *addresses: str, installed: bool = True) -> None:
+        """Let these pods of the activator be there, or none be installed."""
+        self.say(f"activator pods: {', '.join(addresses) or 'none'}" if installed else "no activator")
+        self.cluster.activators = addresses if installed else None
+        self.operator.wake()
 
     # -- eyes --------------------------------------------------------------------------------------------
 

@@ -63,6 +63,17 @@ MIN_WITHIN_MAX = cel(
     "autoscaling.minReplicas must not be above maxReplicas: lower it or raise maxReplicas",
     ".minReplicas",
 )
+IDLE_NEEDS_ZERO = cel(
+    "self.minReplicas == 0 || !(has(self.idleAfter) || has(self.activation))",
+    "autoscaling.idleAfter and activation are for minReplicas: 0, where the pods go while nobody asks: set"
+    " minReplicas to 0, or leave them out",
+)
+ZERO_NEEDS_ENGINE = cel(
+    "self.minReplicas > 0 || !(self.engine in ['external', 'none'])",
+    "autoscaling.minReplicas: 0 does not go with engine external or none, which leave the number of pods to"
+    " others or to replicas: write another engine, or minReplicas: 1",
+    ".minReplicas",
+)
 
 PARENTS_DIFFER = cel(
     "self.all(a, self.exists_one(b, a.name == b.name"

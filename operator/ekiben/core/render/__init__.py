@@ -1,5 +1,6 @@
 """Render every child of a ModelDeployment: pure functions from the model and one decision to a manifest."""
 
+from ekiben.core.render.activator import build_activator_slice
 from ekiben.core.render.autoscaler import build_autoscaler
 from ekiben.core.render.config_copy import build_config_copy
 from ekiben.core.render.deployment import TEMPLATES, build_deployment
@@ -13,6 +14,7 @@ from ekiben.core.render.service import build_service
 
 __all__ = [
     "TEMPLATES",
+    "build_activator_slice",
     "build_autoscaler",
     "build_config_copy",
     "build_deployment",

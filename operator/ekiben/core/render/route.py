@@ -26,6 +26,7 @@ def build_route(
     timeout_seconds: float,
     resource_version: str | None,
     by_header: Mapping[Headers, int] | None = None,
+    names_model: bool = False,
 ) -> Manifest:
     """Build the route with `canary_weight` percent to the canary's Service and the rest to stable's.
 
@@ -34,9 +35,11 @@ def build_route(
     `timeout_seconds` is the longest time that a pod may take. With `resource_version` the write is refused
     when the route has changed since. For the life of a spec only the weights differ: gateways lose requests
     when rules, filters or backends come and go. So both backends are always there, and every field that the
-    API would fill in is written out: what is found beside them was added by somebody else.
+    API would fill in is written out: what is found beside them was added by somebody else. With `names_model`
+    each request says in a header whose it is: an activator has the requests of many models.
     """
     metadata = build_metadata(model, names.route(model.name), names.model_labels(model.name))
+    filters = [*_filters(traffic.path), *(_naming(model) if names_model else ())]
     if resource_version is not None:
         metadata["resourceVersion"] = resource_version
     return {
@@ -48,7 +51,7 @@ def build_route(
             "hostnames": list(traffic.hostnames),
             # No name: rules have one only in newer versions of the API's standard channel.
             "rules": [
-                _rule(model, traffic, headers, weight, timeout_seconds)
+                _rule(model, traffic, headers, weight, timeout_seconds, filters)
                 for headers, weight in {frozenset(): canary_weight, **(by_header or {})}.items()
             ],
         },
@@ -56,7 +59,12 @@ def build_route(
 
 
 def _rule(
-    model: Model, traffic: Traffic, headers: Headers, canary_weight: int, timeout_seconds: float
+    model: Model,
+    traffic: Traffic,
+    headers: Headers,
+    canary_weight: int,
+    timeout_seconds: float,
+    filters: list[dict[str, Any]],
 ) -> dict[str, Any]:
     match: dict[str, Any] = {"path": {"type": "PathPrefix", "value": traffic.path.prefix}}
     if headers:
@@ -65,7 +73,7 @@ def _rule(
         ]
     return {
         "matches": [match],
-        "filters": _filters(traffic.path),
+        "filters": filters,
         "backendRefs": [
             _backend(names.stable_service(model.name), 100 - canary_weight),
             _backend(names.canary_service(model.name), canary_weight),
@@ -89,6 +97,11 @@ def _filters(path: RoutePath) -> list[dict[str, Any]]:
         return []
     rewrite = {"path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": path.rewrite}}
     return [{"type": "URLRewrite", "urlRewrite": rewrite}]
+
+
+def _naming(model: Model) -> list[dict[str, Any]]:
+    named = {"name": names.MODEL_HEADER, "value": f"{model.namespace}/{model.name}"}
+    return [{"type": "RequestHeaderModifier", "requestHeaderModifier": {"set": [named]}}]
 
 
 def _backend(service: str, weight: int) -> dict[str, Any]:
