@@ -30,7 +30,7 @@ async def test_a_model_scales_on_concurrency_out_and_back(site: Site, client: Cl
     await install_operator(site, ("--set", "adapter.enabled=true"))
     await kubectl(site, "wait", "apiservice/v1beta2.custom.metrics.k8s.io", "--for=condition=Available")
     pace = {"scaleUp": {"stabilizationWindowSeconds": 0}, "scaleDown": {"stabilizationWindowSeconds": 5}}
-    scaling = {"minReplicas": 1, "maxReplicas": 2, "metrics": [{"concurrency": "500m"}], "behavior": pace}
+    scaling = {"minReplicas": 1, "maxReplicas": 2, "metrics": [{"concurrency": "0.5"}], "behavior": pace}
     await apply(site, namespace, model(site, SLOW, autoscaling=scaling))
     await follow(client, namespace, "iris", lambda m: is_settled(m, "Promoted"), 120)
     service = await kubectl(
