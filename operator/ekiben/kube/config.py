@@ -6,6 +6,7 @@ request and copies every body, at six times the CPU of the request itself (docs/
 
 from __future__ import annotations
 
+import asyncio
 import os
 import ssl
 import urllib.request
@@ -25,6 +26,7 @@ _READ_BUFFER = 2**21
 # A rollout that comes after a quiet minute should not wait for TLS first; the API server keeps them for 90 s.
 _KEPT_SECONDS = 60.0
 _REFRESH_SECONDS = 60.0
+_FAREWELL_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +98,10 @@ class Connection:
         )
 
     async def close(self) -> None:
-        """Close every connection."""
+        """Close every connection, those included that were just being made."""
         await self._session.close()
+        # Their sockets end in the next rounds of the loop, of which the last one of a process has none.
+        await asyncio.sleep(_FAREWELL_SECONDS)
 
     async def _authorization(self) -> str | None:
         return await self._configuration.get_api_key_with_prefix("BearerToken")
