@@ -154,13 +154,22 @@ class Lab:
             for item in container["env"]
         }
 
-    def write_account(self, kubeconfig: Path) -> None:
-        """Write a kubeconfig for the operator's account, with a token of its own."""
-        token = self._kubectl("create", "token", RELEASE, f"--namespace={SYSTEM_NAMESPACE}", "--duration=3h")
+    def write_account(self, kubeconfig: Path, account: str = RELEASE) -> None:
+        """Write a kubeconfig for an account, by default the operator's, with a token of its own."""
+        token = self._kubectl("create", "token", account, f"--namespace={SYSTEM_NAMESPACE}", "--duration=3h")
         config = yaml.safe_load(self.plane.kubeconfig.read_text())
         config["users"][0]["user"] = {"token": token.strip()}
         kubeconfig.touch(mode=0o600)
         kubeconfig.write_text(yaml.safe_dump(config))
+
+    def account_of(self, part: str) -> Path:
+        """Return a kubeconfig with the account and the rights that the chart gives one of its parts."""
+        account = f"{RELEASE}-{part}"
+        rights = [item for item in render_chart(f"{part}.enabled=true") if item["kind"] in RIGHTS]
+        self._apply(item for item in rights if item["metadata"]["name"].startswith(account))
+        kubeconfig = self.plane.directory / f"{part}.kubeconfig"
+        self.write_account(kubeconfig, account)
+        return kubeconfig
 
     @contextlib.contextmanager
     def granting(self, *values: str) -> Iterator[set[Right]]:

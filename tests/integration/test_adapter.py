@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
-import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,13 +14,12 @@ from typing import Any
 
 import aiohttp
 import pytest
-import yaml
 from aiohttp import web
 
 from ekiben.core import names
 from ekiben.kube.client import ApiError, Client
 from ekiben.kube.kinds import NAMESPACE, POD
-from integration.lab import CHART, RELEASE, RIGHTS, SYSTEM_NAMESPACE, Lab
+from integration.lab import CHART, Lab
 from integration.operators import until
 from localcluster.child import free_ports
 from localcluster.tools import command_path
@@ -91,37 +89,7 @@ class Adapter:
 @pytest.fixture(scope="module")
 def adapter_kubeconfig(lab: Lab) -> Path:
     """The account that the chart gives the adapter, and no other right."""
-    command = [str(command_path("helm")), "template", RELEASE, str(CHART), "--namespace", SYSTEM_NAMESPACE]
-    done = subprocess.run(
-        [*command, "--set", "adapter.enabled=true", "--show-only", "templates/adapter.yaml"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    rights = [item for item in yaml.safe_load_all(done.stdout) if item and item["kind"] in RIGHTS]
-    kubectl = [str(command_path("kubectl")), f"--kubeconfig={lab.plane.kubeconfig}"]
-    subprocess.run(
-        [*kubectl, "apply", "--server-side", "--filename=-"],
-        input=yaml.safe_dump_all(rights),
-        text=True,
-        check=True,
-        timeout=60,
-        capture_output=True,
-    )
-    token = subprocess.run(
-        [*kubectl, "create", "token", f"{RELEASE}-adapter", f"--namespace={SYSTEM_NAMESPACE}"],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    ).stdout.strip()
-    config = yaml.safe_load(lab.plane.kubeconfig.read_text())
-    config["users"][0]["user"] = {"token": token}
-    path = lab.plane.directory / "adapter.kubeconfig"
-    path.touch(mode=0o600)
-    path.write_text(yaml.safe_dump(config))
-    return path
+    return lab.account_of("adapter")
 
 
 @pytest.fixture

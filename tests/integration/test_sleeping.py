@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,15 +14,13 @@ from typing import Any
 
 import aiohttp
 import pytest
-import yaml
 
 from ekiben.core import names, sleeping
 from ekiben.kube.kinds import ENDPOINTSLICE, HPA, HTTPROUTE
-from integration.lab import CHART, RELEASE, RIGHTS, SYSTEM_NAMESPACE, Lab
+from integration.lab import CHART, Lab
 from integration.operators import condition_of, until
 from integration.site import THROUGH_GATEWAY, Site, Status
 from localcluster.child import free_ports
-from localcluster.tools import command_path
 
 pytestmark = pytest.mark.apiserver
 
@@ -55,32 +52,7 @@ class Activator:
 @pytest.fixture(scope="module")
 def activator_kubeconfig(lab: Lab) -> Path:
     """The account that the chart gives the activator, and no other right."""
-    command = [str(command_path("helm")), "template", RELEASE, str(CHART), "--namespace", SYSTEM_NAMESPACE]
-    options = ("--set", "activator.enabled=true", "--show-only", "templates/activator.yaml")
-    done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=60, check=True)
-    rights = [item for item in yaml.safe_load_all(done.stdout) if item and item["kind"] in RIGHTS]
-    kubectl = [str(command_path("kubectl")), f"--kubeconfig={lab.plane.kubeconfig}"]
-    subprocess.run(
-        [*kubectl, "apply", "--server-side", "--filename=-"],
-        input=yaml.safe_dump_all(rights),
-        text=True,
-        check=True,
-        timeout=60,
-        capture_output=True,
-    )
-    token = subprocess.run(
-        [*kubectl, "create", "token", f"{RELEASE}-activator", f"--namespace={SYSTEM_NAMESPACE}"],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    ).stdout.strip()
-    config = yaml.safe_load(lab.plane.kubeconfig.read_text())
-    config["users"][0]["user"] = {"token": token}
-    path = lab.plane.directory / "activator.kubeconfig"
-    path.touch(mode=0o600)
-    path.write_text(yaml.safe_dump(config))
-    return path
+    return lab.account_of("activator")
 
 
 @pytest.fixture
