@@ -46,7 +46,7 @@ def test_addresses_are_of_one_family() -> None:
 
 @pytest.mark.parametrize("line", [b"", b"{}", b"null", b"nonsense", b"\xff"])
 def test_what_is_no_list_is_refused(line: bytes) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011
+    with pytest.raises(ValueError):  # noqa: PT011 - json and codecs word it
         held_of(line)
 
 
@@ -73,7 +73,7 @@ class Said:
 async def until(done: Callable[[], bool]) -> None:
     """Wait until something is so."""
     async with asyncio.timeout(5):
-        while not done():  # noqa: ASYNC110
+        while not done():  # noqa: ASYNC110 - it is many things
             await asyncio.sleep(0.01)
 
 

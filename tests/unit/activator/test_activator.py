@@ -89,7 +89,7 @@ class Cluster:
     async def held(self, count: int) -> None:
         """Wait until so many requests are held."""
         async with asyncio.timeout(10):
-            while self.places.held().get(KEY, 0) != count:  # noqa: ASYNC110
+            while self.places.held().get(KEY, 0) != count:  # noqa: ASYNC110 - it tells nobody
                 await asyncio.sleep(0.01)
 
     async def close(self) -> None:

@@ -12,10 +12,11 @@ from ekiben.asking.asker import Means, UnansweredError
 from ekiben.asking.idleness import find_last_request
 from ekiben.core.sleeping import LastRequest, Seen
 from ekiben.samples.metrics import MetricsError, last_request
+from unit.fake_client import FakeClient
 from unit.samples.bento import REAL_PAGE
 from unit.samples.world import free_port
 
-MEANS = Means(client=None)  # type: ignore[arg-type]
+MEANS = Means(FakeClient())
 KEY = ("models", "iris")
 FAMILY = b"bentoml_service_last_request_timestamp_seconds"
 # What the page of a real pod says.
