@@ -155,9 +155,12 @@ def _clear_store(containerd: Sequence[str]) -> None:
         containers = _ctr("containers", "list", "--quiet").split()
         if containers:
             _ctr("containers", "delete", *containers)
-            # Collects what the containers had written, now: left to itself it stays on disk for good.
-            _ctr("leases", "create", "--id", "janitor")
-            _ctr("leases", "delete", "--sync", "janitor")
+            # A lease's end collects what the containers had written, now: left to itself it stays on disk for good.
+            _ctr("leases", "create")
+        # Also those of a box that was killed while it imported an image, or right here.
+        leases = _ctr("leases", "list", "--quiet").split()
+        if leases:
+            _ctr("leases", "delete", "--sync", *leases)
     finally:
         process.terminate()
         process.wait()

@@ -23,6 +23,7 @@ from localcluster.child import free_ports, wait_until
 from localcluster.client import Kubectl
 from localcluster.cluster import network_of
 from localcluster.network import Network
+from localcluster.nodefiles import SOCKET
 from localcluster.oci import ImageConfig, write_archive, write_layer
 from localcluster.paths import PACKAGE, cache_dir
 from localcluster.state import State
@@ -173,6 +174,13 @@ def _said(file: Path) -> str:
         return ""
 
 
+def in_box(state: State, command: str, *arguments: str) -> str:
+    """Run a command in the box's file system; `ctr` speaks with its containerd, of the kubelet's namespace."""
+    environment = os.environ | {"CONTAINERD_ADDRESS": SOCKET, "CONTAINERD_NAMESPACE": "k8s.io"}
+    enter = ["nsenter", f"--target={state.processes[1].pid}", "--mount", "--", command, *arguments]
+    return subprocess.run(enter, env=environment, capture_output=True, text=True, check=True).stdout
+
+
 def test_an_ended_component_is_started_again_and_a_half_dead_cluster_is_said_to_be_one() -> None:
     before = look_at_machine()
     state = bring_up(ONE)
@@ -276,13 +284,17 @@ def test_a_killed_cluster_is_taken_away_by_the_next_command(which: int, command:
     loaded = run_cli("load", "--name", ONE, archive)
     assert loaded.stdout == "localhost/e2e-persists:1\n"
     assert "loaded already" not in loaded.stderr
+    # As of a box that was killed amid an import, or amid the clearing of its store.
+    lease = in_box(state, "ctr", "leases", "create").strip()
     os.kill(state.processes[which].pid, signal.SIGKILL)
     # A process 1 ends only when its whole box has: until then the cluster is half-dead, as is said elsewhere.
     wait_until("the box to end", lambda: not state.is_alive(), PATIENCE)
     done = run_cli(command, "--name", ONE)
     assert done.returncode == 0, done.stderr
     if command == "up":
-        assert remember(ONE).processes != state.processes
+        again = remember(ONE)
+        assert again.processes != state.processes
+        assert lease not in in_box(again, "ctr", "leases", "list")
         assert all(part.works for part in look(ONE))
         assert "loaded already" in run_cli("load", "--name", ONE, archive).stderr
         assert run_cli("down", "--name", ONE).returncode == 0
