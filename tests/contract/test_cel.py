@@ -50,6 +50,10 @@ def scaling(*metrics: Json, **fields: Any) -> Json:
     return {"autoscaling": {"maxReplicas": 4, **fields} | ({"metrics": [*metrics]} if metrics else {})}
 
 
+def guarded(latency: Json) -> Json:
+    return scaling({"concurrency": "8"}, {"latency": latency})
+
+
 def by_query(**fields: Any) -> Json:
     query = 'sum(rate(requests{revision="{{revision}}"}[1m]))'
     return {"prometheus": {"address": "http://prometheus:9090", "query": query, "threshold": "8"} | fields}
@@ -177,6 +181,10 @@ ACCEPTED: dict[str, Json] = {
     "one replica, whatever the autoscaler may do": {"replicas": 1} | scaling(),
     "autoscaling in percent over the request": scaling({"cpu": "250%"}),
     "autoscaling on requests": scaling({"concurrency": "0.5"}, {"requestsPerSecond": "50"}),
+    "autoscaling on requests, guarded by their latency": {"bento": SERVED}
+    | scaling({"concurrency": "8"}, {"latency": {"p95": "300ms"}}, {"latency": {"p99": "10ms"}}),
+    "a latency between BentoML's own bounds": scaling({"latency": {"p50": "1000ms"}}, {"cpu": "70%"}),
+    "a latency alone, switched off": scaling({"latency": {"p95": "1s"}}, engine="none"),
     "autoscaling in quantities": scaling({"cpu": "1.5"}, {"memory": "700Mi"}),
     "as many replicas at least as at most": scaling(minReplicas=4),
     "autoscaling by a query and by hours": scaling(by_query(), by_hours(), {"cpu": "70%"}),
@@ -348,9 +356,10 @@ TMP_MOUNT = (
     "volumeMounts must not be at /tmp or below, where Ekiben mounts a volume of its own: choose another path"
 )
 BAD_METRIC = (
-    "autoscaling.metrics takes exactly one of cpu, memory, concurrency, requestsPerSecond, prometheus and"
-    " schedule per item: write one item for each target"
+    "autoscaling.metrics takes exactly one of cpu, memory, concurrency, requestsPerSecond, latency,"
+    " prometheus and schedule per item: write one item for each target"
 )
+QUANTILE = "autoscaling.metrics: latency takes exactly one of p50, p95 and p99: write one item for each"
 BAD_PER_POD = 'must be a number per pod, above zero, in quotes, such as "8" or "0.5"'
 BAD_CRON = "must be a cron schedule of five fields, such as 0 8 * * 1-5, where Sunday is 0"
 NEEDS_ZERO = (
@@ -786,15 +795,54 @@ REFUSED = [
         "KEDA's metrics and the adapter's together",
         scaling(by_query(), {"concurrency": "8"}),
         METRICS,
-        "autoscaling.metrics: prometheus and schedule need KEDA, which can't read concurrency and"
-        " requestsPerSecond: leave one kind out, or ask a Prometheus for the requests too",
+        "autoscaling.metrics: prometheus and schedule need KEDA, which can't read concurrency,"
+        " requestsPerSecond and latency: leave one kind out, or ask a Prometheus for the requests too",
     ),
     Refused(
         "the adapter's metric for KEDA",
         scaling({"requestsPerSecond": "8"}, engine="keda"),
         METRICS,
-        "autoscaling.engine keda can't read concurrency and requestsPerSecond: write engine: hpa, or ask a"
-        " Prometheus for the requests",
+        "autoscaling.engine keda can't read concurrency, requestsPerSecond and latency: write engine: hpa,"
+        " or ask a Prometheus for the requests",
+    ),
+    Refused(
+        "a latency for KEDA",
+        scaling({"cpu": "70%"}, {"latency": {"p95": "500ms"}}, engine="keda"),
+        METRICS,
+        "autoscaling.engine keda can't read concurrency, requestsPerSecond and latency: write engine: hpa,"
+        " or ask a Prometheus for the requests",
+    ),
+    Refused(
+        "a latency beside a query",
+        scaling(by_query(), {"latency": {"p95": "500ms"}}),
+        METRICS,
+        "autoscaling.metrics: prometheus and schedule need KEDA, which can't read concurrency,"
+        " requestsPerSecond and latency: leave one kind out, or ask a Prometheus for the requests too",
+    ),
+    Refused(
+        "nothing that takes pods away",
+        scaling({"latency": {"p95": "500ms"}}, {"latency": {"p99": "1s"}}),
+        METRICS,
+        "autoscaling.metrics: latency only adds pods, so another metric must say when they may go: write one"
+        " beside it, such as concurrency",
+    ),
+    Refused(
+        "two quantiles in one", guarded({"p95": "500ms", "p99": "1s"}), f"{METRICS}[1].latency", QUANTILE
+    ),
+    Refused("no quantile", guarded({}), f"{METRICS}[1].latency", QUANTILE),
+    Refused(
+        "a latency that nothing can measure",
+        guarded({"p95": "5ms"}),
+        f"{METRICS}[1].latency.p95",
+        "must be a duration of at least 10ms, such as 500ms",
+    ),
+    Refused(
+        "a latency that is no bucket of the bento's own",
+        guarded({"p95": "300ms"}),
+        "spec.bento.service",
+        "bento.service is needed with autoscaling by a latency that is not one of BentoML's own bounds (5ms,"
+        " 10ms, 25ms, 50ms, 100ms, 250ms, 500ms, 1s, 2500ms, 5s, 10s, 30s, 60s, 120s, 180s): name the class"
+        " of the bento's entry service, or take one of these",
     ),
     Refused(
         "KEDA's metric for an HPA",

@@ -42,6 +42,7 @@ class Pod:
     busy: float = 0.0
     broken: bool = False
     reads: int = 0
+    slow: int = 0
 
     async def page(self, _: web.Request) -> web.Response:
         """Answer as BentoML does."""
@@ -52,6 +53,17 @@ class Pod:
             f"bentoml_service_request_in_progress{{{about}}} {self.in_flight}.0",
             f'bentoml_service_request_total{{{about},http_response_code="200"}} {self.requests}.0',
             f'bentoml_service_request_duration_seconds_sum{{{about},http_response_code="200"}} {self.busy}',
+        ]
+        # Of all requests so many took from 0.5 to 1 s, the others less than 250 ms.
+        durations = f'bentoml_service_request_duration_seconds_bucket{{{about},http_response_code="200"'
+        lines += [
+            f'{durations},le="{bound}"}} {n}'
+            for bound, n in (
+                ("0.25", self.requests - self.slow),
+                ("0.5", self.requests - self.slow),
+                ("1.0", self.requests),
+                ("+Inf", self.requests),
+            )
         ]
         return web.Response(status=500 if self.broken else 200, text="\n".join(lines) + "\n")
 
@@ -79,9 +91,10 @@ class Adapter:
         ):
             return answer.status, await answer.json()
 
-    async def values(self, metric: str) -> dict[str, str]:
+    async def values(self, metric: str, of: str = "") -> dict[str, str]:
         """Ask about the model's pods: value by pod."""
-        status, body = await self.ask(f"{ROOT}/namespaces/{TEAM}/pods/*/{metric}?labelSelector={SELECTOR}")
+        path = f"{ROOT}/namespaces/{TEAM}/pods/*/{metric}?labelSelector={SELECTOR}"
+        status, body = await self.ask(path + (f"&metricLabelSelector={of}" if of else ""))
         assert status == 200, body
         return {item["describedObject"]["name"]: item["value"] for item in body["items"]}
 
@@ -200,6 +213,29 @@ async def test_an_autoscaler_learns_what_each_pod_feels_and_nothing_of_others(ad
     assert adapter.pods["stranger"].reads == 0
 
 
+async def test_an_autoscaler_learns_of_requests_that_take_too_long(adapter: Adapter) -> None:
+    limit = "limit%3D500ms,quantile%3Dp95"
+    for pod in adapter.pods.values():
+        pod.in_flight = 4
+    # Without two readings of the durations there is no opinion, and that is no missing answer.
+    assert await adapter.values(names.LATENCY, limit) == {"iris-a": "0m", "iris-b": "0m"}
+    await asyncio.sleep(4.5)
+    for pod in (adapter.pods["iris-a"], adapter.pods["iris-b"]):
+        pod.requests, pod.slow, pod.busy = 400, 100, 100.0
+    # For 3 pods of 2, a little less: an autoscaler rounds up.
+    assert await adapter.values(names.LATENCY, limit) == {"iris-a": "688m", "iris-b": "688m"}
+    assert await adapter.values(names.LATENCY, "limit%3D1s,quantile%3Dp95") == {
+        "iris-a": "500m",
+        "iris-b": "500m",
+    }
+    assert await adapter.values(names.CONCURRENCY) != {}
+    status, body = await adapter.ask(
+        f"{ROOT}/namespaces/{TEAM}/pods/*/{names.LATENCY}?labelSelector={SELECTOR}"
+    )
+    assert (status, body["reason"]) == (400, "BadRequest")
+    assert "needs quantile, one of p50, p95, p99, and limit, such as 500ms" in body["message"]
+
+
 async def test_a_pod_that_cannot_be_read_is_left_out_and_the_others_are_told(adapter: Adapter) -> None:
     adapter.pods["iris-a"].broken = True
     adapter.pods["iris-b"].in_flight = 2
@@ -239,10 +275,11 @@ async def test_what_cannot_be_answered_is_said_as_the_api_says_it(
     assert words in body["message"]
 
 
-async def test_discovery_lists_both_metrics(adapter: Adapter) -> None:
+async def test_discovery_lists_every_metric(adapter: Adapter) -> None:
     status, body = await adapter.ask(ROOT)
     assert status == 200
     assert {item["name"] for item in body["resources"]} == {
         f"pods/{names.CONCURRENCY}",
         f"pods/{names.REQUESTS_PER_SECOND}",
+        f"pods/{names.LATENCY}",
     }

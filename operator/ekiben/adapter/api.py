@@ -10,9 +10,10 @@ from typing import Any
 from aiohttp import web
 
 from ekiben.adapter.access import GROUP, FrontProxy, Reviews
+from ekiben.adapter.latency import Guards, limit_of
 from ekiben.adapter.load import Felt
 from ekiben.adapter.pods import Answer, Pods
-from ekiben.core.names import CONCURRENCY, REQUESTS_PER_SECOND
+from ekiben.core.names import CONCURRENCY, LATENCY, REQUESTS_PER_SECOND
 from ekiben.kube.client import ApiError
 
 logger = logging.getLogger(__name__)
@@ -20,10 +21,11 @@ logger = logging.getLogger(__name__)
 VERSION = "v1beta2"
 ROOT = f"/apis/{GROUP}/{VERSION}"
 
-METRICS: dict[str, Callable[[Felt], float | None]] = {
+READ: dict[str, Callable[[Felt], float | None]] = {
     CONCURRENCY: lambda felt: felt.concurrency,
     REQUESTS_PER_SECOND: lambda felt: felt.requests_per_second,
 }
+METRICS = (*READ, LATENCY)
 
 
 def build_app(pods: Pods, proxy: FrontProxy, reviews: Reviews) -> web.Application:
@@ -63,6 +65,7 @@ class _Handlers:
     def __init__(self, pods: Pods, reviews: Reviews) -> None:
         self._pods = pods
         self._reviews = reviews
+        self._guards = Guards()
 
     async def healthz(self, _: web.Request) -> web.Response:
         return web.Response(text="ok")
@@ -102,35 +105,47 @@ class _Handlers:
             return status(
                 404, "NotFound", f"there is no metric {metric} of pods: ask for one of {', '.join(METRICS)}"
             )
+        selector = request.query.get("labelSelector", "")
         try:
-            answers = await self._pods.ask(namespace, request.query.get("labelSelector", ""), pod)
+            limit = limit_of(request.query.get("metricLabelSelector", "")) if metric == LATENCY else None
+        except ValueError as problem:
+            return status(400, "BadRequest", f"metricLabelSelector: {problem}")
+        try:
+            answers = await self._pods.ask(namespace, selector, pod, durations=limit is not None)
         except ValueError as problem:
             return status(400, "BadRequest", f"labelSelector: {problem}")
-        return web.json_response(_values(namespace, metric, answers, datetime.now(UTC)))
-
-
-def _values(namespace: str, metric: str, answers: list[Answer], now: datetime) -> dict[str, Any]:
-    read = METRICS[metric]
-    return {
-        "kind": "MetricValueList",
-        "apiVersion": f"{GROUP}/{VERSION}",
-        "metadata": {},
-        "items": [
+        if limit is None:
+            values = [READ[metric](answer.felt) for answer in answers]
+        else:
+            felt = [answer.felt for answer in answers]
+            values = [self._guards.value((namespace, selector, pod), limit, felt)] * len(answers)
+        items = [
+            _item(namespace, answer, metric, value, datetime.now(UTC))
+            for answer, value in zip(answers, values, strict=True)
+            if value is not None
+        ]
+        return web.json_response(
             {
-                "describedObject": {
-                    "kind": "Pod",
-                    "namespace": namespace,
-                    "name": answer.pod,
-                    "apiVersion": "/v1",
-                },
-                "metric": {"name": metric, "selector": None},
-                "timestamp": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
-                "windowSeconds": round(answer.felt.window),
-                "value": f"{round(1000 * value)}m",
+                "kind": "MetricValueList",
+                "apiVersion": f"{GROUP}/{VERSION}",
+                "metadata": {},
+                "items": items,
             }
-            for answer in answers
-            if (value := read(answer.felt)) is not None
-        ],
+        )
+
+
+def _item(namespace: str, answer: Answer, metric: str, value: float, now: datetime) -> dict[str, Any]:
+    return {
+        "describedObject": {
+            "kind": "Pod",
+            "namespace": namespace,
+            "name": answer.pod,
+            "apiVersion": "/v1",
+        },
+        "metric": {"name": metric, "selector": None},
+        "timestamp": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "windowSeconds": round(answer.felt.window),
+        "value": f"{round(1000 * value)}m",
     }
 
 

@@ -8,7 +8,7 @@ good.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ekiben.samples.metrics import Reading
 
@@ -20,12 +20,14 @@ SHORTEST_WINDOW = 4.0
 class Felt:
     """One answer about a pod; `requests_per_second` None while there is only one reading of it.
 
-    `window` is the seconds that it is about, 0 for what holds at an instant.
+    `window` is the seconds that it is about, 0 for what holds at an instant. `served` are the requests of the
+    window with their durations, None where those were not read at both its ends.
     """
 
     concurrency: float
     requests_per_second: float | None
     window: float
+    served: Reading | None = None
 
 
 class PodLoad:
@@ -43,8 +45,7 @@ class PodLoad:
         gauge = self._alive(reading, at)
         before, window = self._reading, at - self._read_at
         if before is not None and self._felt is not None and window < SHORTEST_WINDOW:
-            known = self._felt
-            return Felt(max(known.concurrency, gauge), known.requests_per_second, known.window)
+            return replace(self._felt, concurrency=max(self._felt.concurrency, gauge))
         self._reading, self._read_at = reading, at
         since = reading.since(before) if before is not None else None
         if since is None:
@@ -52,7 +53,8 @@ class PodLoad:
             self._felt = Felt(gauge, None, 0.0)
         else:
             busy = since.busy_ms / 1000 / window
-            self._felt = Felt(max(busy, gauge), sum(since.codes.values()) / window, window)
+            timed = since if before is not None and before.within and reading.within else None
+            self._felt = Felt(max(busy, gauge), sum(since.codes.values()) / window, window, timed)
         return self._felt
 
     def _alive(self, reading: Reading, at: float) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ekiben.adapter.load import Felt, PodLoad
 from ekiben.api.selector import Requirement, matches, parse_selector
@@ -25,6 +25,7 @@ FRESH_SECONDS = 1.0
 _DEFAULT_PATIENCE = 90.0
 _KEPT = ("name", "namespace", "uid", "labels", "resourceVersion")
 _WANTED = Wanted(None, frozenset(), busy=True, in_flight=True)
+_WITH_DURATIONS = replace(_WANTED, bounds=None)
 
 
 @dataclass(slots=True)
@@ -33,6 +34,7 @@ class _Known:
     asked_at: float
     felt: Felt | None = None
     read_at: float = 0.0
+    durations: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +87,13 @@ class Pods:
             await informer.stop()
         await self._fetcher.close()
 
-    async def ask(self, namespace: str, selector: str, name: str = "*") -> list[Answer]:
+    async def ask(
+        self, namespace: str, selector: str, name: str = "*", *, durations: bool = False
+    ) -> list[Answer]:
         """Read the pods of a namespace that a selector picks; those that can't be read are left out.
 
-        The autoscaler takes what is missing for the side of caution. Raises ValueError for what is no
-        selector.
+        The autoscaler takes what is missing for the side of caution. With `durations` the requests' are read
+        too, of these pods from then on. Raises ValueError for what is no selector.
         """
         wanted = parse_selector(selector)
         self._forget()
@@ -100,7 +104,7 @@ class Pods:
             and pod["status"].get("podIP")
             and matches(wanted, pod["metadata"].get("labels"))
         ]
-        felt = await asyncio.gather(*(self._felt(pod) for pod in pods))
+        felt = await asyncio.gather(*(self._felt(pod, durations) for pod in pods))
         return [
             Answer(pod["metadata"]["name"], found)
             for pod, found in zip(pods, felt, strict=True)
@@ -118,10 +122,11 @@ class Pods:
                 return informer.store.by_model(namespace, model or "")
         return [pod for pod in informer.store.all() if pod["metadata"].get("namespace") == namespace]
 
-    async def _felt(self, pod: Manifest) -> Felt | None:
+    async def _felt(self, pod: Manifest, durations: bool) -> Felt | None:
         uid, now = pod["metadata"]["uid"], self._clock()
         known = self._known.setdefault(uid, _Known(PodLoad(_patience(pod)), now))
         known.asked_at = now
+        known.durations = known.durations or durations
         if known.felt is not None and now - known.read_at < FRESH_SECONDS:
             return known.felt
         task = self._reading.get(uid)
@@ -133,7 +138,7 @@ class Pods:
     async def _read(self, ip: str, known: _Known) -> Felt | None:
         try:
             page = await self._fetcher.read(ip, READ_SECONDS)
-            reading = read_page(page, _WANTED)
+            reading = read_page(page, _WITH_DURATIONS if known.durations else _WANTED)
         except MetricsError:
             known.felt = None
             return None

@@ -6,7 +6,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from ekiben.api.fields import QUANTITY_PATTERN, RATIO_PATTERN, ApiModel, Worded, matches, rules, seconds
+from ekiben.api.fields import (
+    DURATION,
+    QUANTITY_PATTERN,
+    RATIO_PATTERN,
+    ApiModel,
+    Worded,
+    at_least,
+    matches,
+    rules,
+    seconds,
+)
 from ekiben.api.rules import serving as say
 from ekiben.api.sleeping import DEFAULT_IDLE_AFTER, Activation, IdleAfter
 from ekiben.api.triggers import ScalingPrometheus, Schedule
@@ -40,6 +50,30 @@ PerPod = Annotated[
 ]
 
 
+# An autoscaler counts seconds in thousandths: of a smaller limit it could not tell a little too much.
+LatencyBound = Annotated[str, DURATION, at_least("10ms", example="500ms")]
+
+
+class LatencyLimit(ApiModel):
+    """How long requests may take; exactly one of its fields is set."""
+
+    model_config = rules(say.ONE_QUANTILE)
+
+    p50: Annotated[LatencyBound | None, Field(description="Half of the requests take no longer.")] = None
+    p95: Annotated[LatencyBound | None, Field(description="95 of 100 requests take no longer.")] = None
+    p99: Annotated[LatencyBound | None, Field(description="99 of 100 requests take no longer.")] = None
+
+    @property
+    def quantile(self) -> str:
+        """Which quantile is limited, such as `p95`."""
+        return next((name for name in ("p50", "p95", "p99") if getattr(self, name)), "p95")
+
+    @property
+    def seconds(self) -> float:
+        """The limit in seconds; 0 where none is written, which only the API server refuses."""
+        return seconds(getattr(self, self.quantile) or "0s")
+
+
 class ScalingMetric(ApiModel):
     """One autoscaling target; exactly one of its fields is set."""
 
@@ -60,6 +94,13 @@ class ScalingMetric(ApiModel):
     requests_per_second: Annotated[
         PerPod | None,
         Field(description='Mean requests per second and pod, such as `"50"`; needs the chart\'s adapter.'),
+    ] = None
+    latency: Annotated[
+        LatencyLimit | None,
+        Field(
+            description="A guard: adds pods while requests take longer and more pods help, removes none;"
+            " needs another metric that does, and the chart's adapter."
+        ),
     ] = None
     prometheus: Annotated[
         ScalingPrometheus | None,
@@ -117,6 +158,7 @@ class Autoscaling(ApiModel):
         say.ONE_ENGINE_FOR_ALL,
         say.KEDA_SERVES,
         say.HPA_SERVES,
+        say.LATENCY_NOT_ALONE,
         say.WINDOWS_WITHIN_MAX,
         say.FALLBACK_WITHIN_MAX,
         say.IDLE_NEEDS_ZERO,

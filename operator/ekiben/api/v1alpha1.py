@@ -44,6 +44,7 @@ class Spec(ApiModel):
     model_config = rules(
         say.RUNTIME_NEEDS_SERVICE,
         say.BOUNDS_NEED_SERVICE,
+        say.LATENCY_NEEDS_SERVICE,
         say.STEPS_NEED_TRAFFIC,
         say.SHRINKING_NEEDS_TRAFFIC,
         say.SHRINKING_OR_AUTOSCALING,

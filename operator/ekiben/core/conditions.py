@@ -125,6 +125,7 @@ REASONS: tuple[Reason, ...] = (
     Reason(SCALING, "ForeignScaler", "Somebody else's autoscaler sizes our pods; it is left alone."),
     Reason(SCALING, "KEDAMissing", "A metric needs KEDA, which is not there: no pod goes."),
     Reason(SCALING, "MetricUnserved", "No engine serves all metrics together: no pod goes."),
+    Reason(SCALING, "LatencyAlone", "Only a latency is given, which takes no pod away: no pod goes."),
     Reason(SCALING, "NoMetric", "No metric is given for a model with a GPU: its pods stay as they are."),
     Reason(SCALING, "KEDANotReady", "KEDA can't use the ScaledObject; its own words are shown."),
     Reason(SCALING, "Fallback", "KEDA can't read a metric: no pod goes."),

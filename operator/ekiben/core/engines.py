@@ -18,7 +18,13 @@ Name = Literal["hpa", "keda", "external", "none"]
 SCALERS: dict[str, str] = {"hpa": "HorizontalPodAutoscaler", "keda": "ScaledObject"}
 DEFAULT_METRIC = ScalingMetric(cpu="70%")
 _ONE_OF_THESE = (
-    "prometheus and schedule need KEDA, and concurrency and requestsPerSecond a HorizontalPodAutoscaler"
+    "prometheus and schedule need KEDA, and concurrency, requestsPerSecond and latency a"
+    " HorizontalPodAutoscaler"
+)
+# The API server refuses it, but for a CRD that is older.
+_ALONE = (
+    "autoscaling.metrics: latency only adds pods, and nothing else says when they may go, so none does: write"
+    " another metric beside it, such as concurrency"
 )
 
 
@@ -49,7 +55,9 @@ def needs_keda(metric: ScalingMetric) -> bool:
 
 def needs_adapter(metric: ScalingMetric) -> bool:
     """Tell whether only a HorizontalPodAutoscaler can ask about a metric."""
-    return metric.concurrency is not None or metric.requests_per_second is not None
+    return any(
+        target is not None for target in (metric.concurrency, metric.requests_per_second, metric.latency)
+    )
 
 
 @once
@@ -73,6 +81,8 @@ def _hpa(block: Autoscaling, why: str) -> Chosen:
         return Chosen("hpa", why, None)
     served = tuple(metric for metric in block.metrics if not needs_keda(metric))
     problem = None if len(served) == len(block.metrics) else Problem("MetricUnserved", _unserved(block))
+    if all(metric.latency for metric in block.metrics):
+        problem = Problem("LatencyAlone", _ALONE)
     return Chosen("hpa", why, served, problem)
 
 

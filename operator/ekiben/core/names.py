@@ -21,6 +21,9 @@ SLICE_MANAGER = "ekiben.dev"
 # Metrics of pods that autoscalers ask an adapter for, ours or another that serves the same.
 CONCURRENCY = "ekiben_concurrency"
 REQUESTS_PER_SECOND = "ekiben_requests_per_second"
+# Asked for with two labels: of which quantile, such as p95, and over which limit, such as 500ms.
+LATENCY = "ekiben_latency_seconds"
+QUANTILE_LABEL, LIMIT_LABEL = "quantile", "limit"
 
 # What a route adds to requests to a model that may have no pods, so that the activator knows whose they are.
 MODEL_HEADER = "Ekiben-Model"

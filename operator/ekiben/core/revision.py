@@ -7,12 +7,11 @@ template is recorded at a revision's birth and looked up afterwards.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
 from ekiben.api.fields import seconds
-from ekiben.api.judging import Check
 from ekiben.api.v1alpha1 import HASHED_FIELDS, Spec
 from ekiben.core import names
 from ekiben.core.canonical import canonical, canonical_json, canonical_quantity, duration_text
@@ -47,7 +46,7 @@ def revision_of(
         revision=_name(inputs),
         inputs=inputs,
         template_version=template_version,
-        buckets=_buckets(spec.analysis.checks) if spec.bento.service else (),
+        buckets=_buckets(spec) if spec.bento.service else (),
         deadline_seconds=seconds(spec.rollout.progress_deadline),
     )
 
@@ -89,14 +88,16 @@ def _name(inputs: Mapping[str, Any]) -> str:
     return name
 
 
-def _buckets(checks: Iterable[Check]) -> tuple[float, ...]:
-    """Merge the bounds that checks ask for with BentoML's; nothing where no check asks.
+def _buckets(spec: Spec) -> tuple[float, ...]:
+    """Merge the bounds that checks and scaling ask for with BentoML's; nothing where none asks.
 
     Bounds that BentoML has anyway count as asked for: the bento's own code may have configured others.
     """
+    checks, metrics = spec.analysis.checks, spec.autoscaling.metrics if spec.autoscaling else ()
     bounds = {
         round(seconds(check.over), 3) for check in checks if check.metric == "slow-requests" and check.over
     }
+    bounds |= {metric.latency.seconds for metric in metrics if metric.latency}
     bounds.discard(0.0)
     return tuple(sorted(bounds.union(DEFAULT_BUCKETS))) if bounds else ()
 

@@ -21,8 +21,19 @@ def latency_of(slower: Mapping[float, int], requests: int) -> Latency | None:
     return Latency(p50=p50, p95=p95, p99=p99)
 
 
+def surely_over(slower: Mapping[float, int], requests: int, share: float) -> float:
+    """Return the largest bound, in seconds, that a quantile is over for certain; 0 where it is over none."""
+    allowed = _allowed(requests, share)
+    return max((bound for bound, count in slower.items() if count > allowed), default=0.0)
+
+
+def _allowed(requests: int, share: float) -> int:
+    """Return how many requests may be slower than a quantile."""
+    return requests - math.ceil(round(requests * share, 6))
+
+
 def _quantile(slower: Mapping[float, int], requests: int, share: float) -> str:
-    allowed = requests - math.ceil(requests * share)
+    allowed = _allowed(requests, share)
     bound = next((bound for bound in sorted(slower) if slower[bound] <= allowed), None)
     return f"<= {_written(bound)}" if bound is not None else f"> {_written(max(slower))}"
 

@@ -134,6 +134,29 @@ def test_an_autoscaler_asks_an_adapter_for_what_a_pod_feels() -> None:
     assert rate["pods"]["target"] == {"type": "AverageValue", "averageValue": "50"}
 
 
+@pytest.mark.parametrize(
+    ("latency", "labels", "target"),
+    [
+        ({"p95": "500ms"}, {"quantile": "p95", "limit": "500ms"}, "500m"),
+        ({"p99": "2500ms"}, {"quantile": "p99", "limit": "2s500ms"}, "2500m"),
+        ({"p50": "1m"}, {"quantile": "p50", "limit": "1m"}, "60"),
+        ({"p50": "10ms"}, {"quantile": "p50", "limit": "10ms"}, "10m"),
+    ],
+)
+def test_an_autoscaler_asks_about_a_latency_with_its_limit(
+    latency: dict[str, str], labels: dict[str, str], target: str
+) -> None:
+    concurrency, guard = autoscaler(metrics=[{"concurrency": "8"}, {"latency": latency}])["metrics"]
+    assert concurrency["pods"]["metric"] == {"name": "ekiben_concurrency"}
+    assert guard == {
+        "type": "Pods",
+        "pods": {
+            "metric": {"name": "ekiben_latency_seconds", "selector": {"matchLabels": labels}},
+            "target": {"type": "AverageValue", "averageValue": target},
+        },
+    }
+
+
 @pytest.mark.parametrize("hold", [False, True])
 def test_an_autoscaler_follows_the_pace_that_is_asked_for_and_takes_no_pod_in_a_rollout(hold: bool) -> None:
     down = {"stabilizationWindowSeconds": 5, "policies": [{"type": "Pods", "value": 1, "periodSeconds": 15}]}

@@ -275,3 +275,12 @@ def test_pods_export_a_bucket_for_each_threshold(
     record = revision_of(parse_spec({"bento": bento, "analysis": {"checks": others + checks}}))
     assert record.buckets == buckets
     assert record.revision == name_of({"bento": bento})
+
+
+def test_pods_export_a_bucket_for_the_latency_that_scales_them() -> None:
+    bento = {"image": IMAGE, "service": "Iris"}
+    metrics = [{"cpu": "70%"}, {"latency": {"p95": "300ms"}}, {"latency": {"p99": "1s"}}]
+    scaled = {"maxReplicas": 4, "metrics": metrics}
+    record = revision_of(parse_spec({"bento": bento, "autoscaling": scaled}))
+    assert record.buckets == tuple(sorted((*DEFAULT_BUCKETS, 0.3)))
+    assert record.revision == name_of({"bento": bento})

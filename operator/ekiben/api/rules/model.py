@@ -27,6 +27,17 @@ BOUNDS_NEED_SERVICE = cel(
     f" ({', '.join(DEFAULT_BOUNDS)}): name the class of the bento's entry service, or take one of these",
     ".bento.service",
 )
+_OWN_LIMITS = " && ".join(
+    f"(!has(m.latency.{quantile}) || {default_bound(f'm.latency.{quantile}')})"
+    for quantile in ("p50", "p95", "p99")
+)
+LATENCY_NEEDS_SERVICE = cel(
+    "has(self.bento.service) || !has(self.autoscaling) || !has(self.autoscaling.metrics)"
+    f" || self.autoscaling.metrics.all(m, !has(m.latency) || ({_OWN_LIMITS}))",
+    "bento.service is needed with autoscaling by a latency that is not one of BentoML's own bounds"
+    f" ({', '.join(DEFAULT_BOUNDS)}): name the class of the bento's entry service, or take one of these",
+    ".bento.service",
+)
 STEPS_NEED_TRAFFIC = cel(
     "has(self.traffic) || !has(self.rollout) || !has(self.rollout.canary) || !has(self.rollout.canary.steps)"
     " || !self.rollout.canary.steps.exists(s, has(s.headers) || has(s.replicas))",

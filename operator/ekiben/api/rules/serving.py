@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ekiben.api.fields import cel
 
-SCALING_METRICS = ("cpu", "memory", "concurrency", "requestsPerSecond", "prometheus", "schedule")
+SCALING_METRICS = ("cpu", "memory", "concurrency", "requestsPerSecond", "latency", "prometheus", "schedule")
 METRIC_ONE_TARGET = cel(
     f"[{', '.join(f'has(self.{name})' for name in SCALING_METRICS)}].filter(x, x).size() == 1",
     f"autoscaling.metrics takes exactly one of {', '.join(SCALING_METRICS[:-1])} and {SCALING_METRICS[-1]}"
@@ -13,7 +13,7 @@ METRIC_ONE_TARGET = cel(
 _SCALED = "!(self.engine in ['external', 'none'])"
 _BY_KEDA, _BY_ADAPTER = (
     "has(m.prometheus) || has(m.schedule)",
-    "has(m.concurrency) || has(m.requestsPerSecond)",
+    "has(m.concurrency) || has(m.requestsPerSecond) || has(m.latency)",
 )
 MAX_IS_GIVEN = cel(
     f"has(self.maxReplicas) || !({_SCALED})",
@@ -22,19 +22,30 @@ MAX_IS_GIVEN = cel(
 ONE_ENGINE_FOR_ALL = cel(
     "self.engine != 'auto' || !has(self.metrics)"
     f" || !self.metrics.exists(m, {_BY_KEDA}) || !self.metrics.exists(m, {_BY_ADAPTER})",
-    "autoscaling.metrics: prometheus and schedule need KEDA, which can't read concurrency and"
-    " requestsPerSecond: leave one kind out, or ask a Prometheus for the requests too",
+    "autoscaling.metrics: prometheus and schedule need KEDA, which can't read concurrency,"
+    " requestsPerSecond and latency: leave one kind out, or ask a Prometheus for the requests too",
     ".metrics",
 )
 KEDA_SERVES = cel(
     f"self.engine != 'keda' || !has(self.metrics) || !self.metrics.exists(m, {_BY_ADAPTER})",
-    "autoscaling.engine keda can't read concurrency and requestsPerSecond: write engine: hpa, or ask a"
-    " Prometheus for the requests",
+    "autoscaling.engine keda can't read concurrency, requestsPerSecond and latency: write engine: hpa,"
+    " or ask a Prometheus for the requests",
     ".metrics",
 )
 HPA_SERVES = cel(
     f"self.engine != 'hpa' || !has(self.metrics) || !self.metrics.exists(m, {_BY_KEDA})",
     "autoscaling.engine hpa can't read prometheus and schedule: write engine: keda, or remove them",
+    ".metrics",
+)
+ONE_QUANTILE = cel(
+    "[has(self.p50), has(self.p95), has(self.p99)].filter(x, x).size() == 1",
+    "autoscaling.metrics: latency takes exactly one of p50, p95 and p99: write one item for each",
+)
+LATENCY_NOT_ALONE = cel(
+    f"!({_SCALED}) || !has(self.metrics) || !self.metrics.exists(m, has(m.latency))"
+    " || self.metrics.exists(m, !has(m.latency))",
+    "autoscaling.metrics: latency only adds pods, so another metric must say when they may go: write one"
+    " beside it, such as concurrency",
     ".metrics",
 )
 WINDOWS_WITHIN_MAX = cel(

@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from ekiben.api.scaling import Autoscaling, ScalingMetric, ScalingRules
+from ekiben.api.scaling import Autoscaling, LatencyLimit, ScalingMetric, ScalingRules
 from ekiben.core import names
-from ekiben.core.canonical import canonical_quantity
+from ekiben.core.canonical import canonical_quantity, duration_text
 from ekiben.core.devices import asks_for_device
 from ekiben.core.render.metadata import build_metadata
 from ekiben.core.snapshot import Manifest, Model, Record
@@ -92,7 +92,19 @@ def _targets(metric: ScalingMetric) -> list[dict[str, Any]]:
         )
         if value is not None
     ]
-    return [*of_container, *of_pod]
+    return [*of_container, *of_pod, *([_guard(metric.latency)] if metric.latency else [])]
+
+
+def _guard(limit: LatencyLimit) -> dict[str, Any]:
+    """Build the target of a latency: whoever answers needs to know the limit, so it is in the question."""
+    labels = {names.QUANTILE_LABEL: limit.quantile, names.LIMIT_LABEL: duration_text(limit.seconds)}
+    return {
+        "type": "Pods",
+        "pods": {
+            "metric": {"name": names.LATENCY, "selector": {"matchLabels": labels}},
+            "target": {"type": "AverageValue", "averageValue": canonical_quantity(f"{limit.seconds:.3f}")},
+        },
+    }
 
 
 def _target(value: str) -> dict[str, Any]:

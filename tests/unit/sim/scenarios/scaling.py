@@ -239,6 +239,18 @@ def a_query_of_all_revisions_sizes_no_canary(world: World) -> None:
     assert (world.scaler("v2"), world.replicas("v2")) == ("ScaledObject", 6)
 
 
+@scenario(canary_spec(autoscaling=scaled({"latency": {"p95": "500ms"}})))
+def latency_alone_takes_no_pod(world: World) -> None:
+    """Only a guard, as an older CRD lets it pass: it may add pods, none goes, and what is missing is said."""
+    grown(world, 4)
+    assert world.condition("Scaling") == "False/LatencyAlone"
+    world.traffic.rate = 10.0
+    held(world, 4, 400)
+    world.edit("autoscaling.metrics", [{"latency": {"p95": "500ms"}}, {"concurrency": "8"}])
+    world.until(lambda: world.condition("Scaling") == "True/HPA", within=10)
+    world.until(lambda: world.replicas("v1") == 2, within=600)
+
+
 @scenario(
     service_spec(
         resources={"limits": {"nvidia.com/gpu": 1}}, autoscaling={"minReplicas": 2, "maxReplicas": 4}

@@ -1,0 +1,265 @@
+"""The latency guard, and what an autoscaler makes of it: pods where they help, none where they don't."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import ceil, inf
+
+import pytest
+
+from ekiben.adapter.latency import FORGOTTEN_AFTER, Guard, Guards, Limit, limit_of, look_at
+from ekiben.adapter.load import Felt, PodLoad
+from ekiben.core.revision import DEFAULT_BUCKETS
+from ekiben.samples.metrics import Reading
+
+LIMIT = Limit("p95", 0.5)
+PERIOD = 15.0
+
+
+def served(requests: int, seconds: float, slow: int = 0, slow_seconds: float = 0.0) -> Reading:
+    """Build the requests of a window: so many of one duration, and `slow` of another."""
+    each = [seconds] * (requests - slow) + [slow_seconds] * slow
+    within = {bound: sum(took <= bound for took in each) for bound in (*DEFAULT_BUCKETS, inf)}
+    return Reading({200: requests}, within, busy_ms=round(1000 * sum(each)))
+
+
+def felt(
+    seconds: float, requests: int = 300, slow: int = 0, slow_seconds: float = 0.0, in_flight: float = 8.0
+) -> Felt:
+    return Felt(in_flight, requests / PERIOD, PERIOD, served(requests, seconds, slow, slow_seconds))
+
+
+def wanted(value: float, pods: int, limit: Limit = LIMIT) -> int:
+    """Return the pods that an autoscaler makes of a value: within a tenth it leaves them."""
+    ratio = round(1000 * value) / round(1000 * limit.seconds)
+    return pods if abs(ratio - 1) <= 0.1 else ceil(ratio * pods)
+
+
+# -- what is seen --
+
+
+def test_the_latency_is_of_all_pods_together_and_known_by_its_bucket() -> None:
+    look = look_at([felt(0.2, 300), felt(0.2, 300, slow=40, slow_seconds=0.8)], LIMIT)
+    assert (look.pods, look.requests, look.in_flight, look.over) == (2, 600, 16, 0.5)
+    # 29 of 600 are fewer than one of twenty.
+    assert look_at([felt(0.2, 600, slow=29, slow_seconds=9)], LIMIT).over == 0.1
+
+
+def test_a_bound_that_one_pod_lacks_is_known_of_none() -> None:
+    other = Felt(8, 20, PERIOD, Reading({200: 100}, {0.1: 0, inf: 100}, busy_ms=90_000))
+    assert look_at([felt(0.9), other], LIMIT).over == 0.1
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [],
+        [Felt(9, None, 0.0)],
+        [felt(9.0, requests=0)],
+        [felt(9.0, requests=19)],
+        [Felt(9, 20, PERIOD, Reading({200: 300}, {}, busy_ms=900_000))],
+    ],
+)
+def test_without_enough_requests_there_is_no_opinion(answers: list[Felt]) -> None:
+    # 0 and not a missing answer: that would keep pods that nobody needs.
+    assert Guard(LIMIT).value(answers, 0) == 0
+
+
+@pytest.mark.parametrize(("seconds", "in_flight", "value"), [(0.3, 8, 0.25), (0.3, 0.1, 0.05), (0.003, 8, 0)])
+def test_within_the_limit_it_tells_what_is_certain_and_adds_nothing(
+    seconds: float, in_flight: float, value: float
+) -> None:
+    told = Guard(LIMIT).value([felt(seconds, in_flight=in_flight)], 0)
+    assert told == pytest.approx(value)
+    assert wanted(told, 1) <= 1
+
+
+@pytest.mark.parametrize("pods", [1, 2, 3, 4, 7, 20, 100])
+@pytest.mark.parametrize(("seconds", "step"), [(0.6, 1.5), (0.9, 1.5), (1.5, 2), (30, 2)])
+@pytest.mark.parametrize("limit", [LIMIT, Limit("p99", 0.5), Limit("p50", 0.5)])
+def test_over_the_limit_it_asks_for_half_as_many_again_up_to_twice_as_many(
+    pods: int, seconds: float, step: float, limit: Limit
+) -> None:
+    told = Guard(limit).value([felt(seconds) for _ in range(pods)], 0)
+    assert wanted(told, pods, limit) == ceil(step * pods)
+
+
+def test_a_limit_between_two_buckets_counts_as_the_upper_one() -> None:
+    limit = Limit("p95", 0.3)
+    assert Guard(limit).value([felt(0.4)], 0) == 0.25
+    assert wanted(Guard(limit).value([felt(0.6)], 0), 1, limit) == 2
+
+
+@pytest.mark.parametrize("in_flight", [0.0, 0.9, 1.0])
+def test_no_pod_is_added_where_no_request_waits_for_another(in_flight: float) -> None:
+    assert Guard(LIMIT).value([felt(3.0, in_flight=in_flight) for _ in range(4)], 0) == 0
+
+
+def test_there_are_never_more_pods_than_requests_in_flight() -> None:
+    assert wanted(Guard(LIMIT).value([felt(3.0, in_flight=1.2) for _ in range(10)], 0), 10) == 12
+
+
+def test_two_questions_in_a_moment_get_one_answer() -> None:
+    guard = Guard(LIMIT)
+    answers = [felt(0.9) for _ in range(4)]
+    assert len({guard.value(answers, at) for at in (0, 0.2, 3)}) == 1
+
+
+# -- what an autoscaler makes of it --
+
+
+@dataclass
+class Model:
+    """Pods under a load, and an autoscaler that asks every 15 s and has another metric beside the guard.
+
+    `took` says how long requests take with so many in flight in each pod; new pods answer after `start`.
+    """
+
+    in_flight: float
+    took: Callable[[float], float]
+    pods: int = 4
+    other: int = 4
+    most: int = 100
+    start: float = 45.0
+    now: float = 0.0
+    guard: Guard = field(default_factory=lambda: Guard(LIMIT))
+    coming: list[float] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
+    asked: list[int] = field(default_factory=list)
+    over: int = 0
+
+    def play(self, seconds: float) -> int:
+        """Let time pass; return the pods at its end."""
+        until = self.now + seconds
+        while self.now < until:
+            self.now += PERIOD
+            ready = [at for at in self.coming if at <= self.now]
+            self.pods += len(ready)
+            self.coming = [at for at in self.coming if at > self.now]
+            each = self.in_flight / self.pods
+            took = self.took(each)
+            rate = max(round(each / took * PERIOD), 0) if took else 0
+            self.over += took > LIMIT.seconds
+            value = self.guard.value([felt(took, rate, in_flight=each) for _ in range(self.pods)], self.now)
+            size = self.pods + len(self.coming)
+            ratio = round(1000 * value) / 500
+            by_guard = size if abs(ratio - 1) <= 0.1 else ceil(ratio * self.pods)
+            self.asked = [*self.asked[-19:], min(max(by_guard, self.other), self.most)]
+            # More pods when it has been so for 30 s, fewer when it has been so for 300 s.
+            more, fewer = min(self.asked[-3:]), max(self.asked)
+            if more > size:
+                self.coming += [self.now + self.start] * (more - size)
+            elif fewer < size:
+                self.pods, self.coming = min(self.pods, fewer), self.coming[: max(fewer - self.pods, 0)]
+            self.sizes.append(self.pods + len(self.coming))
+        return self.pods
+
+
+def shared(seconds: float) -> Callable[[float], float]:
+    """Requests that wait for each other: one at a time is served."""
+    return lambda each: seconds * max(each, 1.0)
+
+
+@pytest.mark.parametrize("start", [15.0, 45.0, 240.0])
+def test_requests_that_wait_get_pods_until_they_are_quick_enough(start: float) -> None:
+    # 40 in flight, 100 ms each: with 8 pods or more each takes 500 ms at most. From 4 it tries 6, then 9.
+    model = Model(40, shared(0.1), start=start)
+    assert model.play(1500) == 9
+    assert max(model.sizes) == 9
+    # The other metric, which would have 4 back, gets them seldom: what was learnt is kept for a while.
+    model.over = 0
+    model.play(6 * 3600)
+    assert model.over * PERIOD < 0.2 * 6 * 3600
+
+
+def test_what_was_learnt_is_kept_and_follows_the_load_down() -> None:
+    model = Model(40, shared(0.1))
+    assert model.play(1200) == 9
+    model.in_flight = 30
+    assert model.play(500) == 7
+    model.in_flight = 4
+    assert model.play(500) == 4
+
+
+@pytest.mark.parametrize("start", [15.0, 45.0, 240.0])
+def test_pods_that_do_not_help_are_tried_once_and_go_again(start: float) -> None:
+    model = Model(40, lambda _: 2.0, start=start)
+    model.play(2000)
+    assert max(model.sizes) == 8
+    assert model.play(2000) == 4
+    # Nothing is tried again while the load is the same.
+    assert set(model.sizes[-100:]) == {4}
+
+
+def test_where_the_pods_do_not_all_come_those_that_did_are_judged() -> None:
+    model = Model(40, lambda _: 2.0, most=6)
+    model.play(250)
+    assert model.pods == 6
+    model.play(1500)
+    assert model.pods == 4
+
+
+def test_more_load_than_it_gave_up_at_is_another_case() -> None:
+    def took(each: float) -> float:
+        return 2.0 if each < 20 else 0.2 * each
+
+    model = Model(40, took)
+    model.play(3000)
+    assert model.pods == 4
+    model.in_flight = 200
+    model.play(600)
+    assert max(model.sizes) >= 8
+
+
+def test_the_guard_goes_on_trying_while_the_load_grows_as_fast_as_the_pods() -> None:
+    model = Model(20, shared(0.4))
+    for in_flight in (20, 40, 80, 160):
+        model.in_flight = in_flight
+        model.play(150)
+    assert model.pods >= 16
+
+
+def test_it_takes_away_nothing_that_the_other_metric_keeps() -> None:
+    model = Model(1, shared(0.01), pods=9, other=9)
+    assert model.play(1200) == 9
+    assert set(model.sizes) == {9}
+
+
+# -- the readings, the questions --
+
+
+def test_durations_count_from_one_reading_that_had_them_to_the_next() -> None:
+    load = PodLoad(90)
+    assert load.look(Reading({200: 1000}, {}), 0).served is None
+    # The first page with durations tells of all since the process started: that is no window.
+    assert load.look(served(1300, 3.0), 15).served is None
+    assert load.look(served(1700, 3.0), 30).served == Reading(
+        {200: 400},
+        {
+            **dict.fromkeys(DEFAULT_BUCKETS, 0),
+            **dict.fromkeys((5.0, 10.0, 30.0, 60.0, 120.0, 180.0, inf), 400),
+        },
+        1_200_000,
+    )
+
+
+def test_each_question_has_a_guard_of_its_own_for_a_while() -> None:
+    now = [0.0]
+    guards = Guards(clock=lambda: now[0])
+    over, within = [felt(0.9, in_flight=8)], [felt(0.2)]
+    assert guards.value("a", LIMIT, over) == guards.value("b", LIMIT, over) > 0.5
+    assert guards.value("a", Limit("p95", 1.0), over) == 0.5
+    now[0] = FORGOTTEN_AFTER + 1
+    assert guards.value("b", LIMIT, within) < 0.5
+    assert len(guards._guards) == 1
+
+
+def test_the_limit_is_in_the_question() -> None:
+    assert limit_of("limit=500ms,quantile=p95") == LIMIT
+
+
+@pytest.mark.parametrize("selector", ["", "limit=500ms", "quantile=p95", "limit=5,quantile=p95", "a b"])
+def test_a_question_without_its_limit_is_refused(selector: str) -> None:
+    with pytest.raises(ValueError, match=r"needs quantile|duration|selector"):
+        limit_of(selector)
