@@ -830,11 +830,14 @@ REFUSED = [
         "two quantiles in one", guarded({"p95": "500ms", "p99": "1s"}), f"{METRICS}[1].latency", QUANTILE
     ),
     Refused("no quantile", guarded({}), f"{METRICS}[1].latency", QUANTILE),
-    Refused(
-        "a latency that nothing can measure",
-        guarded({"p95": "5ms"}),
-        f"{METRICS}[1].latency.p95",
-        "must be a duration of at least 10ms, such as 500ms",
+    *(
+        Refused(
+            f"a {quantile} that nothing can measure",
+            guarded({quantile: "5ms"}),
+            f"{METRICS}[1].latency.{quantile}",
+            "must be a duration of at least 10ms, such as 500ms",
+        )
+        for quantile in ("p50", "p95", "p99")
     ),
     Refused(
         "a latency that is no bucket of the bento's own",

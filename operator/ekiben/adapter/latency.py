@@ -24,7 +24,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from math import ceil, inf
 
-from ekiben.adapter.load import Felt
+from ekiben.samples.load import Felt
 from ekiben.api.fields import seconds
 from ekiben.api.selector import parse_selector
 from ekiben.core import names

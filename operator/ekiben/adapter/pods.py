@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
-from ekiben.adapter.load import Felt, PodLoad
+from ekiben.samples.load import Felt, PodLoad
 from ekiben.api.selector import Requirement, matches, parse_selector
 from ekiben.core import names
 from ekiben.kube.client import Client, Manifest

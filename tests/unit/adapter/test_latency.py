@@ -9,7 +9,7 @@ from math import ceil, inf
 import pytest
 
 from ekiben.adapter.latency import FORGOTTEN_AFTER, Guard, Guards, Limit, limit_of, look_at
-from ekiben.adapter.load import Felt, PodLoad
+from ekiben.samples.load import Felt, PodLoad
 from ekiben.core.revision import DEFAULT_BUCKETS
 from ekiben.samples.metrics import Reading
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ekiben.adapter.load import PodLoad
+from ekiben.samples.load import PodLoad
 from ekiben.samples.metrics import Reading
 
 PATIENCE = 90.0
