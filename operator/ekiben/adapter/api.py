@@ -11,10 +11,10 @@ from aiohttp import web
 
 from ekiben.adapter.access import GROUP, FrontProxy, Reviews
 from ekiben.adapter.latency import Guards, limit_of
-from ekiben.samples.load import Felt
 from ekiben.adapter.pods import Answer, Pods
 from ekiben.core.names import CONCURRENCY, LATENCY, REQUESTS_PER_SECOND
 from ekiben.kube.client import ApiError
+from ekiben.samples.load import Felt
 
 logger = logging.getLogger(__name__)
 

@@ -24,10 +24,10 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from math import ceil, inf
 
-from ekiben.samples.load import Felt
 from ekiben.api.fields import seconds
 from ekiben.api.selector import parse_selector
 from ekiben.core import names
+from ekiben.samples.load import Felt
 from ekiben.samples.quantiles import surely_over
 
 # Of fewer requests the slowest twentieth is none at all.

@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
-from ekiben.samples.load import Felt, PodLoad
 from ekiben.api.selector import Requirement, matches, parse_selector
 from ekiben.core import names
 from ekiben.kube.client import Client, Manifest
 from ekiben.kube.informer import Informer
 from ekiben.kube.kinds import POD
 from ekiben.samples.fetch import Fetcher, new_session
+from ekiben.samples.load import Felt, PodLoad
 from ekiben.samples.metrics import MetricsError, Wanted, read_page
 
 READ_SECONDS = 3.0

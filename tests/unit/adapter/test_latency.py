@@ -9,8 +9,8 @@ from math import ceil, inf
 import pytest
 
 from ekiben.adapter.latency import FORGOTTEN_AFTER, Guard, Guards, Limit, limit_of, look_at
-from ekiben.samples.load import Felt, PodLoad
 from ekiben.core.revision import DEFAULT_BUCKETS
+from ekiben.samples.load import Felt, PodLoad
 from ekiben.samples.metrics import Reading
 
 LIMIT = Limit("p95", 0.5)
