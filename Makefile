@@ -46,7 +46,7 @@ contract: venv tools ## What others rely on: CRD and CEL on a real API server, m
 integration: venv tools ## The operator in-process against a real etcd and kube-apiserver
 	$(PY) -m pytest tests/integration -q --ignore tests/integration/test_chaos.py
 
-e2e: venv tools images ## Everything on a real cluster: kubelet, containerd, Traefik, BentoML pods
+e2e: venv tools keda-tools images ## Everything on a real cluster: kubelet, containerd, Traefik, BentoML pods
 	$(PY) -m pytest tests/e2e -q
 
 lowest: venv ## The unit tests with the oldest dependencies that pyproject.toml allows

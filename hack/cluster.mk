@@ -3,9 +3,15 @@ BACKEND ?= $(or $(EKIBEN_BACKEND),local)
 export EKIBEN_BACKEND := $(BACKEND)
 CLUSTER := $(PY) -m localcluster
 
-.PHONY: tools cluster-up cluster-down cluster-status cluster-load
+.PHONY: tools keda-tools cluster-up cluster-keda cluster-down cluster-status cluster-load
 tools: venv ## Build the pinned Go tools that are not in the cache yet (minutes, once per machine)
 	@$(CLUSTER) tools build kubernetes helm >/dev/null
+
+keda-tools: venv
+	@$(CLUSTER) tools build keda-operator keda-adapter prometheus >/dev/null
+
+cluster-keda: venv ## Install KEDA and a Prometheus into the running cluster (minutes of building, once)
+	@$(CLUSTER) keda
 
 cluster-up: venv ## Bring a real Kubernetes up on this machine (about 10 s once the tools are built)
 	@$(CLUSTER) up

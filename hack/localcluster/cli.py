@@ -20,6 +20,7 @@ from localcluster.backends import choose
 from localcluster.client import Kubectl
 from localcluster.controlplane import ControlPlane
 from localcluster.errors import LocalClusterError
+from localcluster.keda import install_keda, remove_keda
 from localcluster.measure import READY_LIMIT, TOP_LIMIT
 from localcluster.measure import measure as measure_cluster
 from localcluster.paths import local_dir
@@ -123,6 +124,20 @@ def load(backend: str, name: str, archives: tuple[Path, ...]) -> None:
     """Load image archives (OCI, or written by `docker save`) and print the names that pods must use."""
     for image in choose(backend, name).load(archives).values():
         click.echo(image)
+
+
+@cli.command()
+@_name_option
+@click.option("--remove", is_flag=True, help="Take both away instead.")
+@click.pass_obj
+def keda(backend: str, name: str, remove: bool) -> None:
+    """Install KEDA, and a Prometheus that reads every model's pods, into the running cluster."""
+    if remove:
+        remove_keda(Kubectl(choose(backend, name).kubeconfig()))
+        return
+    if backend == "existing":
+        raise LocalClusterError("nothing is installed into a cluster of yours: install KEDA there yourself.")
+    click.echo(f"prometheus  {install_keda(choose(backend, name))}")
 
 
 @cli.command()

@@ -1,4 +1,4 @@
-"""The two images that every cluster needs, made from programs we have: pause and Traefik."""
+"""Images made from programs we have: pause and Traefik, which every cluster needs, and those of add-ons."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from localcluster.oci import ImageConfig, write_archive, write_layer
 from localcluster.paths import cache_dir, locked
 from localcluster.progress import say
 from localcluster.pypi import install
-from localcluster.tools import KUBERNETES, PAUSE, ensure
+from localcluster.tools import KEDA_ADAPTER, KEDA_OPERATOR, KUBERNETES, PAUSE, PROMETHEUS, Tool, ensure
 
 TRAEFIK_VERSION = "3.7.15"
 _NOBODY = "65532"
@@ -46,6 +46,26 @@ def metrics_server_image() -> SystemImage:
     """Return metrics-server's image, for clusters where it runs in a pod."""
     folder = ensure(KUBERNETES)
     return _image("metrics-server", folder.name.rpartition("-")[2], folder / KUBERNETES.name)
+
+
+def keda_operator_image() -> SystemImage:
+    """Return the image of KEDA's operator."""
+    return _tool_image(KEDA_OPERATOR)
+
+
+def keda_adapter_image() -> SystemImage:
+    """Return the image of KEDA's metrics adapter."""
+    return _tool_image(KEDA_ADAPTER)
+
+
+def prometheus_image() -> SystemImage:
+    """Return Prometheus' image."""
+    return _tool_image(PROMETHEUS)
+
+
+def _tool_image(tool: Tool) -> SystemImage:
+    folder = ensure(tool)
+    return _image(tool.name, folder.name.rpartition("-")[2], folder / tool.name)
 
 
 def _image(program: str, version: str, binary: Path) -> SystemImage:

@@ -51,11 +51,17 @@ class Authority:
     def server(self, name: str, sans: Sequence[str], organisation: str | None = None) -> None:
         """Sign a server's certificate for these host names and IP addresses."""
         alternatives = x509.SubjectAlternativeName([_alternative(san) for san in sans])
-        self._sign(name, _name(name, organisation), ExtendedKeyUsageOID.SERVER_AUTH, alternatives)
+        self._sign(name, _name(name, organisation), (ExtendedKeyUsageOID.SERVER_AUTH,), alternatives)
 
     def client(self, name: str, user: str, group: str | None = None) -> None:
         """Sign a client's certificate: the common name is the user, the organisation its group."""
-        self._sign(name, _name(user, group), ExtendedKeyUsageOID.CLIENT_AUTH, None)
+        self._sign(name, _name(user, group), (ExtendedKeyUsageOID.CLIENT_AUTH,), None)
+
+    def both(self, name: str, sans: Sequence[str]) -> None:
+        """Sign a certificate with which a program serves, and calls others of its kind."""
+        alternatives = x509.SubjectAlternativeName([_alternative(san) for san in sans])
+        usages = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
+        self._sign(name, _name(name, None), usages, alternatives)
 
     def service_account_key(self) -> None:
         """Write the key pair that signs service account tokens: sa.key and sa.pub."""
@@ -70,13 +76,13 @@ class Authority:
         self,
         name: str,
         subject: x509.Name,
-        usage: x509.ObjectIdentifier,
+        usages: Sequence[x509.ObjectIdentifier],
         alternatives: x509.SubjectAlternativeName | None,
     ) -> None:
         key = ec.generate_private_key(ec.SECP256R1())
         builder = self._builder(subject, key)
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+        builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         if alternatives is not None:
             builder = builder.add_extension(alternatives, critical=False)
         self._write(name, builder.sign(self._key, hashes.SHA256()), key)

@@ -20,30 +20,38 @@ from pathlib import Path
 
 from localcluster.errors import LocalClusterError
 from localcluster.gotoolchain import environment, go, module_dir
+from localcluster.kedasource import MODULE as KEDA_MODULE
+from localcluster.kedasource import trim_keda
 from localcluster.paths import PACKAGE, cache_dir, locked
 from localcluster.progress import say
 
 # 1.7.0 asks for Go 1.27 even to be unpacked; 1.6 has the same standard channel for what Ekiben uses.
 GATEWAY_API_VERSION = "v1.6.3"
-KEDA_VERSION = "v2.21.0"
 RECORD = "build.json"
 BUILD_FLAGS = ("-trimpath",)
 
 
 @dataclass(frozen=True)
 class Tool:
-    """A Go program of ours: the folder under go/ that pins it, and the names it is called by."""
+    """A Go program of ours: the folder under go/ that pins it, and the names it is called by.
+
+    `pins` is the folder where several tools share one, `tags` are build tags; `trimmed` is our file
+    that says which part of the source is built.
+    """
 
     name: str
     package: str
     commands: tuple[str, ...]
     version_of: str = ""
     version_variable: str = ""
+    pins: str = ""
+    tags: str = ""
+    trimmed: str = ""
 
     @property
     def source(self) -> Path:
         """The folder with its go.mod and go.sum."""
-        return PACKAGE / "go" / self.name
+        return PACKAGE / "go" / (self.pins or self.name)
 
 
 KUBERNETES = Tool(
@@ -67,7 +75,27 @@ HELM = Tool(name="helm", package="helm.sh/helm/v4/cmd/helm", commands=("helm",))
 PAUSE = Tool(name="pause", package=".", commands=("pause",))
 KIND = Tool(name="kind", package="sigs.k8s.io/kind", commands=("kind",))
 KWOK = Tool(name="kwok", package="sigs.k8s.io/kwok/cmd/kwok", commands=("kwok",))
-TOOLS = {tool.name: tool for tool in (KUBERNETES, HELM, PAUSE, KIND, KWOK)}
+KEDA_OPERATOR, KEDA_ADAPTER = (
+    Tool(
+        name=f"keda-{part}",
+        package=f"{KEDA_MODULE}/cmd/{part}",
+        commands=(f"keda-{part}",),
+        pins="keda",
+        trimmed="kedasource.py",
+    )
+    for part in ("operator", "adapter")
+)
+# Of Prometheus' ways to find its targets only Kubernetes': the others are most of what it would compile.
+PROMETHEUS = Tool(
+    name="prometheus",
+    package="github.com/prometheus/prometheus/cmd/prometheus",
+    commands=("prometheus",),
+    pins="keda",
+    tags="remove_all_sd,enable_kubernetes_sd",
+)
+TOOLS = {
+    tool.name: tool for tool in (KUBERNETES, HELM, PAUSE, KIND, KWOK, KEDA_OPERATOR, KEDA_ADAPTER, PROMETHEUS)
+}
 
 
 def pinned_version(tool: Tool, module: str) -> str:
@@ -96,6 +124,10 @@ def cache_key(tool: Tool, go_version: str) -> str:
     digest = hashlib.sha256()
     for part in (go_version, tool.package, *BUILD_FLAGS, linker_flags(tool), *tool.commands):
         digest.update(part.encode() + b"\0")
+    if tool.tags:
+        digest.update(tool.tags.encode() + b"\0")
+    if tool.trimmed:
+        digest.update((PACKAGE / tool.trimmed).read_bytes() + b"\0")
     for file in sorted(tool.source.iterdir()):
         if file.suffix in {".go", ".mod", ".sum"}:
             digest.update(file.name.encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
@@ -144,7 +176,7 @@ def _build(tool: Tool, folder: Path) -> None:
         target = Path(scratch) / "target"
         target.mkdir()
         binary = target / tool.name
-        compiled = _compile(tool, binary)
+        compiled = _compile(tool, binary, _source_flags(tool, Path(scratch) / "source"))
         for command in tool.commands:
             if command != tool.name:
                 (target / command).symlink_to(tool.name)
@@ -160,9 +192,17 @@ def _build(tool: Tool, folder: Path) -> None:
     say(f"built {tool.name}: {minutes} min, {compiled} packages compiled")
 
 
-def _compile(tool: Tool, binary: Path) -> int:
+def _source_flags(tool: Tool, scratch: Path) -> tuple[str, ...]:
+    """Return the flags that say what is built of the source; a trimmed one is written into `scratch`."""
+    tags = (f"-tags={tool.tags}",) if tool.tags else ()
+    if not tool.trimmed:
+        return tags
+    return (*tags, *trim_keda(tool.source, pinned_version(tool, KEDA_MODULE), scratch))
+
+
+def _compile(tool: Tool, binary: Path, more: tuple[str, ...]) -> int:
     """Run `go build`, saying every 15 s how far it is; return how many packages it had to compile."""
-    flags = [*BUILD_FLAGS, "-mod=readonly", "-v", "-ldflags", linker_flags(tool), "-o", str(binary)]
+    flags = [*BUILD_FLAGS, *more, "-mod=readonly", "-v", "-ldflags", linker_flags(tool), "-o", str(binary)]
     command = [str(go()), "build", *flags, tool.package]
     process = subprocess.Popen(
         command,
@@ -223,9 +263,14 @@ def gateway_api_crds() -> list[Path]:
     return sorted(path for path in folder.glob("*.yaml") if path.name != "kustomization.yaml")
 
 
+def keda_config() -> Path:
+    """Return the folder of KEDA's own manifests, from its pinned Go module."""
+    return module_dir(KEDA_MODULE, pinned_version(KEDA_OPERATOR, KEDA_MODULE)) / "config"
+
+
 def keda_crds() -> list[Path]:
-    """Return the manifests of KEDA's kinds that Ekiben writes, from its pinned Go module."""
-    folder = module_dir("github.com/kedacore/keda/v2", KEDA_VERSION) / "config" / "crd" / "bases"
+    """Return the manifests of KEDA's kinds that Ekiben writes."""
+    folder = keda_config() / "crd" / "bases"
     return [folder / f"keda.sh_{plural}.yaml" for plural in ("scaledobjects", "triggerauthentications")]
 
 

@@ -191,7 +191,7 @@ class Lab:
 
     @contextlib.contextmanager
     def keda(self) -> Iterator[None]:
-        """Install KEDA's kinds, without KEDA; LocalClusterError if they can't be had."""
+        """Install KEDA's kinds, without KEDA."""
         definitions = [yaml.safe_load(path.read_text()) for path in keda_crds()]
         names = [item["metadata"]["name"] for item in definitions]
         self._apply(definitions)

@@ -12,8 +12,6 @@ from ekiben.kube.kinds import DEPLOYMENT, HPA, SCALEDOBJECT, TRIGGERAUTHENTICATI
 from integration.lab import Lab, used
 from integration.operators import Manifest, condition_of
 from integration.site import THROUGH_GATEWAY, Site, Status
-from localcluster.errors import LocalClusterError
-from localcluster.tools import keda_crds
 
 pytestmark = pytest.mark.apiserver
 
@@ -34,10 +32,6 @@ FINALIZER = "finalizer.keda.sh"
 @pytest.fixture
 def more(lab: Lab) -> Iterator[set[Any]]:
     """The rights of the chart's keda.enabled."""
-    try:
-        keda_crds()
-    except LocalClusterError as missing:
-        pytest.skip(f"KEDA's objects go untested: {missing}")
     with contextlib.ExitStack() as stack:
         # `kubectl auth can-i` knows a kind only while it is served.
         with lab.keda():

@@ -1,0 +1,227 @@
+"""Autoscaling by KEDA on a query to Prometheus: both run for real, and so do the pods and the requests."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from e2e.test_autoscaling import SLOW, stable_pods
+from e2e.test_strategies import ANALYSIS, routed
+from e2e.test_zero import PATIENT, all_answered, is_awake, until_asleep
+from ekiben.kube.client import Client
+from ekiben.kube.kinds import DEPLOYMENT, HPA, SCALEDOBJECT
+from localcluster import backends
+from localcluster.client import Kubectl
+from localcluster.keda import install_keda, remove_keda
+from rig.models import condition, follow, is_serving, is_settled
+from rig.site import Site, apply, install_operator, kubectl
+from rig.traffic import traffic
+
+pytestmark = pytest.mark.cluster
+
+# SLOW takes 400 ms more for 30 % of its requests: of so many a second 2.4 are in flight on any machine, and
+# with 0.8 for each pod that is three pods; of FEW a second one pod's.
+MANY, FEW = 20, 4
+THRESHOLD, MOST = "0.8", 3
+QUERY = (
+    'sum(rate(bentoml_service_request_duration_seconds_sum{namespace="{{model.namespace}}",'
+    'revision="{{revision}}",endpoint!~"/(readyz|livez|healthz|metrics)?"}[12s])) or vector(0)'
+)
+AT_ONCE = {"scaleUp": {"stabilizationWindowSeconds": 0}, "scaleDown": {"stabilizationWindowSeconds": 0}}
+
+
+@pytest.fixture(scope="module")
+def prometheus(site: Site) -> Iterator[str]:
+    """KEDA, a Prometheus whose address this is, and an operator that may use KEDA."""
+    backend = os.environ.get("EKIBEN_BACKEND") or "local"
+    if backend == "existing":
+        pytest.skip("KEDA was not tried: nothing is installed into a cluster of yours")
+    address = install_keda(backends.choose(backend))
+    asyncio.run(install_operator(site, ("--set", "keda.enabled=true", "--set", "activator.enabled=true")))
+    yield address
+    remove_keda(Kubectl(site.kubeconfig))
+
+
+def by_query(address: str, **more: Any) -> dict[str, Any]:
+    """Return a block that scales from 1 to MOST by the work that a revision's pods do."""
+    metric = {"prometheus": {"address": address, "query": QUERY, "threshold": THRESHOLD}}
+    block = {"engine": "keda", "minReplicas": 1, "maxReplicas": MOST, "metrics": [metric]}
+    return block | {"behavior": AT_ONCE} | more
+
+
+def slow(site: Site, namespace: str, address: str, *, edition: int = 1, **scaling: Any) -> dict[str, Any]:
+    """Return the slow model; each edition is a revision of its own."""
+    return routed(
+        site,
+        namespace,
+        SLOW,
+        autoscaling=by_query(address, **scaling),
+        analysis=ANALYSIS,
+        env=[{"name": "EDITION", "value": str(edition)}],
+    )
+
+
+def scaling_says(found: dict[str, Any], status: str, reason: str) -> bool:
+    """Tell whether the condition Scaling says so."""
+    said = condition(found, "Scaling")
+    return (said.get("status"), said.get("reason")) == (status, reason)
+
+
+@dataclass
+class Pods:
+    """How many pods the model's Deployments ask for, and how many were ready, at each look."""
+
+    asked: list[int] = field(default_factory=list)
+    ready: list[int] = field(default_factory=list)
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def until(self, asked: Callable[[int], bool]) -> None:
+        """Wait until as many are asked for as wanted; raises TimeoutError."""
+        async with asyncio.timeout(150):
+            while not self.asked or not asked(self.asked[-1]):
+                self.news.clear()
+                await self.news.wait()
+
+
+@contextlib.asynccontextmanager
+async def watched(client: Client, namespace: str) -> AsyncIterator[Pods]:
+    """Look at the model's Deployments while the block runs."""
+    pods = Pods()
+
+    async def look() -> None:
+        while True:
+            deployments = (await client.list(DEPLOYMENT, namespace))[0]
+            pods.asked.append(sum(item["spec"]["replicas"] for item in deployments))
+            pods.ready.append(sum(item["status"].get("readyReplicas", 0) for item in deployments))
+            pods.news.set()
+            await asyncio.sleep(0.1)
+
+    task = asyncio.create_task(look())
+    try:
+        yield pods
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def prometheus_runs(site: Site, pods: int) -> None:
+    """Have so many pods of Prometheus, and wait for them."""
+    where = ("--namespace=monitoring", "deployment/prometheus")
+    await kubectl(site, "scale", *where, f"--replicas={pods}")
+    await kubectl(site, "rollout", "status", *where, "--timeout=60s")
+
+
+async def test_a_model_scales_by_a_query_out_and_back_and_an_outage_takes_no_pod(
+    site: Site, client: Client, namespace: str, prometheus: str
+) -> None:
+    await apply(site, namespace, slow(site, namespace, prometheus, fallbackReplicas=2))
+    await follow(client, namespace, "iris", is_serving, 120)
+    target = site.target(f"{namespace}.example.com")
+    async with traffic(target, MANY, site.prefix) as seen:
+        found = await follow(client, namespace, "iris", lambda m: stable_pods(m) == MOST, 150)
+        assert scaling_says(found, "True", "KEDA")
+        assert found["status"]["scaling"]["engine"] == "keda"
+    all_answered(seen)
+
+    async with traffic(target, FEW, site.prefix) as seen:
+        await follow(client, namespace, "iris", lambda m: stable_pods(m) == 1, 150)
+        await prometheus_runs(site, 0)
+        await follow(
+            client,
+            namespace,
+            "iris",
+            lambda m: scaling_says(m, "False", "Fallback") and stable_pods(m) == 2,
+            150,
+        )
+        await prometheus_runs(site, 1)
+        await follow(
+            client,
+            namespace,
+            "iris",
+            lambda m: scaling_says(m, "True", "KEDA") and stable_pods(m) == 1,
+            150,
+        )
+    all_answered(seen)
+
+
+async def test_from_engine_to_engine_no_pod_and_no_request_is_lost(
+    site: Site, client: Client, namespace: str, prometheus: str
+) -> None:
+    async def kinds() -> tuple[int, int]:
+        autoscalers = (await client.list(HPA, namespace))[0]
+        return len(autoscalers), len((await client.list(SCALEDOBJECT, namespace))[0])
+
+    by_hpa = slow(site, namespace, prometheus, engine="hpa", minReplicas=2, metrics=[{"cpu": "400%"}])
+    await apply(site, namespace, by_hpa)
+    await follow(client, namespace, "iris", lambda m: is_serving(m) and stable_pods(m) == 2, 120)
+    assert await kinds() == (1, 0)
+    target = site.target(f"{namespace}.example.com")
+    async with watched(client, namespace) as pods, traffic(target, MANY, site.prefix) as seen:
+        await apply(site, namespace, slow(site, namespace, prometheus, minReplicas=2))
+        await follow(
+            client,
+            namespace,
+            "iris",
+            lambda m: scaling_says(m, "True", "KEDA") and stable_pods(m) == MOST,
+            150,
+        )
+        # KEDA's own beside ours.
+        assert await kinds() == (1, 1)
+        scaled_out = len(pods.ready)
+        by_hand = slow(site, namespace, prometheus, engine="none")
+        by_hand["spec"]["replicas"] = MOST
+        await apply(site, namespace, by_hand)
+        await follow(client, namespace, "iris", lambda m: scaling_says(m, "True", "Fixed"), 150)
+        await asyncio.sleep(6)
+        assert await kinds() == (0, 0)
+    all_answered(seen)
+    assert min(pods.ready) >= 2
+    assert min(pods.ready[scaled_out:]) == MOST
+    assert min(pods.asked[scaled_out:]) == MOST
+
+
+async def test_rollouts_amid_scaling_up_and_down_lose_no_request(
+    site: Site, client: Client, namespace: str, prometheus: str
+) -> None:
+    await apply(site, namespace, slow(site, namespace, prometheus))
+    first = await follow(client, namespace, "iris", is_serving, 120)
+    target = site.target(f"{namespace}.example.com")
+    async with watched(client, namespace) as pods, traffic(target, MANY, site.prefix) as seen:
+        await pods.until(lambda asked: asked > 1)
+        assert pods.ready[-1] == 1
+        await apply(site, namespace, slow(site, namespace, prometheus, edition=2))
+        second = await follow(client, namespace, "iris", lambda m: is_settled(m, "Promoted"), 180)
+        await follow(client, namespace, "iris", lambda m: stable_pods(m) == MOST, 150)
+        await pods.until(lambda asked: asked == MOST)
+    all_answered(seen)
+
+    async with watched(client, namespace) as pods, traffic(target, FEW, site.prefix) as seen:
+        await pods.until(lambda asked: asked < MOST)
+        await apply(site, namespace, slow(site, namespace, prometheus, edition=3))
+        third = await follow(client, namespace, "iris", lambda m: is_settled(m, "Promoted"), 180)
+    all_answered(seen)
+    assert len({found["status"]["stable"]["revision"] for found in (first, second, third)}) == 3
+
+
+async def test_by_keda_a_model_goes_to_zero_and_comes_back(
+    site: Site, client: Client, namespace: str, prometheus: str
+) -> None:
+    zero = {"minReplicas": 0, "idleAfter": "10s", "activation": {"wakeTimeout": "2m"}}
+    await apply(site, namespace, slow(site, namespace, prometheus, **zero))
+    await follow(client, namespace, "iris", is_serving, 120)
+    await until_asleep(site, client, namespace)
+    assert (await client.list(SCALEDOBJECT, namespace))[0] == []
+    target = replace(site.target(f"{namespace}.example.com"), timeout=PATIENT)
+    async with traffic(target, MANY, site.prefix) as seen:
+        await follow(client, namespace, "iris", is_awake, 120)
+        await follow(client, namespace, "iris", lambda m: stable_pods(m) == MOST, 150)
+    all_answered(seen)
+    assert max(answer.seconds for answer in seen.answers) > 1, "nothing was held: it was not asleep"
+    assert len((await client.list(SCALEDOBJECT, namespace))[0]) == 1
