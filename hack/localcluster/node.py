@@ -155,7 +155,7 @@ def _clear_store(containerd: Sequence[str]) -> None:
         containers = _ctr("containers", "list", "--quiet").split()
         if containers:
             _ctr("containers", "delete", *containers)
-            # A lease's end collects what the containers had written, now: left to itself it stays on disk for good.
+            # A lease that ends collects what containers had written, now: left to itself it stays on disk.
             _ctr("leases", "create")
         # Also those of a box that was killed while it imported an image, or right here.
         leases = _ctr("leases", "list", "--quiet").split()

@@ -213,7 +213,7 @@ async def test_rollouts_amid_scaling_up_and_down_lose_no_request(
 async def test_by_keda_a_model_goes_to_zero_and_comes_back(
     site: Site, client: Client, namespace: str, prometheus: str
 ) -> None:
-    zero = {"minReplicas": 0, "idleAfter": "10s", "activation": {"wakeTimeout": "2m"}}
+    zero: dict[str, Any] = {"minReplicas": 0, "idleAfter": "10s", "activation": {"wakeTimeout": "2m"}}
     await apply(site, namespace, slow(site, namespace, prometheus, **zero))
     await follow(client, namespace, "iris", is_serving, 120)
     await until_asleep(site, client, namespace)

@@ -175,7 +175,7 @@ def _said(file: Path) -> str:
 
 
 def in_box(state: State, command: str, *arguments: str) -> str:
-    """Run a command in the box's file system; `ctr` speaks with its containerd, of the kubelet's namespace."""
+    """Run a command in the box's file system; `ctr` asks its containerd, in the kubelet's namespace."""
     environment = os.environ | {"CONTAINERD_ADDRESS": SOCKET, "CONTAINERD_NAMESPACE": "k8s.io"}
     enter = ["nsenter", f"--target={state.processes[1].pid}", "--mount", "--", command, *arguments]
     return subprocess.run(enter, env=environment, capture_output=True, text=True, check=True).stdout
