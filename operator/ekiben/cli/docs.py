@@ -18,8 +18,8 @@ A plugin of `kubectl`: any `kubectl-ekiben` on the PATH is run by `{PROGRAM}`. `
 checkout of Ekiben puts it there; with pipx or uv it stays apart from everything else (`uv tool install .`).
 
 It needs no more rights than its user has: `get`, `list` and `watch` of ModelDeployments to look, `patch` to
-steer; pods, Events, Deployments and ControllerRevisions are left out where they may not be read. Colours
-appear on a terminal alone, and never with `NO_COLOR`.
+steer, `get` of pods/proxy for `advise`; pods, Events, Deployments and ControllerRevisions are left out where
+they may not be read. Colours appear on a terminal alone, and never with `NO_COLOR`.
 
 **With GitOps.** What a command changes it writes into the spec, as field manager `ekiben-cli`. Commands about
 one rollout name it, so nothing is left to undo: a line that Git does not have is let alone by Argo CD and

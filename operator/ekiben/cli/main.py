@@ -47,11 +47,11 @@ def _run(options: argparse.Namespace) -> int:
         from ekiben.cli.linting import lint  # noqa: PLC0415
 
         return lint(options)
-    from ekiben.cli import planning, reading, steering  # noqa: PLC0415
+    from ekiben.cli import advising, planning, reading, steering  # noqa: PLC0415
     from ekiben.cli.cluster import Cluster  # noqa: PLC0415
     from ekiben.kube.errors import ApiError  # noqa: PLC0415
 
-    modules = {"plan": planning, "undo": steering, "restart": steering}
+    modules = {"plan": planning, "undo": steering, "restart": steering, "advise": advising}
     command = (
         steering.steer
         if options.verb in steering.SIMPLE

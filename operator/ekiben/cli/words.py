@@ -42,6 +42,12 @@ def _seconds(text: str) -> float:
     return float(hours * 3600 + minutes * 60 + seconds)
 
 
+def _latency(text: str) -> str:
+    if not re.fullmatch(r"([0-9]{1,5}(ms|s|m|h)){1,4}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration: write for example 500ms or 2s")
+    return text
+
+
 def _yes_or_no(text: str) -> bool:
     if text not in ("true", "false"):
         raise argparse.ArgumentTypeError(f"{text!r}: write true or false")
@@ -132,6 +138,32 @@ VERBS: tuple[Verb, ...] = (
         "The status remembers the last 10; images are known of the revisions that are kept.",
         "history iris",
         (NAME, OUTPUT),
+    ),
+    Verb(
+        "advise",
+        "say which concurrency target keeps the latency, and how many pods it takes",
+        "Reads /metrics of the serving revision's pods through the API server, every 5 s while the window\n"
+        "lasts, and judges what it saw: the target, the pods that would have been enough, the evidence, and\n"
+        "the YAML to paste; nothing is written. Let the load vary meanwhile, up to more than the pods can\n"
+        "take: what was not seen is not advised, and the exit status is 1. It needs get of pods/proxy.",
+        "advise iris --window 5m --latency 500ms",
+        (
+            NAME,
+            _option(
+                "--window",
+                help="how long to watch, at least 10s; default: 60s",
+                metavar="DURATION",
+                type=_seconds,
+                default=60.0,
+            ),
+            _option(
+                "--latency",
+                help="longest p95; default: latency of autoscaling.metrics, or of a check slow-requests",
+                metavar="DURATION",
+                type=_latency,
+            ),
+            OUTPUT,
+        ),
     ),
     Verb(
         "promote",

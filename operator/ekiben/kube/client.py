@@ -18,7 +18,7 @@ from prometheus_client import Counter
 from ekiben.core.names import MANAGER
 from ekiben.kube import config
 from ekiben.kube.errors import ApiError, error_from_response, network_error
-from ekiben.kube.kinds import DEPLOYMENT, Kind
+from ekiben.kube.kinds import DEPLOYMENT, POD, Kind
 from ekiben.kube.lines import LineSplitter, garbled, parse_event
 from ekiben.kube.request import (
     APPLY_PATCH,
@@ -292,6 +292,23 @@ class Client:
         about = answer.get("metadata") or {}
         held = about.get("finalizers") or about.get("deletionGracePeriodSeconds")
         return answer if about.get("deletionTimestamp") and held else None
+
+    async def page(self, namespace: str, pod: str, port: int, path: str, longest: int) -> bytes:
+        """Read a page of a pod through the API server, at most `longest` bytes and one more of it."""
+        request = Request("get", POD, namespace, f"{pod}:{port}", "proxy", accept="text/plain", below=path)
+        async with self._turns:
+            answer = await self._send(request, ClientTimeout(total=self._timeout))
+            parts: list[bytes] = []
+            try:
+                async for part in answer.content.iter_any():
+                    parts.append(part)
+                    if sum(map(len, parts)) > longest:
+                        break
+            except _BROKEN as problem:
+                raise network_error(problem) from problem
+            finally:
+                answer.close()
+        return b"".join(parts)[: longest + 1]
 
     async def _call(self, request: Request) -> Manifest:
         """Send one request and read its answer as a JSON object."""

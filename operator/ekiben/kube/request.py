@@ -28,7 +28,10 @@ _METHODS = {
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request, by its RBAC verb; `discovery` is the path of a request about kinds, not objects."""
+    """One request, by its RBAC verb; `discovery` is the path of a request about kinds, not objects.
+
+    `below` follows the path of a subresource that leads on, as `proxy` does.
+    """
 
     verb: str
     kind: Kind
@@ -40,6 +43,7 @@ class Request:
     content_type: str = JSON
     discovery: str = ""
     accept: str = JSON
+    below: str = ""
 
     @property
     def method(self) -> str:
@@ -55,6 +59,7 @@ class Request:
     def path(self) -> str:
         """Return the path of its URL, with the query."""
         path = self.discovery or self.kind.path(self.namespace, self.name, self.subresource)
+        path += self.below
         return f"{path}?{urlencode(self.query)}" if self.query else path
 
     @property

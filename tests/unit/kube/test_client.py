@@ -13,7 +13,8 @@ from aiohttp import web
 
 from ekiben.kube.client import API_REQUESTS, AT_ONCE, ApiError, Client
 from ekiben.kube.errors import error_from_response
-from ekiben.kube.kinds import DEPLOYMENT, SERVICE
+from ekiben.kube.kinds import DEPLOYMENT, POD, SERVICE
+from ekiben.kube.request import Request
 from unit.kube.conftest import eventually, write_kubeconfig
 from unit.kube.list_watch_server import ListWatchServer, service
 
@@ -172,6 +173,21 @@ async def test_an_answer_that_no_api_server_gives_is_garbled(
         await client.list(SERVICE)
     assert caught.value.reason == "Garbled"
     assert caught.value.is_retryable
+
+
+async def test_a_page_of_a_pod_comes_through_the_api_server_and_no_more_of_it_than_is_asked_for(
+    odd_server: tuple[Client, list[bytes]],
+) -> None:
+    client, answers = odd_server
+    answers.append(b"x" * 1_000_000)
+    assert len(await client.page("shop", "iris-a", 3000, "/metrics", 1000)) == 1001
+    assert await client.page("shop", "iris-a", 3000, "/metrics", 1_000_000) == answers[0]
+
+
+def test_the_path_of_a_page_leads_on_behind_the_pod_and_its_port() -> None:
+    request = Request("get", POD, "shop", "iris-a:3000", "proxy", below="/metrics")
+    assert request.path == "/api/v1/namespaces/shop/pods/iris-a%3A3000/proxy/metrics"
+    assert request.resource == "pods/proxy"
 
 
 async def test_items_that_are_no_objects_are_left_out(odd_server: tuple[Client, list[bytes]]) -> None:
