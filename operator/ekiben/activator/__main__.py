@@ -6,16 +6,16 @@ import argparse
 import asyncio
 import contextlib
 import logging
-import signal
 import sys
 
 from aiohttp import web
 
-from ekiben import __version__, logs
+from ekiben import logs
 from ekiben.activator.control import build_control
 from ekiben.activator.holding import Places
 from ekiben.activator.models import Models
 from ekiben.activator.proxy import Proxy
+from ekiben.beside import build_parser, stop_signal
 from ekiben.core import names
 from ekiben.kube.client import ApiError, Client
 from ekiben.kube.store import Key
@@ -38,23 +38,18 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m ekiben.activator",
-        description="Holds requests to models that have no pods until one is ready, and passes them on.\n"
-        "The API server is the pod's own, or KUBECONFIG's.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = build_parser(
+        "ekiben.activator",
+        "Holds requests to models that have no pods until one is ready, and passes them on.",
+        port=names.ACTIVATOR_PORT,
     )
     add = parser.add_argument
-    add("--version", action="version", version=f"ekiben {__version__}")
-    add("--host", default="0.0.0.0", help="address to listen on (default: %(default)s)")
-    add("--port", type=int, default=names.ACTIVATOR_PORT, help="port for requests (default: %(default)s)")
     add(
         "--control-port",
         type=int,
         default=names.ACTIVATOR_CONTROL_PORT,
         help="port for probes, metrics and the operator (default: %(default)s)",
     )
-    add("--namespaces", default="", help="namespaces to answer for, with commas (default: all)")
     add(
         "--most-held",
         type=int,
@@ -74,9 +69,6 @@ def _parser() -> argparse.ArgumentParser:
         default=150.0,
         help="seconds after that for what is held or on its way (default: %(default)s)",
     )
-    add("--pods-port", type=int, default=names.PORT, help=argparse.SUPPRESS)
-    add("--log-level", default="info", choices=("debug", "info", "warning", "error"))
-    add("--log-format", default="json", choices=("json", "text"))
     return parser
 
 
@@ -86,8 +78,7 @@ class Activator:
     def __init__(self, client: Client, options: argparse.Namespace) -> None:
         self._options = options
         self.stopping = False
-        namespaces = [name.strip() for name in options.namespaces.split(",") if name.strip()]
-        self.models = Models(client, namespaces, self._look)
+        self.models = Models(client, options.namespaces, self._look)
         self.places = Places(self.models.ready, options.most_held)
         self.proxy = Proxy(self.models.find, self.models.limits, self.places, port=options.pods_port)
 
@@ -138,9 +129,7 @@ class Activator:
 
 
 async def _serve(options: argparse.Namespace) -> None:
-    stop, loop = asyncio.Event(), asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+    stop = stop_signal()
     client = await Client.connect(user_agent="ekiben-activator")
     try:
         await Activator(client, options).run(stop)

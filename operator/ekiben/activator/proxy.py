@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 
 import aiohttp
 from aiohttp import web
-from multidict import CIMultiDict
 from yarl import URL
 
 from ekiben.activator import metrics
@@ -157,14 +156,14 @@ class Proxy:
         return self._session
 
 
-def _passed(headers: Mapping[str, str]) -> CIMultiDict[str]:
+def _passed(headers: Mapping[str, str]) -> list[tuple[str, str]]:
     """Return the headers that are passed on: all but those of the connection, and those that it names."""
     named = {name.strip().lower() for name in headers.get("Connection", "").split(",")}
-    return CIMultiDict(
+    return [
         (name, value)
         for name, value in headers.items()
         if name.lower() not in _HOP_BY_HOP and name.lower() not in named
-    )
+    ]
 
 
 def _refusal(status: int, text: str, retry_after: int | None = None) -> web.Response:

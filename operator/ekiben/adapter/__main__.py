@@ -5,18 +5,18 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
-import signal
 import ssl
 import sys
 from pathlib import Path
 
 from aiohttp import web
 
-from ekiben import __version__, logs
+from ekiben import logs
 from ekiben.adapter.access import FrontProxy, Reviews
 from ekiben.adapter.api import build_app
 from ekiben.adapter.certificate import given_context, own_context
 from ekiben.adapter.pods import Pods
+from ekiben.beside import build_parser, stop_signal
 from ekiben.kube.client import ApiError, Client
 
 logger = logging.getLogger("ekiben.adapter")
@@ -40,36 +40,21 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m ekiben.adapter",
-        description="Serves custom.metrics.k8s.io: concurrency and requests per second of models' pods,\n"
-        "read from the pods when an autoscaler asks. The API server is the pod's own, or KUBECONFIG's.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = build_parser(
+        "ekiben.adapter",
+        "Serves custom.metrics.k8s.io: what models' pods feel, read from them when an autoscaler asks.",
+        port=6443,
     )
     add = parser.add_argument
-    add("--version", action="version", version=f"ekiben {__version__}")
-    add("--host", default="0.0.0.0", help="address to listen on (default: %(default)s)")
-    add("--port", type=int, default=6443, help="port to listen on (default: %(default)s)")
-    add(
-        "--namespaces",
-        default="",
-        help="namespaces to answer for, with commas (default: all)",
-    )
     add("--cert-file", type=Path, help="certificate to serve with, PEM (default: one of its own)")
     add("--key-file", type=Path, help="its key, PEM")
-    add("--pods-port", type=int, default=3000, help=argparse.SUPPRESS)
-    add("--log-level", default="info", choices=("debug", "info", "warning", "error"))
-    add("--log-format", default="json", choices=("json", "text"))
     return parser
 
 
 async def _serve(options: argparse.Namespace) -> None:
-    stop, loop = asyncio.Event(), asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+    stop = stop_signal()
     client = await Client.connect(user_agent="ekiben-adapter")
-    namespaces = [name.strip() for name in options.namespaces.split(",") if name.strip()]
-    pods = Pods(client, namespaces, port=options.pods_port)
+    pods = Pods(client, options.namespaces, port=options.pods_port)
     try:
         proxy = await FrontProxy.read(client)
         given = options.cert_file
