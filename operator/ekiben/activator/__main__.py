@@ -23,6 +23,8 @@ from ekiben.kube.store import Key
 logger = logging.getLogger("ekiben.activator")
 
 EXIT_FAILED = 1
+# After --grace: for the words to those that were given up, and before the kubelet's patience ends.
+LAST_SECONDS = 1.0
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -87,7 +89,9 @@ class Activator:
         app = web.Application(client_max_size=0)
         app.router.add_route("*", "/{path:.*}", self.proxy.handle)
         # A caller that goes away frees its place.
-        requests = web.AppRunner(app, access_log=None, handler_cancellation=True)
+        requests = web.AppRunner(
+            app, access_log=None, shutdown_timeout=LAST_SECONDS, handler_cancellation=True
+        )
         control = web.AppRunner(
             build_control(self.places, self._unready),
             access_log=None,
@@ -120,6 +124,7 @@ class Activator:
                 await self.proxy.idle.wait()
         except TimeoutError:
             logger.warning("%d requests are given up: --grace is over", self.proxy.in_flight)
+            self.places.give_up()
 
     def _look(self, key: Key) -> None:
         self.places.look(key)

@@ -19,7 +19,7 @@ class FullError(Exception):
 
 
 class LateError(Exception):
-    """No pod got ready in time."""
+    """No pod got ready in time: by the deadline, or before this process ends."""
 
 
 class Places:
@@ -37,6 +37,7 @@ class Places:
         self._avoided: dict[str, float] = {}
         self._in_use: Counter[str] = Counter()
         self._watchers: set[asyncio.Event] = set()
+        self._over = False
 
     def held(self) -> dict[Key, int]:
         """Return how many requests are held for each model that has any."""
@@ -47,6 +48,12 @@ class Places:
         for waiting in self._waiting.get(key, ()):
             if not waiting.done():
                 waiting.set_result(None)
+
+    def give_up(self) -> None:
+        """Hold nothing any more: what waits is late now."""
+        self._over = True
+        for key in list(self._waiting):
+            self.look(key)
 
     def avoid(self, ip: str) -> None:
         """Take note that a pod could not be connected to."""
@@ -80,6 +87,8 @@ class Places:
         """
         if ip := self._least_used(key):
             return ip
+        if self._over:
+            raise LateError
         if self._held[key] >= limits.most_held or self._held.total() >= self._most:
             self._settle(key)
             raise FullError
@@ -114,6 +123,8 @@ class Places:
                     del self._waiting[key]
             if ip := self._least_used(key):
                 return ip
+            if self._over:
+                raise LateError
 
     def _least_used(self, key: Key) -> str | None:
         now = asyncio.get_running_loop().time()

@@ -91,7 +91,8 @@ class Proxy:
                 return _refusal(503, text, retry_after=1)
             except LateError:
                 metrics.REQUESTS.labels("late").inc()
-                text = f"{key[1]} had no pods, and none got ready within {limits.wake_seconds:g} s"
+                waited = time.monotonic() - began
+                text = f"{key[1]} had no pods, and none got ready within {waited:.1f} s"
                 return _refusal(503, text, retry_after=5)
             metrics.HELD_SECONDS.observe(time.monotonic() - began)
             try:
