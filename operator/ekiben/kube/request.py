@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
+import orjson
+
 from ekiben.kube.kinds import Kind
 
 JSON = "application/json"
@@ -53,7 +55,13 @@ class Request:
     @property
     def payload(self) -> bytes | None:
         """Return its body as it is sent."""
-        return None if self.body is None else json.dumps(self.body).encode()
+        if self.body is None:
+            return None
+        try:
+            return orjson.dumps(self.body)
+        except TypeError:
+            # Text that is no UTF-8, such as half of a surrogate pair: json takes any.
+            return json.dumps(self.body).encode()
 
     @property
     def path(self) -> str:
