@@ -34,7 +34,7 @@ from ekiben.kube.kinds import (
 )
 from ekiben.kube.store import Key, OnChange, parse_version
 from ekiben.observe import Seen
-from ekiben.observe_pods import trim_pod
+from ekiben.observe_pods import is_coming, trim_pod
 from ekiben.observe_routes import places_of_model, places_of_route
 from ekiben.observe_scalers import sized_models, wants_keda
 from ekiben.ownership import fixed_refs
@@ -101,7 +101,7 @@ class Caches:
         # Those of others too: one that targets a Deployment of ours must be named, and not fought.
         self._inform(HPA, self._namespaces, None, trim=trim_autoscaler, on_change=self._autoscaler_changed)
         self._inform(DEPLOYMENT, self._namespaces, _OURS, trim=trim_deployment)
-        self._inform(POD, self._namespaces, _OURS, trim=trim_pod)
+        self._inform(POD, self._namespaces, _OURS, trim=trim_pod, on_change=self._pod_changed)
         self._inform(JOB, self._namespaces, _OURS, trim=trim_job)
         # One for each model that sleeps, and no others.
         self._inform(ENDPOINTSLICE, self._namespaces, _OUR_SLICES)
@@ -297,6 +297,11 @@ class Caches:
         for key in {key for raw in (old, new) if raw is not None for key in models_of(raw)}:
             if self.models.get(*key) is not None:
                 self._wake_soon(key)
+
+    def _pod_changed(self, old: Manifest | None, new: Manifest | None) -> None:
+        # A rollout's pods come one by one, and each would be looked at twice before it says anything.
+        if new is None or not is_coming(new) or (old is not None and not is_coming(old)):
+            self._child_changed(old, new)
 
     def _autoscaler_changed(self, old: Manifest | None, new: Manifest | None) -> None:
         self._scalers.change(old, new)

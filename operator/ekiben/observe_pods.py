@@ -44,6 +44,21 @@ def observe_pod(raw: Manifest, model: str) -> Pod | None:
     )
 
 
+def is_coming(raw: Manifest) -> bool:
+    """Tell whether a pod has neither started nor anything to say: until it has, no decision depends on it."""
+    labels = raw.get("metadata", {}).get("labels") or {}
+    pod = observe_pod(raw, labels.get(names.MODEL, ""))
+    return pod is not None and not (
+        pod.deleting
+        or pod.ready
+        or pod.started_at
+        or pod.restarts
+        or pod.init_restarts
+        or pod.waiting_reason
+        or pod.waiting_message
+    )
+
+
 def trim_pod(raw: Manifest) -> Manifest:
     """Keep of a pod only what is read here: there are many, and most of each is its spec."""
     metadata, status = raw.get("metadata", {}), raw.get("status") or {}

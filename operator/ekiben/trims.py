@@ -15,6 +15,8 @@ _TOLD = "ReplicaFailure"
 # What KEDA says where somebody has to act.
 _TROUBLE = frozenset({("Ready", "False"), ("Fallback", "True")})
 _DROPPED = frozenset({"annotations", "managedFields"})
+# Its controller's own count of templates, written a moment after we made it.
+_COUNT = "deployment.kubernetes.io/revision"
 
 
 def trim_model(raw: Manifest) -> Manifest:
@@ -52,14 +54,22 @@ def trim_scaled_object(raw: Manifest) -> Manifest:
 
 
 def trim_deployment(raw: Manifest) -> Manifest:
-    """Keep of the status why pods can't be created: how many there are the pods tell themselves."""
+    """Keep of the status why pods can't be created: how many there are the pods tell themselves.
+
+    What its controller counts in an annotation goes, too.
+    """
     conditions = (raw.get("status") or {}).get("conditions") or ()
     kept = [
         {key: item[key] for key in ("type", "status", "message") if key in item}
         for item in conditions
         if item.get("type") == _TOLD
     ]
-    return {**raw, "status": {"conditions": kept}}
+    about = {key: value for key, value in raw["metadata"].items() if key not in _DROPPED}
+    annotations = {
+        key: value for key, value in (raw["metadata"].get("annotations") or {}).items() if key != _COUNT
+    }
+    about |= {"annotations": annotations} if annotations else {}
+    return {**raw, "metadata": about, "status": {"conditions": kept}}
 
 
 def trim_job(raw: Manifest) -> Manifest:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ekiben.core.snapshot import Manifest, Pod
-from ekiben.observe_pods import observe_pod, trim_pod
+from ekiben.observe_pods import is_coming, observe_pod, trim_pod
 
 REVISION = "kbcdfghjkm"
 STARTED = "2026-11-22T11:50:00Z"
@@ -100,6 +100,52 @@ def test_a_pod_without_any_status_has_not_started() -> None:
 
 def test_a_pod_with_a_node_is_scheduled_whatever_its_conditions_lack() -> None:
     assert seen(raw_pod(node="node-1")).scheduled
+
+
+SCHEDULED = {"phase": "Pending", "conditions": [condition("PodScheduled", "True")]}
+CREATING = bento(state={"waiting": {"reason": "ContainerCreating"}})
+REFUSED = condition("PodScheduled", "False", reason="Unschedulable", message="0/3 nodes: no cpu")
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        pytest.param(raw_pod(node=None), id="it was just made"),
+        pytest.param(raw_pod(SCHEDULED), id="it got its node"),
+        pytest.param(
+            raw_pod(SCHEDULED | {"podIP": "10.0.0.7", "containerStatuses": [CREATING]}),
+            id="its container is made",
+        ),
+    ],
+)
+def test_a_pod_that_comes_has_nothing_to_say(raw: Manifest) -> None:
+    assert is_coming(trim_pod(raw))
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        pytest.param(raw_pod(RUNNING), id="it runs"),
+        pytest.param(
+            raw_pod({"containerStatuses": [bento(state={"running": {"startedAt": STARTED}})]}),
+            id="it has started",
+        ),
+        pytest.param(raw_pod(SCHEDULED, deletionTimestamp=STARTED), id="it goes"),
+        pytest.param(raw_pod({"phase": "Failed"}), id="it has ended"),
+        pytest.param(raw_pod({"conditions": [REFUSED]}, node=None), id="it finds no node"),
+        pytest.param(
+            raw_pod({"containerStatuses": [bento(state={"waiting": {"reason": "ErrImagePull"}})]}),
+            id="its image can't be had",
+        ),
+        pytest.param(raw_pod({"containerStatuses": [CREATING | {"restartCount": 1}]}), id="it failed before"),
+        pytest.param(
+            raw_pod({"initContainerStatuses": [{"name": "fetch", "restartCount": 1}]}),
+            id="its init container failed before",
+        ),
+    ],
+)
+def test_a_pod_that_has_something_to_say_does_not_merely_come(raw: Manifest) -> None:
+    assert not is_coming(trim_pod(raw))
 
 
 def test_a_pod_that_finds_no_node_says_why() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from ekiben.caches import Caches
 from ekiben.core.view import Side
-from ekiben.kube.kinds import DEPLOYMENT, HPA, MODELDEPLOYMENT, PDB, Kind
+from ekiben.kube.kinds import DEPLOYMENT, HPA, MODELDEPLOYMENT, PDB, POD, Kind
 from ekiben.trims import trim_config_map, trim_deployment, trim_model, trim_status
 from unit.fake_client import FakeClient
 
@@ -71,6 +71,53 @@ async def test_counts_that_change_wake_nobody(kind: Kind) -> None:
     store.note_written({**deployment(3), "spec": {"replicas": 3}})
     assert woken == [("shop", "iris")]
     assert caches.models.get("shop", "iris") is not None, MODELDEPLOYMENT.plural
+
+
+async def test_what_its_controller_counts_of_a_deployment_wakes_nobody() -> None:
+    woken: list[tuple[str, str]] = []
+    caches = Caches(FakeClient(), (), woken.append, woken.append)
+    caches.models.note_written({"metadata": {"name": "iris", "namespace": "shop", "uid": "uid-iris"}})
+    store = caches.store(DEPLOYMENT, "shop")
+    store.note_written(deployment(1))
+    woken.clear()
+    counted = deployment(2)
+    counted["metadata"]["annotations"] = {"deployment.kubernetes.io/revision": "1"}
+    counted["metadata"]["managedFields"] = [{"manager": "kube-controller-manager"}]
+    store.note_written(counted)
+    assert woken == []
+    noted = deployment(3)
+    noted["metadata"]["annotations"] = {"deployment.kubernetes.io/revision": "1", "team": "flowers"}
+    store.note_written(noted)
+    assert woken == [("shop", "iris")]
+    kept = store.get("shop", "iris-x")
+    assert kept is not None
+    assert kept["metadata"]["annotations"] == {"team": "flowers"}
+    assert "managedFields" not in kept["metadata"]
+
+
+def pod(version: int, **status: Any) -> dict[str, Any]:
+    """Return a pod of iris; `status` is what its kubelet has said."""
+    labels = {"ekiben.dev/model": "iris", "ekiben.dev/revision": "kbcdfghjkm"}
+    about = {"name": "iris-x-1", "namespace": "shop", "uid": "pod", "resourceVersion": str(version)}
+    return {"metadata": {**about, "labels": labels}, "spec": {}, "status": status}
+
+
+async def test_a_pod_wakes_its_model_once_it_has_something_to_say_and_when_it_goes() -> None:
+    woken: list[tuple[str, str]] = []
+    caches = Caches(FakeClient(), (), woken.append, woken.append)
+    caches.models.note_written({"metadata": {"name": "iris", "namespace": "shop", "uid": "uid-iris"}})
+    store = caches.store(POD, "shop")
+    woken.clear()
+    placed = {"type": "PodScheduled", "status": "True"}
+    store.note_written(pod(1))
+    store.note_written(pod(2, conditions=[placed]))
+    assert woken == []
+    store.note_written(pod(3, conditions=[placed, {"type": "Ready", "status": "True"}]))
+    assert len(woken) == 1
+    store.note_written(pod(4, conditions=[placed, {"type": "Ready", "status": "False"}]))
+    assert len(woken) == 2, "what it said is taken back"
+    store.note_deleted("shop", "iris-x-1", "pod")
+    assert len(woken) == 3
 
 
 def wrote(manager: str, *content: str, immutable: bool = True, **more: Any) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from ekiben.core.snapshot import (
 )
 from ekiben.core.tracking import content_digest, tracked_maps
 from ekiben.observe import Readings, Remembered, Seen, build_snapshot
+from ekiben.observe_pods import is_coming
 from ekiben.observe_scalers import wants_keda
 from ekiben.ownership import CHILD_KINDS, fixed_refs
 from unit.sim.apiserver import ApiServer
@@ -92,10 +93,11 @@ class Cache:
         """Take over one pod as a watch shows it; False when that is nothing new."""
         if raw is None:
             return self.pods.pop(uid, None) is not None
-        if raw == self.pods.get(uid):
-            return False
+        known = self.pods.get(uid)
         self.pods[uid] = raw
-        return True
+        if known == raw:
+            return False
+        return not is_coming(raw) or (known is not None and not is_coming(known))
 
     def _config(self) -> dict[str, Content]:
         """Return what is known of the ConfigMaps that the spec tracks."""
