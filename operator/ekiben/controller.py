@@ -223,7 +223,7 @@ class Controller:
                 self._echoes.expect(key, act.written)
         self._fleet.settled(key)
         memory.conflicts = 0
-        if plan.rests:
+        if plan.rests and snapshot.is_calm:
             # Most of a fleet rests: what its objects read as is a fifth of the memory that it takes.
             memory.readings = Readings()
         self._queue.forget(key)

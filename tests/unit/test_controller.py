@@ -18,7 +18,7 @@ from ekiben.core.plan import Delete, Event, Plan, Sampling, Scale
 from ekiben.core.snapshot import Manifest, Ref, Snapshot
 from ekiben.kube import workqueue
 from ekiben.kube.client import ApiError
-from ekiben.kube.kinds import DEPLOYMENT, EVENT, MODELDEPLOYMENT, SERVICE
+from ekiben.kube.kinds import DEPLOYMENT, EVENT, MODELDEPLOYMENT, POD, SERVICE
 from ekiben.settings import Settings
 from unit.fake_client import FakeClient
 
@@ -606,5 +606,24 @@ async def test_a_model_that_rests_is_remembered_without_what_its_objects_read_as
     assert memory.readings._now
     rig.decide = lambda _: Plan()
     rig.write_model(labels={"a": "c"})
+    await rig.settle()
+    assert not memory.readings._now
+
+
+STARTED = "2026-11-22T11:50:00Z"
+
+
+async def test_while_pods_come_or_go_nothing_is_read_twice(rig: Rig) -> None:
+    labels = {"ekiben.dev/model": "iris", "ekiben.dev/revision": "kbcdfghjkm"}
+    about = {"name": "iris-x-1", "namespace": "shop", "uid": "pod", "labels": labels}
+    pods = rig.controller._caches.store(POD, "shop")
+    rig.write_model()
+    started = {"containerStatuses": [{"name": "bento", "state": {"running": {"startedAt": STARTED}}}]}
+    pods.note_written({"metadata": {**about, "resourceVersion": "1"}, "status": started})
+    await rig.settle()
+    memory = rig.controller._memories[KEY]
+    assert memory.readings._now, "its pod is not ready: the next pass is near"
+    ready = started | {"conditions": [{"type": "Ready", "status": "True"}]}
+    pods.note_written({"metadata": {**about, "resourceVersion": "2"}, "status": ready})
     await rig.settle()
     assert not memory.readings._now

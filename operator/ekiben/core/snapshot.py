@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
-from ekiben.api.status import Counters, Status
+from ekiben.api.status import Counters, Stage, Status
 from ekiben.api.template import Template
 from ekiben.api.v1alpha1 import Spec
 from ekiben.core.asking import Answer, Question
@@ -262,3 +262,10 @@ class Snapshot:
     settled: Mapping[Ref, Settled] = field(default_factory=dict)
     rejections: Mapping[Ref, str] = field(default_factory=dict)
     line: Line | None = None
+
+    @property
+    def is_calm(self) -> bool:
+        """Tell whether no rollout is in flight and every pod serves: nothing is on its way."""
+        rollout = self.status.rollout
+        moving = rollout is not None and rollout.stage not in (Stage.OVER, Stage.QUEUED)
+        return not moving and all(pod.serves for pod in self.pods)
