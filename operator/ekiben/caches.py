@@ -186,6 +186,11 @@ class Caches:
         self.models.replace(entries, min(versions))
         return self._model_changes - before
 
+    @property
+    def model_changes(self) -> int:
+        """How many changes of models were seen so far."""
+        return self._model_changes
+
     def model_keys(self) -> list[Key]:
         """Name every model."""
         return [key_of(raw) for raw in self.models.all()]

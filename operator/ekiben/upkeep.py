@@ -37,6 +37,7 @@ class Upkeep:
         self._staleness = staleness
         self._resync_seconds = resync
         self._known: tuple[bool, bool] | None = None
+        self._counted_at = -1
         self.deaf = asyncio.Event()
 
     def begin(self) -> None:
@@ -75,6 +76,10 @@ class Upkeep:
             await asyncio.sleep(LOOK_SECONDS)
 
     def _count_models(self) -> None:
+        # A fleet at rest costs no more than one model: it is counted again when one of them has changed.
+        if self._caches.model_changes == self._counted_at:
+            return
+        self._counted_at = self._caches.model_changes
         phases: dict[str, int] = {}
         stages = dict.fromkeys((stage.value for stage in Stage if stage is not Stage.OVER), 0)
         for raw in self._caches.models.all():

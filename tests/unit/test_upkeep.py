@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from ekiben import upkeep
+from ekiben import metrics, upkeep
 from ekiben.core.snapshot import Manifest
 from ekiben.kube.store import Store
 from ekiben.upkeep import Upkeep
@@ -21,6 +21,7 @@ class Caches:
         self.age = age
         self.has_gateway_api = False
         self.models = Store()
+        self.model_changes = 0
 
     def ages(self) -> dict[str, float]:
         return {"pods": 1.0, "deployments": self.age}
@@ -115,3 +116,24 @@ async def test_a_steady_state_wakes_nobody() -> None:
     woken: list[tuple[str, str]] = []
     await look(build(1.0, 0.0, woken))
     assert woken == []
+
+
+def phases() -> dict[str, float]:
+    """How many models are in which phase, as Prometheus is told."""
+    (family,) = metrics.MODELS.collect()
+    return {sample.labels["phase"]: sample.value for sample in family.samples}
+
+
+async def test_models_are_counted_again_only_once_one_of_them_has_changed() -> None:
+    kept = build(1.0, 0.0)
+    caches: Caches = kept._caches  # type: ignore[assignment]
+    caches.models = Store(on_change=lambda old, new: None)
+    await look(kept)
+    assert phases() == {}
+    about = {"namespace": "shop", "name": "iris", "uid": "1", "resourceVersion": "1"}
+    caches.models.note_written({"metadata": about, "status": {"phase": "Serving"}})
+    await look(kept)
+    assert phases() == {}, "nobody said that there was a change"
+    caches.model_changes += 1
+    await look(kept)
+    assert phases() == {"Serving": 1}
