@@ -8,7 +8,20 @@ from collections.abc import Awaitable, Callable, Collection
 
 import click
 
-from bench import abort, canary, footprint, lost, page, report, rollback, serve, steady, strategies
+from bench import (
+    abort,
+    canary,
+    footprint,
+    lost,
+    page,
+    report,
+    rollback,
+    scaled,
+    serve,
+    steady,
+    strategies,
+    zero,
+)
 from bench.figures import FIGURES, BenchError, Result
 from bench.setting import HAND, OURS, Bench, namespaces
 from ekiben.kube.client import ApiError, Client
@@ -24,6 +37,8 @@ ROWS: dict[str, Callable[[Bench], Awaitable[list[Result]]]] = {
     "strategies": strategies.measure,
     "steady": steady.measure,
     "footprint": footprint.measure,
+    "zero": zero.measure,
+    "scaled": scaled.measure,
 }
 TROUBLE = (BenchError, SiteError, ApiError, TimeoutError, OSError)
 

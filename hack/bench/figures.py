@@ -89,7 +89,20 @@ STRATEGIES_SENT = Figure(
     "strategies", "requests sent meanwhile, all strategies", "requests", 200_000, at_least=True
 )
 STRATEGIES_RULES = Figure("strategies", "breaches of the design's rules in what was stored", "breaches", 0)
+HELD_P50 = Figure("zero", "request to a sleeping model -> its 200, beyond the pod's own start, p50", "s", 1)
+HELD_P95 = Figure("zero", "request to a sleeping model -> its 200, beyond the pod's own start, p95", "s", 1)
+AT_ONCE_LOST = Figure("zero", "requests lost of 500 at once to a sleeping model, three times", "requests", 0)
+AT_ONCE = Figure("zero", "answered of them, each time", "requests", 500, at_least=True)
+PASSED_ON = Figure("zero", "request passed on by the activator, beyond straight to the pod, p99", "ms", 10)
+REST = Figure(
+    "scaled", "operator CPU at rest, 1,000 autoscaled models against 10", "ms a minute", 1.2, by_ratio=True
+)
+REST_REQUESTS = Figure("scaled", "its API requests meanwhile", "requests", 0)
+ADAPTER = Figure("scaled", "adapter CPU, 1,000 pods asked about every 15 s", "cores", 0.25)
+ADAPTER_READS = Figure("scaled", "pods that it read in 15 s", "pods", 950, at_least=True)
 FIGURES = (
     *(SERVE, CANARY, ROUTE, GATEWAY, ABORT, ABORT_LOST, LOST, SENT, NEAR, CONTROL),
     *(STRATEGIES, STRATEGIES_SENT, STRATEGIES_RULES, STEADY, MEMORY, CHILDREN),
+    *(HELD_P50, HELD_P95, AT_ONCE_LOST, AT_ONCE, PASSED_ON),
+    *(REST, REST_REQUESTS, ADAPTER, ADAPTER_READS),
 )

@@ -47,8 +47,18 @@ def _json(value: str) -> str:
 @click.option(
     "--fresh", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="On new connections."
 )
-@click.option("--timeout", type=click.FloatRange(0.1, 60), default=10.0, show_default=True)
-def main(url: str, host: str, body: str, rate: float, seconds: float, fresh: float, timeout: float) -> None:
+@click.option("--timeout", type=click.FloatRange(0.1, 300), default=10.0, show_default=True)
+@click.option("--burst", type=click.IntRange(1, 2000), help="Send so many at once instead, and end.")
+def main(
+    url: str,
+    host: str,
+    body: str,
+    rate: float,
+    seconds: float,
+    fresh: float,
+    timeout: float,
+    burst: int | None,
+) -> None:
     """Send requests at a constant rate for a bounded time; SIGTERM ends it early and politely."""
 
     def told(answer: Answer) -> None:
@@ -60,7 +70,7 @@ def main(url: str, host: str, body: str, rate: float, seconds: float, fresh: flo
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, load.stop)
-        await load.run(seconds)
+        await (load.burst(burst) if burst else load.run(seconds))
 
     asyncio.run(run())
 

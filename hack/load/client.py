@@ -78,6 +78,15 @@ class Load:
             if self._pending:
                 await asyncio.wait(self._pending, timeout=self._target.timeout + 1)
 
+    async def burst(self, count: int) -> None:
+        """Send so many at once, each on a connection of its own, and wait for their answers."""
+        once = aiohttp.TCPConnector(limit=0, force_close=True)
+        timeout = aiohttp.ClientTimeout(total=self._target.timeout)
+        async with aiohttp.ClientSession(connector=once, timeout=timeout) as fresh:
+            for _ in range(count):
+                self._send(fresh, True)
+            await asyncio.wait(self._pending)
+
     def _send(self, session: aiohttp.ClientSession, is_fresh: bool) -> None:
         task = asyncio.create_task(self._one(session, is_fresh))
         self._pending.add(task)

@@ -54,15 +54,8 @@ async def traffic(
     target: Target, rate: float, prefix: Sequence[str] = (), fresh: float = 0.5
 ) -> AsyncIterator[Traffic]:
     """Send `rate` requests a second while the block runs; `prefix` is what enters the cluster's network."""
-    command = [*prefix, sys.executable, "-m", "load", "--url", target.url, "--host", target.host]
-    command += ["--body", target.body, "--rate", str(rate), "--fresh", str(fresh)]
-    command += ["--seconds", str(LONGEST_SECONDS), "--timeout", str(target.timeout)]
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        cwd=HACK,
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(HACK)},
-        stdout=asyncio.subprocess.PIPE,
-    )
+    options = ("--rate", str(rate), "--fresh", str(fresh), "--seconds", str(LONGEST_SECONDS))
+    process = await _start(target, prefix, *options)
     seen = Traffic()
     reader = asyncio.create_task(_read(process, seen))
     try:
@@ -77,6 +70,31 @@ async def traffic(
         except TimeoutError:
             process.kill()
             await process.wait()
+
+
+async def burst(target: Target, count: int, prefix: Sequence[str] = ()) -> Traffic:
+    """Send so many requests at once, and wait for all of their answers."""
+    process = await _start(target, prefix, "--burst", str(count))
+    seen = Traffic()
+    try:
+        async with asyncio.timeout(target.timeout + 20):
+            await _read(process, seen)
+            await process.wait()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+    return seen
+
+
+async def _start(target: Target, prefix: Sequence[str], *options: str) -> asyncio.subprocess.Process:
+    command = [*prefix, sys.executable, "-m", "load", "--url", target.url, "--host", target.host]
+    command += ["--body", target.body, "--timeout", str(target.timeout), *options]
+    return await asyncio.create_subprocess_exec(
+        *command,
+        cwd=HACK,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(HACK)},
+        stdout=asyncio.subprocess.PIPE,
+    )
 
 
 async def _read(process: asyncio.subprocess.Process, seen: Traffic) -> None:

@@ -75,7 +75,7 @@ def main(
     to: Path | None,
 ) -> None:
     """Measure the operator with a fleet of models; exit 1 when a figure misses its limit."""
-    _enter()
+    enter("scale")
     size = gates.MODELS if gate else QUICK if quick and models == DEFAULT else models
     folder = Path(tempfile.mkdtemp(prefix="ekiben-scale-"))
     try:
@@ -115,7 +115,7 @@ def _compare(found: gates.Costs, accept: bool) -> None:
     click.echo("The operator asks and costs no more than hack/scale/gate.json says.")
 
 
-def _enter() -> None:
+def enter(module: str) -> None:
     """Go on in a network namespace of our own, where every pod's address is local."""
     if os.environ.get(INSIDE):
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
@@ -127,7 +127,7 @@ def _enter() -> None:
     kwok_stages()
     gateway_api_crds()
     mapped = () if os.geteuid() == 0 else ("--map-root-user",)
-    command = ["unshare", "--net", *mapped, "--", sys.executable, "-m", "scale", *sys.argv[1:]]
+    command = ["unshare", "--net", *mapped, "--", sys.executable, "-m", module, *sys.argv[1:]]
     os.execvpe(command[0], command, {**os.environ, INSIDE: "1"})
 
 

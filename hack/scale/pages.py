@@ -28,6 +28,7 @@ SMALL, LARGE = 3, 262
 ONE_LARGE_IN = 10
 ABOUT = 'runner_name="Iris",service_name="Iris",service_version="not available"'
 DURATION, TOTAL = "bentoml_service_request_duration_seconds", "bentoml_service_request_total"
+IN_FLIGHT = "bentoml_service_request_in_progress"
 
 
 def build_page(paths: int) -> bytes:
@@ -40,6 +41,8 @@ def build_page(paths: int) -> bytes:
         lines.append(f"{DURATION}_count{{{labels}}} {value}")
     lines += [f"# HELP {TOTAL} Total number of runner RPC", f"# TYPE {TOTAL} counter"]
     lines += [f"{TOTAL}{{{_labels(number)}}} {'@' if number == 0 else '1.0'}" for number in range(paths)]
+    lines += [f"# HELP {IN_FLIGHT} Total number of RPC in progress now", f"# TYPE {IN_FLIGHT} gauge"]
+    lines.append(f'{IN_FLIGHT}{{endpoint="/predict",{ABOUT}}} 1.0')
     return "\n".join(lines).encode() + b"\n"
 
 
@@ -60,9 +63,11 @@ class Served:
 
 
 class Pages:
-    """What every pod answers."""
+    """What every pod answers; with `only_small` none of them 1 MB."""
 
-    def __init__(self) -> None:
+    def __init__(self, only_small: bool = False) -> None:
+        self.reads = 0
+        self._only_small = only_small
         self._pods: dict[str, Served] = {}
         self._newest: dict[str, str] = {}
         self._pages = {False: build_page(SMALL), True: build_page(LARGE)}
@@ -80,7 +85,7 @@ class Pages:
         model = f"{about['namespace']}/{(about.get('labels') or {}).get(names.MODEL, '')}"
         self._newest[model] = max(image, self._newest.get(model, ""))
         if ip not in self._pods:
-            large = zlib.crc32(about["uid"].encode()) % ONE_LARGE_IN == 0
+            large = not self._only_small and zlib.crc32(about["uid"].encode()) % ONE_LARGE_IN == 0
             self._pods[ip] = Served(model, image, large, at=time.monotonic())
 
     def knows(self, ip: str) -> bool:
@@ -102,13 +107,19 @@ class Pages:
         if self.gets_requests(ip):
             pod.count += int((now - pod.at) * RATE)
         pod.at = now
+        self.reads += 1
         return web.Response(body=self._pages[pod.large].replace(b"@", b"%d.0" % pod.count))
 
+    async def told(self, _: web.Request) -> web.Response:
+        """Say how many pages were read."""
+        return web.Response(text=f"{self.reads}\n")
 
-async def _serve(kubeconfig: str) -> None:
-    pages, client = Pages(), await Client.connect(kubeconfig, user_agent="ekiben-bench-pages")
+
+async def _serve(kubeconfig: str, only_small: bool) -> None:
+    pages, client = Pages(only_small), await Client.connect(kubeconfig, user_agent="ekiben-bench-pages")
     app = web.Application()
     app.router.add_get("/metrics", pages.answer)
+    app.router.add_get("/reads", pages.told)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "0.0.0.0", names.PORT, backlog=1024).start()
@@ -124,4 +135,4 @@ async def _serve(kubeconfig: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve(sys.argv[1]))
+    asyncio.run(_serve(sys.argv[1], "--small" in sys.argv[2:]))

@@ -15,6 +15,12 @@ def cpu_seconds(pid: int) -> float:
     return (int(after_name[11]) + int(after_name[12])) / _TICKS
 
 
+def cpu_ms(pid: int) -> float:
+    """Return the CPU time of a process's threads that still run, in ms, as the scheduler counts it."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(task.read_text().split()[0]) for task in tasks) / 1e6
+
+
 def peak_mib(pid: int) -> float:
     """Return the most memory that a process has had resident, in MiB."""
     return _status(pid, "VmHWM")

@@ -59,7 +59,9 @@ class World:
 
 
 @contextlib.contextmanager
-def world(folder: Path, models: int) -> Iterator[World]:
+def world(
+    folder: Path, models: int, *, hpa_sync_period: str = "5s", only_small_pages: bool = False
+) -> Iterator[World]:
     """Start everything but the operator, for this many models; end it all with the block."""
     audit = AuditLog(folder, USER)
     with contextlib.ExitStack() as stack:
@@ -67,20 +69,21 @@ def world(folder: Path, models: int) -> Iterator[World]:
             ControlPlane.start(
                 folder / "plane",
                 controller_manager=True,
+                hpa_sync_period=hpa_sync_period,
                 extra_apiserver_args=audit.apiserver_args(),
                 extra_controller_manager_args=(*KCM, *SYNCS),
                 scheduler_args=SCHEDULER,
             )
         )
-        chart = _chart()
+        chart = render_chart()
         made = World(plane, audit, folder / "account", _environment(chart), folder)
         _install(made, chart)
-        log = folder / "log"
+        log, small = folder / "log", ("--small",) if only_small_pages else ()
         stages = [f"--config={path}" for path in kwok_stages()]
         kwok = (*stages, "--manage-all-nodes", f"--cidr={POD_NET}", "--node-lease-duration-seconds=40")
         for name, command in {
             "kwok": [str(command_path("kwok")), f"--kubeconfig={plane.kubeconfig}", *kwok],
-            "pages": [sys.executable, "-m", "scale.pages", str(plane.kubeconfig)],
+            "pages": [sys.executable, "-m", "scale.pages", str(plane.kubeconfig), *small],
         }.items():
             child = Child(name, command, log / f"{name}.log")
             stack.callback(child.stop)
@@ -125,8 +128,10 @@ def _add_nodes(made: World, count: int) -> None:
     wait_until("the default service account", lambda: "default" in made.kubectl("get", "sa", "-oname"), 60)
 
 
-def _chart() -> list[Manifest]:
+def render_chart(*values: str) -> list[Manifest]:
+    """Render the chart with these values, each KEY=VALUE."""
     command = [str(command_path("helm")), "template", RELEASE, str(CHART), "--namespace", SYSTEM_NAMESPACE]
+    command += [word for value in values for word in ("--set", value)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     return [item for item in yaml.safe_load_all(done.stdout) if item]
 
