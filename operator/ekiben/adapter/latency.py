@@ -8,8 +8,8 @@ itself. So the guard tries. Over the limit it asks for half as many pods again, 
 latency is over twice the limit, and for no more than there are requests in flight: where none waits for
 another, none gets faster by a further pod. It stays with that number until those pods are there, and then
 looks at what they brought: by Little's law requests that wait get faster as fewer of them share a pod. If
-they did, and it is still over the limit, it asks for more; if they did not, it gives up and says nothing,
-until they are within the limit, or each pod has clearly more to do than when it gave up.
+they did, and it is still over the limit, it asks for more; if they did not, it gives up and says nothing for
+two hours, or until they are within the limit, or each pod has clearly more to do for a while.
 
 Within the limit the value is below it, and so it never adds a pod. It is the bound of a bucket that the
 latency is over for certain; and for half an hour after a trial it keeps as many pods as have each no more
@@ -37,14 +37,16 @@ SMALLEST_STEP, LARGEST_STEP = 1.5, 2.0
 SETTLING_SECONDS = 30.0
 # Where not all of them come (maxReplicas, no room), those that did are judged after so long without another.
 WAITING_SECONDS = 300.0
-# How long it is believed what a trial has shown: requests of another kind may come.
-KEPT_SECONDS = 1800.0
+# How long a trial is believed that helped, and one that did not: requests of another kind may come.
+KEPT_SECONDS, GIVEN_UP_SECONDS = 1800.0, 7200.0
 # What nobody has asked about for so long is forgotten.
 FORGOTTEN_AFTER = 600.0
 # What fell by less is the same as before; what rose by more is another load.
 _SAME, _MORE = 0.9, 1.25
 # How much of what the pods were relieved of their requests must have got faster by.
 _HELPED = 0.5
+# Requests that take more than so much of a window are known too late from their time.
+_LONG = 0.2
 # An autoscaler rounds up: a value for exactly 12 pods may come to 13.
 _MARGIN = 0.25
 SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
@@ -62,13 +64,14 @@ class Limit:
 class Look:
     """What all pods together felt: `over` is a bound that the latency is over for certain, in seconds.
 
-    `pods` answered, `in_flight` requests were under way in them, `requests` ended, after `mean` seconds.
+    `pods` answered, `in_flight` requests were under way in them, `requests` ended that took `busy` seconds
+    together.
     """
 
     pods: int
     in_flight: float
     requests: int = 0
-    mean: float = 0.0
+    busy: float = 0.0
     over: float = 0.0
 
     @property
@@ -78,20 +81,56 @@ class Look:
 
 
 @dataclass(slots=True)
-class _Trial:
-    """Pods that were asked for, and how it was before; so many have been there since a time."""
+class _Phase:
+    """Looks at as many pods, added up: of one alone a mean would be chance."""
 
-    before: Look
-    wanted: int
-    pods: int
-    since: float
+    looks: int = 0
+    per_pod_sum: float = 0.0
+    requests: int = 0
+    busy: float = 0.0
+
+    def add(self, look: Look) -> None:
+        self.looks += 1
+        self.per_pod_sum += look.per_pod
+        self.requests += look.requests
+        self.busy += look.busy
+
+    @property
+    def per_pod(self) -> float:
+        return self.per_pod_sum / self.looks if self.looks else 0.0
+
+    @property
+    def mean(self) -> float:
+        return self.busy / self.requests if self.requests else 0.0
+
+
+class _Trial:
+    """More pods that were asked for: how it was before, and how it is with those that came."""
+
+    def __init__(self, look: Look, wanted: int, at: float) -> None:
+        self.wanted = wanted
+        self.before, self.after = _Phase(), _Phase()
+        self.before.add(look)
+        self._first = self._pods = look.pods
+        self._since = at
 
     def is_over(self, look: Look, at: float) -> bool:
-        """Tell whether all pods that will come have been there long enough to judge what they brought."""
-        if look.pods != self.pods:
-            self.pods, self.since = look.pods, at
+        """Take a look; tell whether all pods that will come have been there long enough to be judged."""
+        if look.pods != self._pods:
+            # A window that began before they were there says nothing about them.
+            self._pods, self._since, self.after = look.pods, at, _Phase()
+        else:
+            (self.before if look.pods == self._first else self.after).add(look)
         patience = SETTLING_SECONDS if look.pods >= self.wanted else WAITING_SECONDS
-        return at - self.since >= patience
+        return at - self._since >= patience
+
+    def helped(self) -> bool:
+        """Tell whether requests got faster as fewer shared a pod; yes where no fewer did."""
+        before, after = self.before, self.after
+        relieved = 1 - after.per_pod / before.per_pod if before.per_pod and after.looks else 0.0
+        if relieved < 1 - _SAME or not before.mean:
+            return True
+        return 1 - after.mean / before.mean >= _HELPED * relieved
 
 
 class Guard:
@@ -103,7 +142,9 @@ class Guard:
         # Requests in flight in each pod: at which more pods did not help, and at which they were found to do.
         self._given_up: float | None = None
         self._good: float | None = None
-        self._good_since = 0.0
+        self._learnt_at = 0.0
+        # Since when each pod has had clearly more to do than when more pods did not help.
+        self._more_since: float | None = None
 
     def value(self, answers: Sequence[Felt], at: float) -> float:
         """Return the seconds to answer for each pod, after a look at a monotonic time."""
@@ -123,9 +164,9 @@ class Guard:
     def _kept(self, look: Look, at: float) -> int:
         """Return how many pods it takes to stay within the limit, as far as a trial has shown it."""
         if self._trial is not None:
-            self._good, self._good_since = look.per_pod, at
+            self._good, self._learnt_at = look.per_pod, at
         self._trial = self._given_up = None
-        if self._good is None or at - self._good_since > KEPT_SECONDS:
+        if self._good is None or at - self._learnt_at > KEPT_SECONDS:
             self._good = None
             return 0
         self._good = max(self._good, look.per_pod)
@@ -133,19 +174,29 @@ class Guard:
 
     def _wanted(self, look: Look, at: float) -> int:
         """Return how many pods there should be, 0 where more would not help."""
-        trial = self._trial
-        if self._given_up is not None and look.per_pod <= _MORE * self._given_up:
+        if self._given_up is not None and not self._tries_again(look, self._given_up, at):
             return 0
+        trial = self._trial
         if trial is not None:
             if not trial.is_over(look, at):
                 return trial.wanted
-            if not _helped(trial.before, look):
+            if not trial.helped():
                 self._trial, self._given_up = None, trial.before.per_pod
+                self._learnt_at, self._more_since = at, None
                 return 0
         self._given_up = None
         wanted = self._step(look)
-        self._trial = _Trial(look, wanted, look.pods, at) if wanted > look.pods else None
+        self._trial = _Trial(look, wanted, at) if wanted > look.pods else None
         return wanted if self._trial else 0
+
+    def _tries_again(self, look: Look, given_up: float, at: float) -> bool:
+        """Tell whether it is another case than what was given up: more load for a while, or long ago."""
+        if look.per_pod <= _MORE * given_up:
+            self._more_since = None
+        elif self._more_since is None:
+            self._more_since = at
+        more = self._more_since is not None and at - self._more_since >= SETTLING_SECONDS
+        return more or at - self._learnt_at > GIVEN_UP_SECONDS
 
     def _step(self, look: Look) -> int:
         step = min(max(look.over / self._limit.seconds, SMALLEST_STEP), LARGEST_STEP)
@@ -190,19 +241,18 @@ def look_at(answers: Sequence[Felt], limit: Limit) -> Look:
     within = {bound: sum(reading.within[bound] for reading in served) for bound in common}
     requests = within.pop(inf, 0)
     slower = {bound: max(requests - count, 0) for bound, count in within.items()}
-    busy = sum(reading.busy_ms for reading in served) / 1000
     return Look(
         pods=max(len(answers), 1),
-        in_flight=sum(felt.concurrency for felt in answers),
+        in_flight=sum(_load(felt) for felt in answers),
         requests=requests,
-        mean=busy / requests if requests else 0.0,
+        busy=sum(reading.busy_ms for reading in served) / 1000,
         over=surely_over(slower, requests, SHARES[limit.quantile]),
     )
 
 
-def _helped(before: Look, after: Look) -> bool:
-    """Tell whether requests got faster as fewer shared a pod; yes where the load grew as fast as the pods."""
-    relieved = 1 - after.per_pod / before.per_pod if before.per_pod else 0.0
-    if relieved < 1 - _SAME or not before.mean:
-        return True
-    return 1 - after.mean / before.mean >= _HELPED * relieved
+def _load(felt: Felt) -> float:
+    """Return a pod's mean of requests in flight: the gauge is chance, and needed for long requests alone."""
+    if felt.served is None or not felt.window:
+        return felt.concurrency
+    busy, ended = felt.served.busy_ms / 1000, felt.served.within.get(inf, 0)
+    return busy / felt.window if ended and busy / ended <= _LONG * felt.window else felt.concurrency

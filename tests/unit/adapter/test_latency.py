@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import ceil, inf
 
 import pytest
 
-from ekiben.adapter.latency import FORGOTTEN_AFTER, Guard, Guards, Limit, limit_of, look_at
+from ekiben.adapter.latency import FORGOTTEN_AFTER, GIVEN_UP_SECONDS, Guard, Guards, Limit, limit_of, look_at
 from ekiben.core.revision import DEFAULT_BUCKETS
 from ekiben.samples.load import Felt, PodLoad
 from ekiben.samples.metrics import Reading
@@ -27,7 +28,10 @@ def served(requests: int, seconds: float, slow: int = 0, slow_seconds: float = 0
 def felt(
     seconds: float, requests: int = 300, slow: int = 0, slow_seconds: float = 0.0, in_flight: float = 8.0
 ) -> Felt:
-    return Felt(in_flight, requests / PERIOD, PERIOD, served(requests, seconds, slow, slow_seconds))
+    reading = served(requests, seconds, slow, slow_seconds)
+    # By Little's law so many in flight have taken so long together.
+    window = reading.busy_ms / 1000 / in_flight if requests else PERIOD
+    return Felt(in_flight, requests / window, window, reading)
 
 
 def wanted(value: float, pods: int, limit: Limit = LIMIT) -> int:
@@ -91,7 +95,7 @@ def test_a_limit_between_two_buckets_counts_as_the_upper_one() -> None:
     assert wanted(Guard(limit).value([felt(0.6)], 0), 1, limit) == 2
 
 
-@pytest.mark.parametrize("in_flight", [0.0, 0.9, 1.0])
+@pytest.mark.parametrize("in_flight", [0.1, 0.9, 1.0])
 def test_no_pod_is_added_where_no_request_waits_for_another(in_flight: float) -> None:
     assert Guard(LIMIT).value([felt(3.0, in_flight=in_flight) for _ in range(4)], 0) == 0
 
@@ -128,6 +132,18 @@ class Model:
     sizes: list[int] = field(default_factory=list)
     asked: list[int] = field(default_factory=list)
     over: int = 0
+    chance: random.Random | None = None
+
+    def felt(self, took: float, rate: int, each: float) -> Felt:
+        """Return what one pod felt; with `chance` each request takes another time."""
+        if self.chance is None:
+            return felt(took, rate, in_flight=each)
+        spans = [
+            self.chance.expovariate(1 / took) for _ in range(self.chance.randint(rate // 2, 3 * rate // 2))
+        ]
+        within = {bound: sum(span <= bound for span in spans) for bound in (*DEFAULT_BUCKETS, inf)}
+        reading = Reading({200: len(spans)}, within, busy_ms=round(1000 * sum(spans)))
+        return Felt(self.chance.uniform(0, 2 * each), len(spans) / PERIOD, PERIOD, reading)
 
     def play(self, seconds: float) -> int:
         """Let time pass; return the pods at its end."""
@@ -141,7 +157,7 @@ class Model:
             took = self.took(each)
             rate = max(round(each / took * PERIOD), 0) if took else 0
             self.over += took > LIMIT.seconds
-            value = self.guard.value([felt(took, rate, in_flight=each) for _ in range(self.pods)], self.now)
+            value = self.guard.value([self.felt(took, rate, each) for _ in range(self.pods)], self.now)
             size = self.pods + len(self.coming)
             ratio = round(1000 * value) / 500
             by_guard = size if abs(ratio - 1) <= 0.1 else ceil(ratio * self.pods)
@@ -188,8 +204,45 @@ def test_pods_that_do_not_help_are_tried_once_and_go_again(start: float) -> None
     model.play(2000)
     assert max(model.sizes) == 8
     assert model.play(2000) == 4
-    # Nothing is tried again while the load is the same.
+    # Nothing is tried again for two hours while the load is the same.
     assert set(model.sizes[-100:]) == {4}
+    model.play(GIVEN_UP_SECONDS)
+    assert max(model.sizes[-400:]) == 8
+
+
+def test_a_moment_of_more_load_is_no_other_case_than_the_one_that_was_given_up() -> None:
+    model = Model(40, lambda _: 2.0)
+    assert model.play(1500) == 4
+    model.sizes.clear()
+    for in_flight in (60, 40, 60, 40, 55, 40) * 10:
+        model.in_flight = in_flight
+        model.play(PERIOD)
+    assert set(model.sizes) == {4}
+
+
+def test_a_pods_load_is_its_mean_and_for_long_requests_the_gauge() -> None:
+    chance = Felt(9, 20, PERIOD, served(300, 0.1))
+    assert look_at([chance], LIMIT).in_flight == 2
+    long = Felt(9, 0.2, PERIOD, served(3, 20.0))
+    assert look_at([long, Felt(3, None, 0.0)], LIMIT).in_flight == 12
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("in_flight", [6, 60])
+def test_chance_is_no_help(seed: int, in_flight: float) -> None:
+    # 0.6 s each, whatever the load: 150 or 1500 requests in a look, whose times are as uneven as a queue's.
+    model = Model(in_flight, lambda _: 0.6, chance=random.Random(seed))
+    model.play(5400)
+    assert max(model.sizes) <= 12
+    assert model.pods == 4
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_chance_is_no_hindrance(seed: int) -> None:
+    # 5 requests in a pod wait for each other: 95 of 100 within 500 ms takes 1.7 in each.
+    model = Model(20, shared(0.1), chance=random.Random(seed))
+    model.play(1500)
+    assert 12 <= model.pods <= 20
 
 
 def test_where_the_pods_do_not_all_come_those_that_did_are_judged() -> None:
