@@ -229,7 +229,10 @@ def limit_of(selector: str) -> Limit:
             f"{names.LATENCY} needs {names.QUANTILE_LABEL}, one of {', '.join(SHARES)}, and"
             f" {names.LIMIT_LABEL}, such as 500ms"
         )
-    return Limit(quantile, seconds(longest))
+    limit = Limit(quantile, seconds(longest))
+    if not limit.seconds:
+        raise ValueError(f"{names.LIMIT_LABEL} must be above zero, such as 500ms")
+    return limit
 
 
 def look_at(answers: Sequence[Felt], limit: Limit) -> Look:

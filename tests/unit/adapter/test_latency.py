@@ -312,7 +312,9 @@ def test_the_limit_is_in_the_question() -> None:
     assert limit_of("limit=500ms,quantile=p95") == LIMIT
 
 
-@pytest.mark.parametrize("selector", ["", "limit=500ms", "quantile=p95", "limit=5,quantile=p95", "a b"])
+@pytest.mark.parametrize(
+    "selector", ["", "limit=500ms", "quantile=p95", "limit=5,quantile=p95", "limit=0s,quantile=p95", "a b"]
+)
 def test_a_question_without_its_limit_is_refused(selector: str) -> None:
-    with pytest.raises(ValueError, match=r"needs quantile|duration|selector"):
+    with pytest.raises(ValueError, match=r"needs quantile|duration|above zero|selector"):
         limit_of(selector)
