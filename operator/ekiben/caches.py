@@ -281,7 +281,7 @@ class Caches:
         self._wanted_places.change(old, new)
         self._on_model(old, new)
         self.following.ensure(key_of(new or old or {}), tracked_names(new) if new else ())
-        self._scaled.ensure(key_of(new or old or {}), new is not None and wants_keda(new))
+        self._ensure_keda(key_of(new or old or {}))
         for raw in filter(None, (old, new)):
             self._wake(key_of(raw))
 
@@ -310,7 +310,13 @@ class Caches:
 
     def _autoscaler_changed(self, old: Manifest | None, new: Manifest | None) -> None:
         self._scalers.change(old, new)
+        for key in {key for raw in (old, new) if raw is not None for key in sized_models(raw)}:
+            self._ensure_keda(key)
         self._child_changed(old, new)
+
+    def _ensure_keda(self, key: Key) -> None:
+        model = self.models.get(*key)
+        self._scaled.ensure(key, model is not None and wants_keda(model, self._scalers.at([key])))
 
     def _route_changed(self, old: Manifest | None, new: Manifest | None) -> None:
         self._routes.change(old, new)

@@ -64,8 +64,14 @@ def _scaler(raw: Manifest) -> Scaler | None:
     return Scaler(_KEDA, maker, deployment, ours=ours)
 
 
-def wants_keda(model: Manifest) -> bool:
-    """Tell whether a raw model needs ScaledObjects to be watched, whatever else is wrong with it."""
+def wants_keda(model: Manifest, autoscalers: Iterable[Manifest] = ()) -> bool:
+    """Tell whether a raw model needs ScaledObjects to be watched, whatever else is wrong with it.
+
+    `autoscalers` are those that size it. One that KEDA made of a ScaledObject of ours says that there is such
+    a one, even where neither the spec nor the status knows of it any more.
+    """
+    if any(scaler.ours for raw in autoscalers if (scaler := _scaler(raw))):
+        return True
     spec, status = _map(model.get("spec")), _map(model.get("status"))
     block = _map(spec.get("autoscaling"))
     if _map(status.get("scaling")).get("engine") == "keda" or block.get("engine") == "keda":

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from ekiben.caches import Caches
 from ekiben.core.snapshot import Model, Scaler
 from ekiben.kube.client import ApiError
-from ekiben.kube.kinds import SCALEDOBJECT, Kind
+from ekiben.kube.kinds import HPA, SCALEDOBJECT, Kind
 from ekiben.observe_scalers import scalers_of, wants_keda
 from ekiben.scaled import ScaledObjects
 from ekiben.trims import trim_autoscaler, trim_scaled_object
@@ -180,3 +181,32 @@ def test_of_a_scaled_objects_status_only_trouble_is_kept() -> None:
 )
 def test_who_uses_keda(block: Any, status: Any, wanted: bool) -> None:
     assert wants_keda({"spec": {"autoscaling": block}, "status": status}) is wanted
+
+
+def test_one_that_keda_made_of_ours_tells_of_a_scaled_object_that_nobody_else_knows_of() -> None:
+    owner = {"kind": "ScaledObject", "name": DEPLOYMENT, "uid": "u", "controller": True}
+    made = autoscaler(f"keda-hpa-{DEPLOYMENT}", DEPLOYMENT, labels=OURS, ownerReferences=[owner])
+    theirs = autoscaler(f"keda-hpa-{DEPLOYMENT}", DEPLOYMENT, ownerReferences=[owner])
+    by_hand = autoscaler("by-hand", DEPLOYMENT)
+    assert wants_keda({}, [by_hand, trim_autoscaler(made)])
+    assert not wants_keda({}, [by_hand, trim_autoscaler(theirs)])
+
+
+async def test_one_that_keda_made_of_ours_has_keda_watched_until_it_goes_whoever_comes_first() -> None:
+    owner = {"kind": "ScaledObject", "name": DEPLOYMENT, "uid": "s", "controller": True}
+    made = autoscaler(
+        f"keda-hpa-{DEPLOYMENT}", DEPLOYMENT, labels=OURS, ownerReferences=[owner], resourceVersion="2"
+    )
+    model = {"metadata": {"name": "iris", "namespace": "shop", "uid": "model-uid", "resourceVersion": "1"}}
+    for model_first in (True, False):
+        server, woken = Server(), []
+        caches = Caches(server, (), woken.append, lambda key: None, keda=True)
+        stores = [(caches.models, model), (caches.store(HPA, "shop"), made)]
+        for store, raw in stores if model_first else reversed(stores):
+            store.note_written(raw)
+        assert not caches.is_read(IRIS), "what KEDA has of it is not known yet"
+        await eventually(lambda read=caches.is_read: read(IRIS), "it is known")
+        assert set(server.listed) == {"scaledobjects", "triggerauthentications"}
+        caches.store(HPA, "shop").note_deleted("shop", f"keda-hpa-{DEPLOYMENT}", "u")
+        await eventually(lambda server=server: server.watching == 0, "nothing is watched any more")
+        await caches.stop()

@@ -115,7 +115,8 @@ class Cache:
             if (ref.kind in CHILD_KINDS and manifest["metadata"].get("labels", {}).get(MANAGED_BY) == MANAGER)
             or (ref.kind == "HTTPRoute" and ref in fixed)
         ]
-        if not wants_keda(self.model) or self.cluster.keda == "disabled":
+        scalers = tuple(live for ref, live in self.objects.items() if ref.kind == HPA)
+        if not wants_keda(self.model, scalers) or self.cluster.keda == "disabled":
             # Nobody watches them.
             children = [item for item in children if item["kind"] not in KEDA_KINDS]
         seen = Seen(
@@ -129,7 +130,7 @@ class Cache:
             gateway_api=self.cluster.gateway_api,
             watches_fresh=self.cluster.watches_fresh,
             keda=self.cluster.keda,
-            scalers=tuple(live for ref, live in self.objects.items() if ref.kind == HPA),
+            scalers=scalers,
             activators=self.cluster.activators,
             demanded=self.cluster.demanded,
         )

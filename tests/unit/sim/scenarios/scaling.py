@@ -85,6 +85,18 @@ def keda_that_does_not_run_lets_nothing_go(world: World) -> None:
     world.until(lambda: world.condition("Scaling") == "True/HPA", within=30)
 
 
+@scenario(canary_spec(autoscaling=scaled(QUERY)))
+def keda_that_the_lost_status_was_last_to_know_of(world: World) -> None:
+    """The status is lost as the spec turns to HPA: the ScaledObject that neither knows of goes first."""
+    world.set_keda("installed")
+    grown(world, 4)
+    world.lose_status()
+    world.edit("autoscaling", scaled({"cpu": "70%"}))
+    held(world, 4, 60)
+    assert world.scaler("v1") == "HPA"
+    assert world.condition("Scaling") == "True/HPA"
+
+
 @scenario(canary_spec(autoscaling=scaled(QUERY, {"cpu": "70%"})))
 def keda_goes_and_comes(world: World) -> None:
     """KEDA's kinds vanish: an HPA scales on what it can read and takes no pod, until they are back."""
