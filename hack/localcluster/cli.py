@@ -132,11 +132,11 @@ def load(backend: str, name: str, archives: tuple[Path, ...]) -> None:
 @click.pass_obj
 def keda(backend: str, name: str, remove: bool) -> None:
     """Install KEDA, and a Prometheus that reads every model's pods, into the running cluster."""
+    if backend == "existing":
+        raise LocalClusterError("nothing is installed into a cluster of yours: install KEDA there yourself.")
     if remove:
         remove_keda(Kubectl(choose(backend, name).kubeconfig()))
         return
-    if backend == "existing":
-        raise LocalClusterError("nothing is installed into a cluster of yours: install KEDA there yourself.")
     click.echo(f"prometheus  {install_keda(choose(backend, name))}")
 
 

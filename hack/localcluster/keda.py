@@ -77,13 +77,16 @@ def install_keda(cluster: Cluster) -> str:
 
 
 def remove_keda(kubectl: Kubectl) -> None:
-    """Take KEDA and Prometheus away: first its kinds, while it is there to let its objects go."""
+    """Take all of it away: KEDA's kinds first, while it is there to let their objects go."""
     gone = ("--ignore-not-found", WAIT)
+    config, nothing = keda_config(), SystemImage("none", Path())
     with step("taking KEDA and Prometheus away"):
-        for file in sorted((keda_config() / "crd" / "bases").glob("*.yaml")):
+        for file in sorted((config / "crd" / "bases").glob("*.yaml")):
             kubectl.run("delete", *gone, "--filename", str(file))
-        kubectl.run("delete", *gone, f"apiservice/{EXTERNAL_METRICS}")
-        kubectl.run("delete", *gone, "namespace", NAMESPACE, "monitoring")
+        made = yaml.safe_dump_all(manifests(config, nothing, nothing, ""))
+        for text in (made, render("prometheus.yaml", {"prometheus_image": nothing.name})):
+            kubectl.run("delete", *gone, "--filename", "-", stdin=text)
+        kubectl.run("delete", *gone, "namespace", NAMESPACE)
 
 
 def manifests(

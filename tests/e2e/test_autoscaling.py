@@ -17,7 +17,8 @@ from rig.traffic import traffic
 pytestmark = pytest.mark.cluster
 
 # 400 ms more for 30 % of its requests: at RATE a second 1.44 are in flight on any machine (Little's law).
-SLOW, RATE = "4.0.0", 12
+# Of LESS a second it is 0.24, half of what one pod may have.
+SLOW, RATE, LESS = "4.0.0", 12, 2
 
 
 def stable_pods(found: dict[str, Any]) -> int:
@@ -43,4 +44,8 @@ async def test_a_model_scales_on_concurrency_out_and_back(site: Site, client: Cl
     (autoscaler,) = (await client.list(HPA, namespace))[0]
     (metric,) = autoscaler["spec"]["metrics"]
     assert metric["pods"]["metric"]["name"] == "ekiben_concurrency"
-    await follow(client, namespace, "iris", lambda m: stable_pods(m) == 1, 150)
+    # Back with less of it, and the pod that goes answers what it has.
+    async with traffic(target, LESS, site.prefix) as seen:
+        await follow(client, namespace, "iris", lambda m: stable_pods(m) == 1, 150)
+    assert seen.answers
+    assert not seen.lost(), seen.lost()[:3]

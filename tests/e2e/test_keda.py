@@ -1,10 +1,14 @@
-"""Autoscaling by KEDA on a query to Prometheus: both run for real, and so do the pods and the requests."""
+"""Autoscaling by KEDA on a query to Prometheus: both run for real, and so do the pods and the requests.
+
+With `pytest -s` they say how long everything took.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import os
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -46,6 +50,15 @@ def prometheus(site: Site) -> Iterator[str]:
     asyncio.run(install_operator(site, ("--set", "keda.enabled=true", "--set", "activator.enabled=true")))
     yield address
     remove_keda(Kubectl(site.kubeconfig))
+
+
+@pytest.fixture
+async def namespace(site: Site, request: pytest.FixtureRequest) -> AsyncIterator[str]:
+    """A namespace of the test's own; nobody waits for its pods to have drained."""
+    name = request.node.name.removeprefix("test_").replace("_", "-")[:40].strip("-")
+    await kubectl(site, "create", "namespace", name)
+    yield name
+    await kubectl(site, "delete", "namespace", name, "--wait=false")
 
 
 def by_query(address: str, **more: Any) -> dict[str, Any]:
@@ -118,37 +131,57 @@ async def prometheus_runs(site: Site, pods: int) -> None:
     await kubectl(site, "rollout", "status", *where, "--timeout=60s")
 
 
+class Clock:
+    """Says how long something took since it was set."""
+
+    def __init__(self, what: str) -> None:
+        self.what, self.since = what, time.monotonic()
+
+    def tell(self, until: str) -> None:
+        """Say what has come, and after how long."""
+        print(f"{self.what} -> {until}: {time.monotonic() - self.since:.1f} s")
+
+
 async def test_a_model_scales_by_a_query_out_and_back_and_an_outage_takes_no_pod(
     site: Site, client: Client, namespace: str, prometheus: str
 ) -> None:
-    await apply(site, namespace, slow(site, namespace, prometheus, fallbackReplicas=2))
-    await follow(client, namespace, "iris", is_serving, 120)
-    target = site.target(f"{namespace}.example.com")
-    async with traffic(target, MANY, site.prefix) as seen:
-        found = await follow(client, namespace, "iris", lambda m: stable_pods(m) == MOST, 150)
-        assert scaling_says(found, "True", "KEDA")
-        assert found["status"]["scaling"]["engine"] == "keda"
-    all_answered(seen)
+    async def until(done: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        return await follow(client, namespace, "iris", done, 150)
 
-    async with traffic(target, FEW, site.prefix) as seen:
-        await follow(client, namespace, "iris", lambda m: stable_pods(m) == 1, 150)
-        await prometheus_runs(site, 0)
-        await follow(
-            client,
-            namespace,
-            "iris",
-            lambda m: scaling_says(m, "False", "Fallback") and stable_pods(m) == 2,
-            150,
-        )
-        await prometheus_runs(site, 1)
-        await follow(
-            client,
-            namespace,
-            "iris",
-            lambda m: scaling_says(m, "True", "KEDA") and stable_pods(m) == 1,
-            150,
-        )
-    all_answered(seen)
+    await apply(site, namespace, slow(site, namespace, prometheus, fallbackReplicas=2))
+    await until(is_serving)
+    target = site.target(f"{namespace}.example.com")
+    async with watched(client, namespace) as pods:
+        async with traffic(target, MANY, site.prefix) as seen:
+            clock = Clock("load")
+            await pods.until(lambda asked: asked > 1)
+            clock.tell("more pods are asked for")
+            found = await until(lambda m: stable_pods(m) == MOST)
+            clock.tell(f"{MOST} pods are ready")
+            assert scaling_says(found, "True", "KEDA")
+            assert found["status"]["scaling"]["engine"] == "keda"
+        all_answered(seen)
+
+        async with traffic(target, FEW, site.prefix) as seen:
+            clock = Clock("less load")
+            await pods.until(lambda asked: asked == 1)
+            clock.tell("one pod is asked for")
+            await until(lambda m: stable_pods(m) == 1)
+
+            clock = Clock("outage")
+            await prometheus_runs(site, 0)
+            await until(lambda m: scaling_says(m, "False", "Fallback"))
+            clock.tell("Scaling is False (Fallback)")
+            await until(lambda m: stable_pods(m) == 2)
+            clock.tell("fallbackReplicas are ready")
+
+            clock = Clock("Prometheus is back")
+            await prometheus_runs(site, 1)
+            await until(lambda m: scaling_says(m, "True", "KEDA"))
+            clock.tell("Scaling is True")
+            await until(lambda m: stable_pods(m) == 1)
+            clock.tell("one pod is left")
+        all_answered(seen)
 
 
 async def test_from_engine_to_engine_no_pod_and_no_request_is_lost(
@@ -223,5 +256,7 @@ async def test_by_keda_a_model_goes_to_zero_and_comes_back(
         await follow(client, namespace, "iris", is_awake, 120)
         await follow(client, namespace, "iris", lambda m: stable_pods(m) == MOST, 150)
     all_answered(seen)
-    assert max(answer.seconds for answer in seen.answers) > 1, "nothing was held: it was not asleep"
+    held = max(answer.seconds for answer in seen.answers)
+    assert held > 1, "nothing was held: it was not asleep"
+    print(f"first request to a sleeping model -> its answer: {held:.1f} s")
     assert len((await client.list(SCALEDOBJECT, namespace))[0]) == 1

@@ -23,6 +23,7 @@ COMMANDS = [
     "up",
     "down",
     "load",
+    "keda",
     "kubeconfig",
     "gateway",
     "status",
@@ -65,6 +66,7 @@ def run(
         (["up", "--name", "No"], "can't name a cluster"),
         (["load", "--name", "none", "/nowhere.tar"], "/nowhere.tar can't be read as an image archive"),
         (["--backend", "existing", "up"], "set KUBECONFIG to the kubeconfig file"),
+        (["--backend", "existing", "keda"], "nothing is installed into a cluster of yours"),
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_code_1(

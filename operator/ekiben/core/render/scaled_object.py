@@ -15,7 +15,7 @@ from ekiben.core.render.metadata import build_metadata
 from ekiben.core.snapshot import Manifest, Model, Record
 
 KEDA = "keda.sh/v1alpha1"
-# So many answers in a row must be missing until KEDA falls back: it asks about every 15 s.
+# So many answers in a row may be missing, and with the next one KEDA falls back: it asks about every 15 s.
 FAILURES = 3
 
 
