@@ -14,6 +14,8 @@ from ekiben.writers import OTHERS_CONTENT, is_others_content, writers_of
 _TOLD = "ReplicaFailure"
 # What KEDA says where somebody has to act.
 _TROUBLE = frozenset({("Ready", "False"), ("Fallback", "True")})
+# What a HorizontalPodAutoscaler says of its metrics; the words of it may be others each time.
+_READING = ("type", "status", "reason", "lastTransitionTime")
 _DROPPED = frozenset({"annotations", "managedFields"})
 # Its controller's own count of templates, written a moment after we made it.
 _COUNT = "deployment.kubernetes.io/revision"
@@ -31,11 +33,16 @@ def trim_status(raw: Manifest) -> Manifest:
 
 
 def trim_autoscaler(raw: Manifest) -> Manifest:
-    """Keep our own but for its status; of anybody else's no more than whose it is and what it sizes."""
+    """Keep of our own's status whether it can read; of anybody else's only whose it is and what it sizes."""
     about = raw["metadata"]
     labels, owner = about.get("labels") or {}, controller_of(raw) or {}
     if labels.get(names.MANAGED_BY) == names.MANAGER and owner.get("kind") != "ScaledObject":
-        return trim_status(raw)
+        told = [
+            {key: item[key] for key in _READING if key in item}
+            for item in (raw.get("status") or {}).get("conditions") or ()
+            if item.get("type") == "ScalingActive"
+        ]
+        return {**raw, "status": {"conditions": told}}
     kept = ("name", "namespace", "uid", "resourceVersion", "labels", "ownerReferences", "deletionTimestamp")
     trimmed: Manifest = {key: raw[key] for key in ("apiVersion", "kind") if key in raw}
     trimmed["metadata"] = {key: about[key] for key in kept if key in about}

@@ -155,6 +155,19 @@ def test_of_anybody_elses_autoscaler_only_whose_it_is_and_what_it_sizes_is_kept(
     assert ours["spec"]["maxReplicas"] == 9
 
 
+def test_of_our_autoscalers_status_only_whether_it_can_read_is_kept() -> None:
+    when = {"lastTransitionTime": "2026-01-01T00:00:00Z"}
+    active = {"type": "ScalingActive", "status": "False", "reason": "FailedGetPodsMetric", **when}
+    conditions = [
+        {"type": "AbleToScale", "status": "True", "reason": "SucceededGetScale", **when},
+        {**active, "message": "other words each time"},
+    ]
+    raw = autoscaler(DEPLOYMENT, DEPLOYMENT, labels=OURS)
+    status = {"conditions": conditions, "currentMetrics": [{"type": "Pods"}], "currentReplicas": 3}
+    assert trim_autoscaler({**raw, "status": status})["status"] == {"conditions": [active]}
+    assert trim_autoscaler(raw)["status"] == {"conditions": []}
+
+
 def test_of_a_scaled_objects_status_only_trouble_is_kept() -> None:
     conditions = [
         {"type": "Ready", "status": "True", "message": "fine"},

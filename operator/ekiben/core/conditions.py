@@ -128,6 +128,11 @@ REASONS: tuple[Reason, ...] = (
     Reason(SCALING, "LatencyAlone", "Only a latency is given, which takes no pod away: no pod goes."),
     Reason(SCALING, "NoMetric", "No metric is given for a model with a GPU: its pods stay as they are."),
     Reason(SCALING, "KEDANotReady", "KEDA can't use the ScaledObject; its own words are shown."),
+    Reason(
+        SCALING,
+        "MetricsUnreadable",
+        "The autoscaler can't read a metric: the adapter or metrics-server is missing, or down. No pod goes.",
+    ),
     Reason(SCALING, "Fallback", "KEDA can't read a metric: no pod goes."),
     Reason(ROLLED_OUT, "Promoted", "The spec's revision serves."),
     Reason(ROLLED_OUT, "InProgress", "The spec's revision is on its way."),

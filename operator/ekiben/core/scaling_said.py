@@ -10,6 +10,7 @@ from ekiben.core.children import sizes
 from ekiben.core.engines import SCALERS, Chosen, engine_of, metrics_for
 from ekiben.core.scalers import foreign_scalers, kind_wanted, left_of_others
 from ekiben.core.snapshot import Ref, Scaler
+from ekiben.core.unreadable import REASON, unreadable
 from ekiben.core.view import View, once
 
 _TRUE = {
@@ -74,6 +75,8 @@ def scaling_said(view: View) -> ScalingSaid | None:
         )
     if trouble := _trouble(view):
         return trouble
+    if chosen.name == "hpa" and (remedy := unreadable(view)):
+        return ScalingSaid("False", REASON, remedy)
     reason, message = _TRUE[chosen.name]
     return ScalingSaid("True", reason, f"{message}: {chosen.why}")
 

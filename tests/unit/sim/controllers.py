@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from ekiben.core.snapshot import Manifest, Ref
@@ -79,6 +80,8 @@ class Autoscalers:
     def __init__(self, clock: Clock, server: ApiServer, traffic: Traffic, keda: Keda) -> None:
         self.clock, self.server, self.traffic, self.keda = clock, server, traffic, keda
         self.requests_per_pod: float | None = None
+        # Why the metrics can't be read, as the real ones say it; "" while they can.
+        self.fails = ""
         self._wishes: dict[Ref, list[tuple[float, int]]] = {}
         self._served: dict[str, float] = {}
         self._synced = 0.0
@@ -111,7 +114,8 @@ class Autoscalers:
         if deployment is None or deployment["spec"]["replicas"] == 0:
             return
         current: int = deployment["spec"]["replicas"]
-        wish = self.keda.wished(autoscaler, self._wished(rates.get(target.name, 0.0)), current)
+        by_load = current if self.fails else self._wished(rates.get(target.name, 0.0))
+        wish = self.keda.wished(autoscaler, by_load, current)
         wished = self._stabilised(ref, spec, wish)
         if (
             wished < current
@@ -121,7 +125,20 @@ class Autoscalers:
         wished = max(spec["minReplicas"], min(spec["maxReplicas"], wished))
         if wished != current:
             self.server.scale(target.name, wished)
-        self.server.edit(ref, status={"currentReplicas": current, "desiredReplicas": wished})
+        told = (autoscaler.get("status") or {}).get("conditions") or ()
+        status = {"currentReplicas": current, "desiredReplicas": wished, "conditions": [self._active(told)]}
+        self.server.edit(ref, status=status)
+
+    def _active(self, told: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """Return the condition; its time moves with its status only."""
+        status, now = ("False" if self.fails else "True"), self.clock.at(self.clock.now).isoformat()
+        known = [item["lastTransitionTime"] for item in told if item["status"] == status]
+        return {
+            "type": "ScalingActive",
+            "status": status,
+            "reason": self.fails or "ValidMetricFound",
+            "lastTransitionTime": next(iter(known), now),
+        }
 
     def _wished(self, rate: float) -> int:
         return math.ceil(rate / self.requests_per_pod - 0.1) if self.requests_per_pod else 1

@@ -204,6 +204,43 @@ def scaled_by_others(world: World) -> None:
     assert world.replicas("v2") == 4
 
 
+@scenario(canary_spec(autoscaling=scaled({"concurrency": "8"})))
+def metrics_that_nobody_serves_are_said(world: World) -> None:
+    """No adapter: said once it has lasted, by one write, pods held; and once metrics are read for as long."""
+    world.autoscalers.fails = "FailedGetPodsMetric"
+    serve(world)
+    world.until(lambda: world.pods("v1") == (2, 2), within=60)
+    held(world, 2, 60)
+    assert world.condition("Scaling") == "True/HPA"
+    world.until(lambda: world.condition("Scaling") == "False/MetricsUnreadable", within=60)
+    assert "install the chart with adapter.enabled=true" in world.status.message
+    world.say("the adapter is installed, and answers no more after a moment")
+    world.autoscalers.fails = ""
+    world.run(40)
+    world.autoscalers.fails = "FailedGetPodsMetric"
+    world.run(60)
+    assert world.condition("Scaling") == "False/MetricsUnreadable"
+    world.say("the adapter answers")
+    world.autoscalers.fails = ""
+    world.until(lambda: world.condition("Scaling") == "True/HPA", within=120)
+
+
+@scenario(canary_spec(autoscaling=scaled({"cpu": "70%"})))
+def a_short_outage_of_the_metrics_is_not_said(world: World) -> None:
+    """metrics-server restarts under load: no pod goes, and nothing is told."""
+    grown(world, 4)
+    world.run(5)
+    written = world.server.model["metadata"]["resourceVersion"]
+    world.say("metrics-server restarts")
+    world.autoscalers.fails = "FailedGetContainerResourceMetric"
+    world.traffic.rate = 10.0
+    held(world, 4, 70)
+    world.autoscalers.fails, world.traffic.rate = "", 100.0
+    world.run(30)
+    assert world.server.model["metadata"]["resourceVersion"] == written
+    assert world.condition("Scaling") == "True/HPA"
+
+
 @scenario(canary_spec(autoscaling=scaled({"cpu": "70%"}), replicas=2))
 def left_to_others_at_the_live_size(world: World) -> None:
     """From HPA to external under load: the pods stay as many as the load had made of them."""
