@@ -195,6 +195,8 @@ ACCEPTED: dict[str, Json] = {
     "a ScaledObject for CPU": scaling({"cpu": "70%"}, engine="keda", fallbackReplicas=4),
     "an HPA, whatever is installed": scaling({"concurrency": "8"}, engine="hpa"),
     "autoscaling left to others": {"autoscaling": {"engine": "external"}, "replicas": 3},
+    "autoscaling whose changes are canaried": scaling({"concurrency": "8"}, canary=True, engine="hpa"),
+    "autoscaling left to others, canary false": {"autoscaling": {"engine": "external", "canary": False}},
     "autoscaling switched off as it stands": scaling(by_query(), minReplicas=2, engine="none"),
     "switched off, with metrics that no engine serves together": scaling(
         by_query(), {"concurrency": "8"}, engine="none"
@@ -938,6 +940,16 @@ REFUSED = [
             "spec.autoscaling.minReplicas",
             "autoscaling.minReplicas: 0 does not go with engine external or none, which leave the number of"
             " pods to others or to replicas: write another engine, or minReplicas: 1",
+        )
+        for engine in ("external", "none")
+    ),
+    *(
+        Refused(
+            f"scaling that is canaried, and engine {engine}",
+            scaling(canary=True, engine=engine),
+            "spec.autoscaling.canary",
+            "autoscaling.canary does not go with engine external or none, where no revision has an autoscaler"
+            " that could be judged: write another engine, or leave canary out",
         )
         for engine in ("external", "none")
     ),

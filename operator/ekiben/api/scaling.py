@@ -163,6 +163,7 @@ class Autoscaling(ApiModel):
         say.FALLBACK_WITHIN_MAX,
         say.IDLE_NEEDS_ZERO,
         say.ZERO_NEEDS_ENGINE,
+        say.CANARY_NEEDS_ENGINE,
     )
 
     engine: Annotated[
@@ -213,6 +214,14 @@ class Autoscaling(ApiModel):
         Activation | None,
         Field(description="With `minReplicas: 0`: how requests are held while the model wakes."),
     ] = None
+
+    canary: Annotated[
+        bool,
+        Field(
+            description="True: a change of this block makes a new revision, rolled out and judged like any"
+            " other; until it is promoted stable scales by the old one."
+        ),
+    ] = False
 
     @property
     def most(self) -> int:

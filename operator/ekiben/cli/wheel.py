@@ -17,6 +17,7 @@ from ekiben.cli.exits import CommandError, Exit
 from ekiben.cli.facts import Facts
 from ekiben.cli.patches import Manifest, merge_patch, merged
 from ekiben.core import names
+from ekiben.core.blocks import FIELD
 from ekiben.core.commands import PROMOTING, is_paused, pause_of
 from ekiben.core.revision import image_of, revision_of
 from ekiben.core.snapshot import Content, Record
@@ -153,6 +154,10 @@ def undo(facts: Facts, target: Record) -> Change:
     inputs = _as_written(target)
     digests = digests_of(target)
     new = {key: value for key, value in spec.items() if key not in _FIELDS} | inputs
+    block = spec.get(FIELD) or {}
+    if FIELD not in inputs and block.get("canary"):
+        # It was born without one of its own.
+        new[FIELD] = {key: value for key, value in block.items() if key != "canary"}
     try:
         born_with = {name: Content(digest) for name, digest in digests.items()}
         restored = revision_of(parse_spec(new), config=born_with).revision

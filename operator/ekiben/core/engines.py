@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from ekiben.api.scaling import Autoscaling, ScalingMetric
+from ekiben.core.blocks import block_of
 from ekiben.core.devices import asks_for_device
 from ekiben.core.view import View, once
 
@@ -62,8 +63,17 @@ def needs_adapter(metric: ScalingMetric) -> bool:
 
 @once
 def engine_of(view: View) -> Chosen | None:
-    """Choose the engine; None without an autoscaling block."""
-    block = view.spec.autoscaling
+    """Choose the engine of what serves; None without an autoscaling block."""
+    return _choose(view, view.spec.autoscaling)
+
+
+def engine_for(view: View, revision: str) -> Chosen | None:
+    """Choose the engine of one revision; None without an autoscaling block."""
+    block = block_of(view, revision)
+    return engine_of(view) if block is view.spec.autoscaling else _choose(view, block)
+
+
+def _choose(view: View, block: Autoscaling | None) -> Chosen | None:
     if block is None:
         return None
     if block.engine == "external":
@@ -125,7 +135,7 @@ def metrics_for(view: View, revision: str) -> tuple[ScalingMetric, ...]:
     A clock, and a query that is the same for every revision, are stable's: what others need follows from
     their weight.
     """
-    chosen, record = engine_of(view), view.record(revision)
+    chosen, record = engine_for(view, revision), view.record(revision)
     if chosen is None or record is None:
         return ()
     if chosen.metrics is None:

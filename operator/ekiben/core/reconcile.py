@@ -16,6 +16,7 @@ from dataclasses import replace
 from ekiben.api.status import Stage, Status
 from ekiben.core import children, names, queueing, sleeping, unreadable
 from ekiben.core import conditions as c
+from ekiben.core.blocks import at_stables
 from ekiben.core.configuring import wanted_of
 from ekiben.core.copying import copies
 from ekiben.core.deciding import decided, rebuilt
@@ -43,7 +44,7 @@ def decide(snapshot: Snapshot) -> Plan:
     spec = snapshot.spec
     status = recovered(snapshot)
     wanted = wanted_of(snapshot, spec, status)
-    return _follow(View(snapshot=snapshot, spec=spec, status=status, wanted=wanted))
+    return _follow(at_stables(View(snapshot=snapshot, spec=spec, status=status, wanted=wanted)))
 
 
 def _follow(view: View) -> Plan:
@@ -57,7 +58,7 @@ def _follow(view: View) -> Plan:
 
 def _transition(view: View, move: Move) -> Plan:
     """Write the transition ahead; its effects are the next pass's."""
-    after = replace(view, status=move.status)
+    after = at_stables(replace(view, status=move.status))
     return Plan(
         status=report(after, waits_for(after)),
         decision=decided(view, move),

@@ -14,6 +14,7 @@ from typing import Any
 from ekiben.api.fields import seconds
 from ekiben.api.v1alpha1 import HASHED_FIELDS, Spec
 from ekiben.core import names
+from ekiben.core.blocks import FIELD, block_inputs
 from ekiben.core.canonical import canonical, canonical_json, canonical_quantity, duration_text
 from ekiben.core.defaults import DEFAULTS, Defaults, reduced_resources
 from ekiben.core.snapshot import Content, Manifest, Record
@@ -113,6 +114,7 @@ def _inputs(spec: Spec, defaults: Defaults, config: Mapping[str, Content]) -> di
     # What stands for it is its content, whatever the order in which it is named.
     wire["bento"] = {key: value for key, value in wire["bento"].items() if key != TRACKED}
     wire[TRACKED] = tracked_inputs(spec, config)
+    wire[FIELD] = block_inputs(spec)
     return _written(wire)
 
 

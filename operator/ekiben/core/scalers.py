@@ -14,7 +14,8 @@ from functools import partial
 
 from ekiben.api.scaling import Autoscaling
 from ekiben.core import names
-from ekiben.core.engines import SCALERS, engine_of, metrics_for
+from ekiben.core.blocks import block_of, scaled_of
+from ekiben.core.engines import SCALERS, engine_for, metrics_for
 from ekiben.core.plan import Child
 from ekiben.core.render import build_autoscaler, build_scaled_object, build_trigger_authentication
 from ekiben.core.scaling import Size
@@ -26,7 +27,7 @@ KINDS = tuple(SCALERS.values())
 
 def kind_wanted(view: View, revision: str, size: Size) -> str | None:
     """Return the kind of scaler that a revision should have; None for none."""
-    chosen = engine_of(view)
+    chosen = engine_for(view, revision)
     if chosen is None or not size.autoscaled or not metrics_for(view, revision):
         return None
     return None if foreign_scaler(view, revision) else SCALERS.get(chosen.name)
@@ -66,11 +67,11 @@ def may_size(view: View, revision: str, replicas: int) -> bool:
 
 def foreign_scaler(view: View, revision: str) -> Scaler | None:
     """Return another's autoscaler of a revision's pods; None where the spec leaves scaling to others."""
-    if (chosen := engine_of(view)) and chosen.name == "external":
+    if (chosen := engine_for(view, revision)) and chosen.name == "external":
         return None
     deployment = names.revision_child(view.model.name, revision)
     # By /scale an autoscaler sets spec.replicas, which counts only where no engine is ours.
-    targets = {deployment} | ({""} if view.spec.scaled else set())
+    targets = {deployment} | ({""} if scaled_of(view, revision) else set())
     return next(
         (item for item in view.snapshot.cluster.scalers if not item.ours and item.target in targets), None
     )
@@ -93,7 +94,8 @@ def _made_by_keda(view: View, revision: str) -> Scaler | None:
 
 def scaler_children(view: View, revision: str, size: Size) -> Iterator[Child]:
     """Yield a revision's scaler and what that needs, once nothing of another is left."""
-    kind, record, block = kind_wanted(view, revision, size), view.record(revision), view.spec.autoscaling
+    kind, record = kind_wanted(view, revision, size), view.record(revision)
+    block = block_of(view, revision)
     if kind is None or record is None or block is None or left_of_others(view, revision, kind):
         return
     side = view.side(revision)

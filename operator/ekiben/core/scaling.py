@@ -11,7 +11,9 @@ from math import ceil, floor
 
 from ekiben.api.fields import fraction
 from ekiben.api.rollout import Step
+from ekiben.api.scaling import Autoscaling
 from ekiben.api.status import RolloutStatus, Stage
+from ekiben.core.blocks import scaled_of
 from ekiben.core.engines import engine_of, metrics_for
 from ekiben.core.sharing import is_shrinking, will_shrink
 from ekiben.core.steps import pods_asked, step_weight, steps_of
@@ -96,9 +98,14 @@ def pods_granted(view: View, steps: tuple[Step, ...]) -> int:
     if not view.uses_gateway:
         return 0
     bounds = [pods_asked(steps, view.full_size), surge_of(view)]
-    if view.spec.scaled:
-        bounds.append(view.spec.scaled.most)
+    if scaled := _coming_scaled(view):
+        bounds.append(scaled.most)
     return min(bounds)
+
+
+def _coming_scaled(view: View) -> Autoscaling | None:
+    """Return how an autoscaler of ours is to size the revision on its way, or else the one asked for."""
+    return scaled_of(view, view.canary_revision or view.wanted.revision)
 
 
 def canary_size(view: View) -> Size:
@@ -109,7 +116,7 @@ def canary_size(view: View) -> Size:
     if view.recreates:
         return Size(replacing_size(view))
     wanted = min(canary_need(view), surge_limit(view))
-    scaled = view.spec.scaled
+    scaled = scaled_of(view, canary.revision)
     # Without a Gateway the pods are the weight: an autoscaler would move traffic.
     if scaled is None or not view.uses_gateway or not metrics_for(view, canary.revision):
         # Only a Service that is narrow takes no notice of pods that go: a route may still be on its way back.
@@ -154,7 +161,7 @@ def replacing_size(view: View) -> int:
 
     Its autoscaler comes when it serves; until then nobody else sets its size.
     """
-    scaled, rollout = view.spec.scaled, view.rollout
+    scaled, rollout = _coming_scaled(view), view.rollout
     had = (rollout.stable_replicas if rollout else None) or view.full_size
     if scaled is None:
         return had if is_left_to_others(view) else view.spec.replicas
@@ -163,9 +170,10 @@ def replacing_size(view: View) -> int:
 
 def previous_size(view: View) -> Size:
     """Size the revision before, in a bake: never fewer than it has, nor than all traffic needs now."""
-    previous, scaled = view.previous, view.spec.scaled
+    previous = view.previous
     if previous is None:
         return Size(0)
+    scaled = scaled_of(view, previous.revision)
     wanted = max(previous.replicas, view.full_size)
     if scaled is None or not metrics_for(view, previous.revision):
         return Size(wanted)

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 from ekiben.api.status import ScalingStatus
 from ekiben.core import names
 from ekiben.core.children import sizes
-from ekiben.core.engines import SCALERS, Chosen, engine_of, metrics_for
+from ekiben.core.engines import SCALERS, Chosen, engine_for, engine_of, metrics_for
 from ekiben.core.scalers import foreign_scalers, kind_wanted, left_of_others
 from ekiben.core.snapshot import Ref, Scaler
 from ekiben.core.unreadable import REASON, unreadable
@@ -37,6 +37,10 @@ def scaling_status(view: View) -> ScalingStatus | None:
     if any(ref.kind == SCALERS["keda"] for ref in view.live) and (chosen is None or chosen.name != "keda"):
         # As long as it says so, ScaledObjects are watched, also by whoever takes over from us.
         return ScalingStatus(engine="keda", why="its ScaledObjects are still there", asked=_asked(view))
+    coming = _coming(view)
+    if coming and coming.name == "keda" and (chosen is None or chosen.name != "keda"):
+        # Before the first of them is made.
+        return ScalingStatus(engine="keda", why=f"of the new revision {coming.why}", asked=_asked(view))
     if chosen is None or block is None:
         return None
     return ScalingStatus(engine=chosen.name, why=chosen.why, asked=_asked(view))
@@ -77,8 +81,17 @@ def scaling_said(view: View) -> ScalingSaid | None:
         return trouble
     if chosen.name == "hpa" and (remedy := unreadable(view)):
         return ScalingSaid("False", REASON, remedy)
+    if (coming := _coming(view)) and coming.problem:
+        reason, message = coming.problem
+        return ScalingSaid("False", reason, f"of the new revision {message}")
     reason, message = _TRUE[chosen.name]
     return ScalingSaid("True", reason, f"{message}: {chosen.why}")
+
+
+def _coming(view: View) -> Chosen | None:
+    """Return the engine of the revision on trial, where its block is its own."""
+    revision = view.canary_revision
+    return engine_for(view, revision) if revision and view.is_fielded else None
 
 
 def scaling_problem(view: View) -> str:

@@ -129,6 +129,17 @@ def test_undo_restores_what_a_revision_was_and_nothing_else(name: str) -> None:
     }
 
 
+def test_undo_restores_a_block_that_was_part_of_the_revision_and_canaries_none_that_was_not() -> None:
+    block = {"maxReplicas": 4, "canary": True, "metrics": [{"cpu": "70%"}]}
+    now = world.spec("v9", autoscaling=block | {"minReplicas": 2})
+    facts = world.facts_of({**serving().raw, "spec": now})
+    for was in (world.spec("v1", autoscaling=block), world.spec("v1"), world.spec("v9")):
+        record = revision_of(parse_spec(was))
+        after = merged(now, wheel.undo(facts, record).patch)
+        assert revision_of(parse_spec(after)).revision == record.revision
+        assert after["autoscaling"].get("minReplicas") == (None if "autoscaling" in was else 2)
+
+
 def test_undo_goes_back_to_stable_first_and_else_to_what_served_before() -> None:
     records = records_of([world.record("v1", 1), world.record("v2", 2), world.record("v3", 3, "failed")])
     assert wheel.before(in_flight(), records).revision == V1

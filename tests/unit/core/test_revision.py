@@ -7,6 +7,7 @@ import json
 import random
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,16 +17,20 @@ from pydantic import TypeAdapter
 
 from ekiben.api.rollout import RolloutId
 from ekiben.api.v1alpha1 import parse_spec
+from ekiben.core.blocks import recorded_block
 from ekiben.core.canonical import canonical_quantity
 from ekiben.core.defaults import DEFAULTS, Defaults, effective_resources
+from ekiben.core.render import build_record
 from ekiben.core.revision import (
     CURRENT_TEMPLATE_VERSION,
     DEFAULT_BUCKETS,
     image_of,
+    record_of,
     revision_of,
     service_of,
     timeout_of,
 )
+from ekiben.core.snapshot import Model
 from sample_specs import EVERYTHING, IMAGE, SPECS
 
 BASE: dict[str, Any] = {"bento": {"image": IMAGE, "service": "Iris"}}
@@ -161,6 +166,51 @@ def test_an_empty_variable_is_the_same_with_and_without_its_value() -> None:
 )
 def test_what_says_nothing_of_the_pod_is_no_new_revision(field: dict[str, Any]) -> None:
     assert name_of(with_base(**field)) == name_of(BASE)
+
+
+CANARIED = {"maxReplicas": 4, "canary": True, "metrics": [{"cpu": "70%"}]}
+
+
+def test_a_block_whose_changes_are_canaried_is_part_of_the_revision() -> None:
+    first = name_of(with_base(autoscaling=CANARIED))
+    assert first != name_of(BASE)
+    written_out = CANARIED | {"engine": "auto", "minReplicas": 1, "behavior": {}, "idleAfter": None}
+    assert name_of(with_base(autoscaling=written_out)) == first
+    for change in ({"minReplicas": 2}, {"maxReplicas": 5}, {"metrics": []}, {"engine": "hpa"}):
+        assert name_of(with_base(autoscaling=CANARIED | change)) != first
+    assert name_of(with_base(autoscaling=CANARIED | {"canary": False})) == name_of(BASE)
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        CANARIED,
+        CANARIED | {"metrics": [{"concurrency": "0.5"}, {"latency": {"p95": "500ms"}}], "minReplicas": 0},
+        CANARIED
+        | {"behavior": {"scaleUp": {"policies": [{"type": "Pods", "value": 1, "periodSeconds": 60}]}}},
+        CANARIED
+        | {
+            "metrics": [
+                {"prometheus": {"address": "http://prometheus:9090", "query": "up", "threshold": "1.5"}},
+                {"schedule": {"start": "0 8 * * *", "end": "0 9 * * *", "replicas": 3}},
+            ],
+            "fallbackReplicas": 2,
+        },
+    ],
+)
+def test_the_block_of_a_record_is_the_one_that_it_was_born_with(block: dict[str, Any]) -> None:
+    spec = parse_spec(with_base(autoscaling=block))
+    born = revision_of(spec)
+    kept = record_of(json.loads(json.dumps(build_record(Model("ns", "iris", "uid", 1, "1"), born, "stable"))))
+    assert kept is not None
+    assert recorded_block(kept) == spec.autoscaling
+    assert recorded_block(revision_of(parse_spec(BASE))) is None
+
+
+@pytest.mark.parametrize("block", [7, [], "x", {"maxReplicas": "many"}, {"minReplicas": -1}])
+def test_a_block_that_can_not_be_understood_is_none(block: Any) -> None:
+    born = revision_of(parse_spec(BASE))
+    assert recorded_block(replace(born, inputs={**born.inputs, "autoscaling": block})) is None
 
 
 def edit(path: str, value: Any) -> Callable[[dict[str, Any]], None]:

@@ -317,13 +317,15 @@ class World:
         return ""
 
     def _name_revision(self) -> None:
-        """Name the spec's revision by the tag of its image, and by what its ConfigMaps hold."""
+        """Name the spec's revision by the tag of its image, what its ConfigMaps hold, and its own scaling."""
         spec = self.spec
         live = {name: self.server.objects.get(Ref("ConfigMap", name)) for name in tracked_maps(spec)}
         config = {name: Content(content_digest(found)) for name, found in live.items() if found}
         if len(config) == len(live):
             values = [value for found in live.values() if found for value in found["data"].values()]
             tag = "+".join([spec.bento.image.rsplit(":", 1)[-1], *values, *tracked_secrets(spec)])
+            if spec.autoscaling and spec.autoscaling.canary:
+                tag += f"/max{spec.autoscaling.most}"
             self._tags[revision_of(spec, config=config).revision] = tag
 
     def tag(self, revision: str | None) -> str | None:

@@ -85,6 +85,12 @@ ZERO_NEEDS_ENGINE = cel(
     " others or to replicas: write another engine, or minReplicas: 1",
     ".minReplicas",
 )
+CANARY_NEEDS_ENGINE = cel(
+    "!self.canary || !(self.engine in ['external', 'none'])",
+    "autoscaling.canary does not go with engine external or none, where no revision has an autoscaler that"
+    " could be judged: write another engine, or leave canary out",
+    ".canary",
+)
 
 PARENTS_DIFFER = cel(
     "self.all(a, self.exists_one(b, a.name == b.name"

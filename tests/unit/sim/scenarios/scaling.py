@@ -300,6 +300,102 @@ def latency_alone_takes_no_pod(world: World) -> None:
     world.until(lambda: world.replicas("v1") == 2, within=600)
 
 
+def canaried(most: int, *metrics: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """Return an autoscaling block whose changes are canaried; a version's name tells its maximum."""
+    return scaled(*metrics, canary=True, maxReplicas=most, **more)
+
+
+def scales(world: World, tag: str) -> tuple[str, int, int]:
+    """Return the kind of the first metric of a version's HPA, and its bounds."""
+    spec = world.server.objects[Ref("HorizontalPodAutoscaler", world.revision_child(tag))]["spec"]
+    return spec["metrics"][0]["type"], spec["minReplicas"], spec["maxReplicas"]
+
+
+@scenario(gateway_spec(autoscaling=canaried(8, {"cpu": "70%"}), rollout={"canary": {"steps": STEPS}}))
+def a_changed_block_is_canaried(world: World) -> None:
+    """Another metric and other bounds: the new revision has them, stable its own until that is promoted."""
+    world.autoscalers.requests_per_pod = 25.0
+    serve(world, rate=100.0)
+    world.until(lambda: world.pods("v1/max8") == (4, 4), within=180)
+    world.edit("autoscaling", canaried(12, {"concurrency": "8"}, minReplicas=3))
+    world.until_stage(Stage.HOLDING, 2)
+    assert scales(world, "v1/max8") == ("ContainerResource", 2, 8)
+    assert scales(world, "v1/max12") == ("Pods", 2, 12)
+    world.until_settled()
+    expect(world, stable="v1/max12", outcome="Promoted")
+    assert scales(world, "v1/max12") == ("Pods", 3, 12)
+    assert (world.scaler("v1/max8"), world.condition("Scaling")) == ("", "True/HPA")
+    world.traffic.rate = 10.0
+    world.until(lambda: world.replicas("v1/max12") == 3, within=600)
+
+
+@scenario(gateway_spec(autoscaling=canaried(8, {"cpu": "70%"}), rollout={"canary": {"steps": STEPS}}))
+def a_changed_block_that_is_judged_bad_goes_back(world: World) -> None:
+    """The version with the new block fails: stable keeps its old one, during the rollout and after it."""
+    world.behave("v2", errors=0.2)
+    serve(world, rate=100.0)
+    world.release("v2")
+    world.edit("autoscaling", canaried(3, {"concurrency": "8"}, minReplicas=1))
+    world.until_stage(Stage.HOLDING, 1)
+    assert scales(world, "v1/max8") == ("ContainerResource", 2, 8)
+    world.until_settled()
+    expect(world, stable="v1/max8", outcome="RolledBack")
+    world.run(60)
+    assert scales(world, "v1/max8") == ("ContainerResource", 2, 8)
+    assert world.scaler("v2/max3") == ""
+    world.edit("autoscaling", canaried(8, {"cpu": "70%"}))
+    world.release("v1")
+    world.until_settled()
+    expect(world, stable="v1/max8")
+
+
+@scenario(gateway_spec(autoscaling=canaried(8, QUERY), rollout={"canary": {"steps": STEPS}}))
+def a_changed_engine_is_canaried(world: World) -> None:
+    """From KEDA to an HPA and, when that is aborted, not: each revision has the scaler of its own engine."""
+    world.set_keda("installed")
+    serve(world, rate=50.0)
+    world.until(lambda: world.scaler("v1/max8") == "ScaledObject", within=30)
+    world.edit("autoscaling", canaried(9, {"cpu": "70%"}))
+    world.until_stage(Stage.HOLDING, 2)
+    assert (world.scaler("v1/max8"), world.scaler("v1/max9")) == ("ScaledObject", "HPA")
+    assert world.rollout is not None
+    world.edit("rollout.abort", world.rollout.id)
+    world.until_settled()
+    expect(world, stable="v1/max8", outcome="Aborted")
+    world.run(60)
+    assert (world.scaler("v1/max8"), world.scaler("v1/max9")) == ("ScaledObject", "")
+    assert world.status.scaling is not None
+    assert world.status.scaling.engine == "keda"
+    world.edit("autoscaling", canaried(10, {"cpu": "60%"}))
+    world.until_settled()
+    expect(world, stable="v1/max10", outcome="Promoted")
+    assert world.condition("Scaling") == "True/HPA"
+    world.edit("autoscaling", canaried(11, QUERY))
+    world.until_stage(Stage.HOLDING, 2)
+    assert (world.scaler("v1/max10"), world.scaler("v1/max11")) == ("HPA", "ScaledObject")
+    world.until_settled()
+    expect(world, stable="v1/max11", outcome="Promoted")
+    assert world.condition("Scaling") == "True/KEDA"
+
+
+@scenario(gateway_spec(autoscaling=scaled({"cpu": "70%"}), rollout={"canary": {"steps": STEPS}}))
+def canarying_a_block_is_turned_on_and_off(world: World) -> None:
+    """Both are rollouts: with the first the block becomes part of the revision, with the other no more."""
+    serve(world, rate=50.0)
+    world.edit("autoscaling", canaried(8, {"cpu": "70%"}))
+    world.until_settled()
+    expect(world, stable="v1/max8", outcome="Promoted")
+    world.edit("autoscaling", scaled({"concurrency": "8"}))
+    world.until_stage(Stage.HOLDING, 1)
+    assert scales(world, "v1/max8")[0] == "ContainerResource"
+    world.until_settled()
+    expect(world, stable="v1", outcome="Promoted")
+    world.edit("autoscaling", scaled({"cpu": "60%"}))
+    world.run(10)
+    assert scales(world, "v1") == ("ContainerResource", 2, 8)
+    assert not world.in_flight
+
+
 @scenario(
     service_spec(
         resources={"limits": {"nvidia.com/gpu": 1}}, autoscaling={"minReplicas": 2, "maxReplicas": 4}
