@@ -10,7 +10,7 @@ images: venv ## Build every container image, as archives in build/images
 image-operator: venv ## Build the operator's image
 	$(IMAGES) build operator --out $(IMAGES_OUT)
 
-image-iris: venv ## Build the images of the four iris releases
+image-iris: venv ## Build the images of the five iris releases
 	$(IMAGES) build iris --out $(IMAGES_OUT)
 
 images-clean: venv ## Remove what building images keeps in the user's cache

@@ -19,6 +19,7 @@ from bench import (
     scaled,
     serve,
     steady,
+    step,
     strategies,
     zero,
 )
@@ -39,6 +40,8 @@ ROWS: dict[str, Callable[[Bench], Awaitable[list[Result]]]] = {
     "footprint": footprint.measure,
     "zero": zero.measure,
     "scaled": scaled.measure,
+    "step": step.measure,
+    "metrics": step.measure_metrics,
 }
 TROUBLE = (BenchError, SiteError, ApiError, TimeoutError, OSError)
 

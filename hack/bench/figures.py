@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +25,10 @@ class Figure:
 
 @dataclass(frozen=True)
 class Result:
-    """What one figure came to; without a value, `problem` says why it was not measured."""
+    """What one figure came to; without a value, `problem` says why it was not measured.
+
+    `data` is stored beside it, for plots.
+    """
 
     figure: Figure
     value: float | None = None
@@ -32,6 +36,7 @@ class Result:
     details: tuple[str, ...] = field(default=())
     problem: str = ""
     limit: float | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def ratio(self) -> float | None:
@@ -66,6 +71,7 @@ class Result:
             "ok": self.ok,
             "problem": self.problem,
             "details": list(self.details),
+            **({"data": self.data} if self.data else {}),
         }
 
 
@@ -100,9 +106,14 @@ REST = Figure(
 REST_REQUESTS = Figure("scaled", "its API requests meanwhile", "requests", 0)
 ADAPTER = Figure("scaled", "adapter CPU, 1,000 pods asked about every 15 s", "cores", 0.25)
 ADAPTER_READS = Figure("scaled", "pods that it read in 15 s", "pods", 950, at_least=True)
+STEP = Figure("step", "load x 8 -> p95 back under 0.5 s, against KEDA by hand", "s", 1.1, by_ratio=True)
+STEP_LOST = Figure("step", "requests lost meanwhile", "requests", 0)
+OVERSHOOT = Figure("step", "pod-seconds above what the load needs, against KEDA by hand", "pod-seconds", 0)
+STEP_METRICS = Figure("metrics", "requests lost in the same load step, by each metric", "requests", 0)
 FIGURES = (
     *(SERVE, CANARY, ROUTE, GATEWAY, ABORT, ABORT_LOST, LOST, SENT, NEAR, CONTROL),
     *(STRATEGIES, STRATEGIES_SENT, STRATEGIES_RULES, STEADY, MEMORY, CHILDREN),
     *(HELD_P50, HELD_P95, AT_ONCE_LOST, AT_ONCE, PASSED_ON),
     *(REST, REST_REQUESTS, ADAPTER, ADAPTER_READS),
+    *(STEP, STEP_LOST, OVERSHOOT, STEP_METRICS),
 )

@@ -43,6 +43,7 @@ class Faults:
         self.path = path
         self.failing = Share(release.failing_share)
         self.slow = Share(release.slow_share)
+        self.device = asyncio.Lock()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         async def send_versioned(message: Message) -> None:
@@ -56,6 +57,10 @@ class Faults:
             return
         if self.slow.picks_next():
             await asyncio.sleep(self.release.delay)
+        if self.release.turn:
+            # As a model on an accelerator: it takes one call at a time, and no CPU of ours meanwhile.
+            async with self.device:
+                await asyncio.sleep(self.release.turn)
         if self.failing.picks_next():
             report_failure(self.name, request_id(scope))
             await send_error(send_versioned)

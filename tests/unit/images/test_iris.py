@@ -46,7 +46,7 @@ def test_docker_can_pull_any_base_image(tmp_path: Path) -> None:
 
 
 def test_a_version_has_a_short_form() -> None:
-    assert iris_versions() == ["1.0.0", "2.0.0", "3.0.0", "4.0.0"]
+    assert iris_versions() == ["1.0.0", "2.0.0", "3.0.0", "4.0.0", "5.0.0"]
     assert [iris_version(asked) for asked in ("1", "v2", "3.0.0")] == ["1.0.0", "2.0.0", "3.0.0"]
     with pytest.raises(ImageError, match=r"no version '9': choose one of 1\.0\.0, 2\.0\.0"):
         iris_version("9")

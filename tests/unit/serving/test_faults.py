@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
 import importlib
 import json
 import sys
+import time
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
@@ -90,6 +93,15 @@ async def test_the_slow_release_delays_its_share_and_fails_none(
     middleware = faults.Faults(model, "4.0.0", release, "/predict")
     assert {(await call(middleware, str(number)))[0] for number in range(20)} == {200}
     assert delays == [0.4] * 6
+
+
+async def test_the_heavy_release_takes_one_call_at_a_time(faults: ModuleType) -> None:
+    release = dataclasses.replace(sys.modules["releases"].RELEASES["5.0.0"], turn=0.02)
+    middleware = faults.Faults(model, "5.0.0", release, "/predict")
+    began = time.monotonic()
+    answers = await asyncio.gather(*(call(middleware, str(number)) for number in range(5)))
+    assert {status for status, _ in answers} == {200}
+    assert time.monotonic() - began >= 5 * release.turn
 
 
 async def test_the_good_releases_do_nothing_but_name_themselves(
