@@ -95,8 +95,8 @@ STRATEGIES_SENT = Figure(
     "strategies", "requests sent meanwhile, all strategies", "requests", 200_000, at_least=True
 )
 STRATEGIES_RULES = Figure("strategies", "breaches of the design's rules in what was stored", "breaches", 0)
-HELD_P50 = Figure("zero", "request to a sleeping model -> its 200, beyond the pod's own start, p50", "s", 1)
-HELD_P95 = Figure("zero", "request to a sleeping model -> its 200, beyond the pod's own start, p95", "s", 1)
+HELD_P50 = Figure("zero", "request to a sleeping model -> its 200, beyond a start by hand, p50", "s", 1)
+HELD_P95 = Figure("zero", "request to a sleeping model -> its 200, beyond its own pod's start, p95", "s", 1)
 AT_ONCE_LOST = Figure("zero", "requests lost of 500 at once to a sleeping model, three times", "requests", 0)
 AT_ONCE = Figure("zero", "answered of them, each time", "requests", 500, at_least=True)
 PASSED_ON = Figure("zero", "request passed on by the activator, beyond straight to the pod, p99", "ms", 10)
