@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from ekiben.kube.kinds import DEPLOYMENT, HPA, SCALEDOBJECT, TRIGGERAUTHENTICATION
+from ekiben.core import unreadable
+from ekiben.kube.kinds import DEPLOYMENT, HPA, MODELDEPLOYMENT, SCALEDOBJECT, TRIGGERAUTHENTICATION
 from integration.lab import Lab, used
 from integration.operators import Manifest, condition_of
-from integration.site import THROUGH_GATEWAY, Site, Status
+from integration.site import THROUGH_GATEWAY, Site, Status, is_at
 
 pytestmark = pytest.mark.apiserver
 
@@ -151,3 +154,54 @@ async def test_a_foreign_autoscaler_is_named_and_not_fought(site: Site) -> None:
     await site.client.delete(HPA, site.namespace, "theirs", made["metadata"]["uid"])
     await site.until(scaling_is("True", "HPA"), "ours is back")
     await become(site, HPA, {name})
+
+
+@pytest.mark.parametrize(
+    ("metric", "reason", "remedy"),
+    [
+        ({"concurrency": "8"}, "FailedGetPodsMetric", "adapter.enabled=true"),
+        ({"cpu": "70%"}, "FailedGetContainerResourceMetric", "install metrics-server"),
+    ],
+)
+async def test_metrics_that_nobody_serves_are_said_once_and_pods_stay(
+    site: Site, monkeypatch: pytest.MonkeyPatch, metric: Manifest, reason: str, remedy: str
+) -> None:
+    monkeypatch.setattr(unreadable, "LASTS", timedelta(seconds=8))
+    await site.running()
+    block = {"minReplicas": 2, "maxReplicas": 4, "metrics": [metric]}
+    revision = await site.serve("v1", traffic=THROUGH_GATEWAY, autoscaling=block)
+    await site.client.scale(site.namespace, f"iris-{revision}", 3)
+
+    async def fails() -> bool:
+        live = await site.get(HPA, f"iris-{revision}")
+        told = (live.get("status") or {}).get("conditions") or ()
+        return any((item["type"], item.get("reason")) == ("ScalingActive", reason) for item in told)
+
+    await site.eventually(fails, lambda: f"the autoscaler says {reason}")
+    assert scaling_is("True", "HPA")(await site.status())
+    said = await site.until(scaling_is("False", "MetricsUnreadable"), "the remedy is said")
+    assert remedy in condition_of(said, "Scaling")["message"]
+    assert condition_of(said, "Ready")["status"] == "True"
+    # The autoscaler goes on to fail every second: that costs no write.
+    version = (await site.get(MODELDEPLOYMENT, "iris"))["metadata"]["resourceVersion"]
+    await asyncio.sleep(4)
+    assert (await site.get(MODELDEPLOYMENT, "iris"))["metadata"]["resourceVersion"] == version
+    assert await replicas(site, revision) == 3
+    await site.change(autoscaling={"engine": "none"})
+    await site.until(scaling_is("True", "Fixed"), "nobody scales")
+
+
+async def test_a_changed_block_is_rolled_out_and_stable_keeps_its_own_until_then(site: Site) -> None:
+    await site.running()
+    block = {"minReplicas": 2, "maxReplicas": 4, "canary": True, "metrics": [{"cpu": "70%"}]}
+    old = await site.serve("v1", traffic=THROUGH_GATEWAY, autoscaling=block)
+    await become(site, HPA, {f"iris-{old}"})
+    await site.change(autoscaling={"maxReplicas": 6, "metrics": [{"concurrency": "8"}]})
+    status = await site.until(is_at("Holding", 1), "the new block is on trial")
+    new = status["rollout"]["revision"]
+    seen = {name: (await site.get(HPA, f"iris-{name}"))["spec"] for name in (old, new)}
+    assert (seen[old]["maxReplicas"], seen[old]["metrics"][0]["type"]) == (4, "ContainerResource")
+    assert (seen[new]["maxReplicas"], seen[new]["metrics"][0]["type"]) == (6, "Pods")
+    status = await site.until(lambda s: s["stable"]["revision"] == new, "it is promoted")
+    await become(site, HPA, {f"iris-{new}"})
+    assert (await site.get(HPA, f"iris-{new}"))["spec"]["minReplicas"] == 2
