@@ -25,7 +25,6 @@ pytestmark = pytest.mark.cluster
 # Of LESS a second it is 0.24, half of what one pod may have.
 SLOW, RATE, LESS = "4.0.0", 12, 2
 
-
 # As often as it takes for the mean of a few seconds to be no chance.
 OFTEN = 60
 
