@@ -58,7 +58,8 @@ class Request:
         if self.body is None:
             return None
         try:
-            return orjson.dumps(self.body)
+            # Times are text of our own making by then: another form of them is a mistake, as it is to json.
+            return orjson.dumps(self.body, option=orjson.OPT_PASSTHROUGH_DATETIME)
         except TypeError:
             # Text that is no UTF-8, such as half of a surrogate pair: json takes any.
             return json.dumps(self.body).encode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 
@@ -27,3 +28,8 @@ def test_a_body_is_json_whatever_its_text(text: str) -> None:
 
 def test_a_request_without_a_body_sends_none() -> None:
     assert Request("get", SERVICE, "shop", "iris").payload is None
+
+
+def test_a_time_that_is_no_text_is_a_mistake() -> None:
+    with pytest.raises(TypeError):
+        _ = Request("update", SERVICE, "shop", "iris", body={"at": datetime(2026, 11, 28, tzinfo=UTC)}).payload
