@@ -31,5 +31,6 @@ def test_a_request_without_a_body_sends_none() -> None:
 
 
 def test_a_time_that_is_no_text_is_a_mistake() -> None:
+    request = Request("update", SERVICE, "shop", "iris", body={"at": datetime(2026, 11, 28, tzinfo=UTC)})
     with pytest.raises(TypeError):
-        _ = Request("update", SERVICE, "shop", "iris", body={"at": datetime(2026, 11, 28, tzinfo=UTC)}).payload
+        _ = request.payload
