@@ -11,14 +11,15 @@ take, and with none below nobody has seen how little it must be.
 The pods that would have been enough follow from the requests that came, in each look, and from how many a
 second a pod served at the good level, less that tenth: what queues up while there are too few pods says more
 about them than about the load. Clients that wait for an answer before they ask again come faster once
-answers do, up to what was in flight; for them `queued` is the bound.
+answers do, up to what was in flight; for them `queued` is the bound. A look in which one pod said nothing
+knows a part of the requests only, and counts for none of these numbers.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -119,10 +120,11 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """What follows: `target` is one only where the verdict is Found, and so are the numbers of pods.
+    """What follows: `target` is one only where the verdict is Found.
 
-    `good` is the highest level within the limit, `bad` the lowest over it. `fewest` and `most` pods are for
-    the requests that came, `queued` are those that the target makes of all that was in flight at the worst.
+    So are the numbers of pods, which are None too where no look knows of every pod. `good` is the highest
+    level within the limit, `bad` the lowest over it. `fewest` and `most` pods are for the requests that came,
+    `queued` are those that the target makes of all that was in flight at the worst.
     """
 
     verdict: Verdict
@@ -136,8 +138,8 @@ class Advice:
     queued: int | None = None
 
 
-def advise(samples: Sequence[Sample], limit: Limit) -> Advice:
-    """Judge a window."""
+def advise(samples: Sequence[Sample], limit: Limit, whole: Collection[int] | None = None) -> Advice:
+    """Judge a window; `whole` are the looks that know of every pod, None where all do."""
     pods: dict[str, Sum] = {}
     for sample in samples:
         pods.setdefault(sample.pod, Sum()).add(sample)
@@ -150,8 +152,11 @@ def advise(samples: Sequence[Sample], limit: Limit) -> Advice:
         return Advice(verdict, levels, pods, good, bad)
     target = _rounded(good.sum.concurrency * (1 - TOLERANCE))
     enough = good.sum.rate * (1 - TOLERANCE)
-    needs = [_pods(rate, enough) for rate in _each_look(samples, lambda item: item.arrived / item.seconds)]
-    queued = max(_pods(load, target) for load in _each_look(samples, lambda item: item.concurrency))
+    known = [item for item in samples if whole is None or item.look in whole]
+    if not known:
+        return Advice(verdict, levels, pods, good, bad, target)
+    needs = [_pods(rate, enough) for rate in _each_look(known, lambda item: item.arrived / item.seconds)]
+    queued = max(_pods(load, target) for load in _each_look(known, lambda item: item.concurrency))
     return Advice(verdict, levels, pods, good, bad, target, min(needs), max(needs), queued)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ekiben.api.fields import seconds
+from ekiben.api.rules.judging import DEFAULT_BOUNDS
 from ekiben.api.scaling import Autoscaling
 from ekiben.cli import yamls
 from ekiben.cli.advice import FEWEST_REQUESTS, Advice, Level, Limit, Sum
@@ -16,11 +18,15 @@ from ekiben.samples.quantiles import latency_of
 _MEANINGS = {"within": "good", "over": "bad", "unclear": "warn"}
 # A level so many times as high as another has a gap below it.
 _GAP = 2.0
+_OWN_BOUNDS = frozenset(map(seconds, DEFAULT_BOUNDS))
 
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """What was watched: for how long, by which limit and who gave it, and how the model scales now."""
+    """What was watched: for how long, by which limit and who gave it, and how the model scales now.
+
+    `service`: the spec names the bento's, without which only BentoML's own bounds can be written.
+    """
 
     name: str
     revision: str
@@ -29,6 +35,7 @@ class Watched:
     seconds: float
     autoscaling: Autoscaling | None
     notes: tuple[str, ...] = ()
+    service: bool = True
 
     @property
     def quantile(self) -> str:
@@ -39,6 +46,17 @@ class Watched:
     def bound(self) -> str:
         """The limit, such as 500ms."""
         return duration_text(self.limit.seconds)
+
+    @property
+    def boundable(self) -> bool:
+        """Tell whether the API takes the limit as a bound."""
+        return self.service or self.limit.seconds in _OWN_BOUNDS
+
+    @property
+    def guarded(self) -> bool:
+        """Tell whether the API takes the limit as latency; a check may give a quantile that it lacks."""
+        known = self.quantile in ("p50", "p95", "p99") and self.limit.seconds >= 0.01
+        return known and self.boundable
 
 
 def message_of(watched: Watched, advice: Advice) -> str:
@@ -74,12 +92,18 @@ def notes_of(watched: Watched, advice: Advice) -> list[str]:
     notes = [*watched.notes]
     bounds = {bound for pod in advice.pods.values() for bound in pod.known}
     if bounds and watched.limit.seconds not in bounds:
+        named = "" if watched.boundable else " name bento.service, and"
         notes.append(
             f"the pods don't count by {watched.bound}, so requests between the bounds beside it are neither"
-            " within nor over: write it into autoscaling.metrics as latency, and the next revision does"
+            f" within nor over:{named} write it into autoscaling.metrics as latency: the next revision does"
         )
     if advice.target is None or advice.good is None or advice.bad is None:
         return notes
+    if advice.most is None:
+        notes.append(
+            "how many pods it takes is not said, and there is no YAML: that needs every ready pod"
+            " to be read, for the others had requests too: ask again once all can be read and stay"
+        )
     if advice.bad.sum.concurrency > _GAP * advice.good.sum.concurrency:
         notes.append(
             f"nothing was seen between {_in_flight(advice.good)} and {_in_flight(advice.bad)} in flight: a"
@@ -90,35 +114,59 @@ def notes_of(watched: Watched, advice: Advice) -> list[str]:
             f"while requests queued up, the autoscaler would have asked for up to {advice.queued} pods at"
             " this target; so would clients that ask again as soon as they have an answer"
         )
-    if _by_keda(watched.autoscaling):
-        notes.append(
-            "no engine serves concurrency together with prometheus and schedule, which the model has now:"
-            " leave those out, or ask the Prometheus for the requests in flight"
-        )
+    notes += _about_yaml(watched, advice)
     notes.append("this is about the window: what comes at another hour was not seen")
     return notes
 
 
-def _by_keda(block: Autoscaling | None) -> bool:
-    return block is not None and (block.engine == "keda" or any(map(needs_keda, block.metrics)))
+def _about_yaml(watched: Watched, advice: Advice) -> list[str]:
+    """Say what the YAML leaves out, keeps or does not set going."""
+    block, notes = watched.autoscaling, list[str]()
+    if block and any(map(needs_keda, block.metrics)):
+        notes.append(
+            "no engine serves concurrency together with prometheus and schedule, which the model has now:"
+            " leave those out, or ask the Prometheus for the requests in flight"
+        )
+    if advice.most is None:
+        return notes
+    if block and block.engine == "keda":
+        notes.append("engine keda can't read concurrency: the YAML says hpa")
+    if block and block.engine in ("none", "external"):
+        notes.append(
+            f"engine {block.engine}: nothing scales by the YAML as long as the spec says so: leave engine"
+            " out too, or set replicas, or tell whoever scales"
+        )
+    if not watched.boundable:
+        notes.append(
+            f"the YAML has no latency {watched.bound}: without bento.service it must be one of BentoML's"
+            " own bounds; name the class of the bento's entry service, and add it"
+        )
+    if block and (block.max_replicas or 0) > advice.most:
+        notes.append(
+            f"the YAML keeps maxReplicas {block.max_replicas} for what was not seen:"
+            f" {advice.most} would have been enough"
+        )
+    return notes
 
 
 def spec_of(watched: Watched, advice: Advice) -> dict[str, Any] | None:
     """Return the part of the spec to write; None where nothing is advised."""
-    if advice.target is None:
+    if advice.target is None or advice.most is None:
         return None
-    block = watched.autoscaling
+    block, guarded = watched.autoscaling, watched.guarded
     others = [
         metric.model_dump(mode="json", by_alias=True, exclude_none=True)
         for metric in (block.metrics if block else ())
-        if not (metric.concurrency or metric.latency or needs_keda(metric))
+        if not (metric.concurrency or needs_keda(metric))
+        and not (guarded and metric.latency and metric.latency.quantile == watched.quantile)
     ]
-    # BentoML's quantiles that the API knows; another share came from a check.
-    guarded = watched.quantile in ("p50", "p95", "p99") and watched.limit.seconds >= 0.01
     guard = [{"latency": {watched.quantile: watched.bound}}] if guarded else []
+    engine = {"engine": "hpa"} if block and block.engine == "keda" else {}
     scaling = {
+        **engine,
         "minReplicas": 0 if block and block.sleeps else advice.fewest,
-        "maxReplicas": advice.most,
+        # Never less room than there is: a window sees no other hour.
+        "maxReplicas": max((block and block.max_replicas) or 0, advice.most),
         "metrics": [{"concurrency": _number(advice.target)}, *guard, *others],
     }
     return {"spec": {"autoscaling": scaling}}

@@ -21,6 +21,10 @@ It needs no more rights than its user has: `get`, `list` and `watch` of ModelDep
 steer, `get` of pods/proxy for `advise`; pods, Events, Deployments and ControllerRevisions are left out where
 they may not be read. Colours appear on a terminal alone, and never with `NO_COLOR`.
 
+`get` of pods/proxy is a wide right, for Kubernetes can't narrow it to a path: whoever has it may GET any path
+on any port of every pod in the namespace, not only the models' /metrics. Give it to those who ask for advice,
+not to everybody; nothing else of `{PROGRAM}` needs it (docs/security.md).
+
 **With GitOps.** What a command changes it writes into the spec, as field manager `ekiben-cli`. Commands about
 one rollout name it, so nothing is left to undo: a line that Git does not have is let alone by Argo CD and
 Flux, and does nothing once its rollout is over. What Git does say (the image, say) it will say again: a

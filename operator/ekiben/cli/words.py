@@ -37,7 +37,10 @@ def _option(*flags: str, help: str, completes: str = "", **settings: Any) -> Opt
 def _seconds(text: str) -> float:
     match = re.fullmatch(r"(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+)s)?|0", text)
     if not text or match is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no duration: write for example 30s, 10m or 1h30m")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no duration of hours, minutes"
+            " and whole seconds: write for example 30s, 10m or 1h30m"
+        )
     hours, minutes, seconds = (int(part or 0) for part in match.groups())
     return float(hours * 3600 + minutes * 60 + seconds)
 
@@ -145,7 +148,8 @@ VERBS: tuple[Verb, ...] = (
         "Reads /metrics of the serving revision's pods through the API server, every 5 s while the window\n"
         "lasts, and judges what it saw: the target, the pods that would have been enough, the evidence, and\n"
         "the YAML to paste; nothing is written. Let the load vary meanwhile, up to more than the pods can\n"
-        "take: what was not seen is not advised, and the exit status is 1. It needs get of pods/proxy.",
+        "take: what was not seen is not advised, and the exit status is 1. Without every ready pod read\n"
+        "there is no YAML. It needs get of pods/proxy, by which any page of any pod there can be read.",
         "advise iris --window 5m --latency 500ms",
         (
             NAME,

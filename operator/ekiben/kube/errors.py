@@ -17,7 +17,8 @@ class ApiError(Exception):
     """A failed request; `status` is the HTTP status, 0 where no whole answer came back.
 
     `reason` is the API server's own word ("Conflict", "Expired"), or "Network", or "Config" when our
-    credentials can't be loaded. `retry_after` is in seconds, None where the server named no time.
+    credentials can't be loaded. `retry_after` is in seconds, None where the server named no time. `by_server`
+    tells that the answer was a Status, which the API server writes, and not a pod or a proxy behind it.
     """
 
     def __init__(self, status: int, reason: str, message: str, retry_after: float | None = None) -> None:
@@ -26,6 +27,7 @@ class ApiError(Exception):
         self.reason = reason
         self.message = message
         self.retry_after = retry_after
+        self.by_server = False
 
     def __str__(self) -> str:
         return f"{self.status or 'no answer'} {self.reason}: {self.message}"
@@ -84,12 +86,14 @@ def error_from_status(answer: Mapping[str, object], status: int = 0) -> ApiError
     """Read a Status object, as watches send it too; `status` where it came with an HTTP status of its own."""
     code = answer.get("code")
     details = answer.get("details")
-    return ApiError(
+    error = ApiError(
         status or (code if isinstance(code, int) else 500),
         str(answer.get("reason") or "Unknown"),
         str(answer.get("message") or "no message")[:_LONGEST_MESSAGE],
         _seconds(details.get("retryAfterSeconds")) if isinstance(details, dict) else None,
     )
+    error.by_server = answer.get("kind") == "Status"
+    return error
 
 
 def _seconds(value: object) -> float | None:

@@ -103,6 +103,18 @@ def test_the_pods_that_would_have_been_enough() -> None:
     assert (advice.fewest, advice.most, advice.queued) == (3, 3, 4)
 
 
+def test_pods_are_counted_in_whole_looks_alone() -> None:
+    samples = fixed(lambda load: 0.1 * max(load, 1), [1, 2, 4, 5, 6, 9, 9], pods=2)
+    # At the last look one of the two was not read.
+    half = samples[:-1]
+    assert advise(half, LIMIT).fewest == 2
+    advice = advise(half, LIMIT, range(6))
+    assert (advice.fewest, advice.most, advice.queued) == (3, 3, 4)
+    unknown = advise(half, LIMIT, ())
+    assert (unknown.verdict, unknown.target) == ("Found", advice.target)
+    assert (unknown.fewest, unknown.most, unknown.queued) == (None, None, None)
+
+
 def test_what_queues_up_counts_as_the_requests_that_came() -> None:
     quiet = [sample(look, 1.0, [0.1] * 50, arrived=50) for look in range(4)]
     good = [sample(look, 4.0, [0.4] * 50, arrived=50) for look in range(4, 8)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from argparse import Namespace
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -14,11 +15,12 @@ from ekiben.api.scaling import Autoscaling
 from ekiben.api.v1alpha1 import parse_spec
 from ekiben.cli import advising
 from ekiben.cli.advice import Limit, advise
-from ekiben.cli.advice_said import Watched, advice_lines, as_data, spec_of
+from ekiben.cli.advice_said import Watched, advice_lines, as_data, notes_of, spec_of
 from ekiben.cli.advising import Watch, limit_of
 from ekiben.cli.cluster import Cluster
 from ekiben.cli.exits import CommandError, Exit
 from ekiben.kube.client import ApiError, Client
+from ekiben.kube.errors import error_from_response
 from unit.cli import world
 from unit.cli.test_advice import BOUNDS, LIMIT, fixed, sample
 from unit.cli.world import V2, Json, golden, serving
@@ -53,6 +55,9 @@ class Server:
     async def list(self, kind: Any, namespace: str, label: str) -> tuple[list[Json], str]:
         self.asked.append((kind.plural, namespace, label))
         return self.pods, ""
+
+    async def serves(self, kind: Any) -> bool:
+        return True
 
     async def page(self, namespace: str, name: str, port: int, path: str, longest: int) -> bytes:
         if name in self.refused:
@@ -145,33 +150,118 @@ async def test_programs_get_the_same_and_the_exit_status_says_that_nothing_is_ad
     ]
 
 
-async def test_a_model_without_traffic_or_pods_is_not_guessed_at(
+async def test_a_model_without_traffic_is_not_guessed_at(
     command: Callable[..., Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for pods in ([pod("iris-a")], []):
-        server = Server(serving().raw, pods, lambda _: (0.0, 0.1))
-        assert await command(server, window=10.0) is Exit.FAILED
-        assert "0 requests ended, which is too few to say" in capsys.readouterr().out
+    server = Server(serving().raw, [pod("iris-a")], lambda _: (0.0, 0.1))
+    assert await command(server, window=10.0) is Exit.FAILED
+    assert "0 requests ended, which is too few to say" in capsys.readouterr().out
 
 
-async def test_a_pod_that_cannot_be_read_is_named_and_the_others_count(
+@pytest.mark.parametrize(
+    ("pods", "sleep", "says"),
+    [
+        ([], "Asleep", "iris sleeps and has no pods: wake it with a request"),
+        ([], "Waking", "iris sleeps and has no pods: wake it with a request"),
+        ([], None, f"iris has no pods of revision {V2}, which serves: give it some"),
+        ([], "Idling", f"iris has no pods of revision {V2}, which serves: give it some"),
+        ([pod("iris-a", ready=False)], None, "no pod of iris is ready"),
+        ([pod("iris-a", ready=False)], "Waking", "see kubectl ekiben why iris"),
+    ],
+)
+async def test_without_a_ready_pod_nothing_is_waited_for(
+    command: Callable[..., Any], pods: list[Json], sleep: str | None, says: str
+) -> None:
+    state = {"sleep": {"state": sleep, "since": world.ago(60)}} if sleep else {}
+    server = Server(serving(**state).raw, pods, ramp)
+    with pytest.raises(CommandError, match=says) as problem:
+        await command(server)
+    assert (problem.value.code, server.now) == (Exit.FAILED, 0.0)
+
+
+async def test_a_model_that_does_not_exist_is_not_waited_for(command: Callable[..., Any]) -> None:
+    server = Server(cast(Json, None), [], ramp)
+    with pytest.raises(CommandError, match="there is no ModelDeployment iris") as problem:
+        await command(server)
+    assert (problem.value.code, server.now) == (Exit.NOT_FOUND, 0.0)
+
+
+async def test_pods_are_not_counted_where_one_cannot_be_read(
     command: Callable[..., Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    server = Server(serving().raw, [pod("iris-a"), pod("iris-b")], ramp)
-    server.refused["iris-b"] = ApiError(503, "ServiceUnavailable", "no route to host")
-    assert await command(server) is Exit.OK
-    assert "note: pod iris-b could not be read all the time: no route to host" in capsys.readouterr().out
+    others = ("iris-b", "iris-c", "iris-d")
+    server = Server(serving().raw, [pod("iris-a"), *map(pod, others)], ramp)
+    for name in others:
+        server.refused[name] = ApiError(503, "ServiceUnavailable", "no route to host")
+    assert await command(server) is Exit.FAILED
+    said = capsys.readouterr().out
+    assert "note: pod iris-b could not be read all the time: no route to host" in said
+    assert (
+        "note: how many pods it takes is not said, and there is no YAML: that needs every ready pod" in said
+    )
+    assert said.startswith('iris: concurrency: "4"')
+    assert ("would have been enough" in said, "maxReplicas" in said) == (False, False)
+
+
+async def test_nor_where_one_could_not_be_read_once(
+    command: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def once(look: int) -> tuple[float, float]:
+        if look == 6:
+            raise ApiError(503, "ServiceUnavailable", "too much to do")
+        return ramp(look)
+
+    server = Server(serving().raw, [pod("iris-a")], once)
+    assert await command(server, output="json") is Exit.FAILED
+    data = json.loads(capsys.readouterr().out)
+    assert (data["manifest"], data["pods"]) == (None, {"fewest": None, "most": None, "queued": None})
+
+
+async def test_a_look_at_which_a_pod_comes_goes_or_begins_anew_counts_no_pods() -> None:
+    server = Server(serving().raw, [pod("iris-a")], ramp)
+
+    def change(look: int) -> tuple[float, float]:
+        # The pods of this look are listed already.
+        if server.now == 10.0:
+            server.pods = [pod("iris-a"), pod("iris-b")]
+        if server.now == 30.0:
+            server.counts.pop("iris-a", None)
+        if server.now == 40.0:
+            server.pods = [pod("iris-a")]
+        return ramp(look)
+
+    server.load = change
+    watch = Watch(
+        Cluster(cast(Client, server), "shop"), "iris", V2, clock=lambda: server.now, sleep=server.sleep
+    )
+    await watch.run(60.0)
+    # Come at 15 s, begun anew at 30 s, gone at 45 s.
+    assert watch.whole() == {1, 2, 4, 5, 7, 8, 10, 11, 12}
 
 
 async def test_who_may_not_read_pods_is_told_what_it_takes(command: Callable[..., Any]) -> None:
     server = Server(serving().raw, [pod("iris-a")], ramp)
-    server.refused["iris-a"] = ApiError(403, "Forbidden", "pods is forbidden")
+    body = b'{"kind": "Status", "reason": "Forbidden", "message": "pods is forbidden", "code": 403}'
+    server.refused["iris-a"] = error_from_response(403, {}, body)
     with pytest.raises(CommandError, match="it takes the verb get of pods/proxy"):
         await command(server)
 
 
+@pytest.mark.parametrize(
+    "body", [b"RBAC: access denied", b'{"reason": "Forbidden", "message": "RBAC: access denied"}']
+)
+async def test_a_403_of_the_pod_itself_is_no_missing_right(
+    command: Callable[..., Any], capsys: pytest.CaptureFixture[str], body: bytes
+) -> None:
+    server = Server(serving().raw, [pod("iris-a")], ramp)
+    server.refused["iris-a"] = error_from_response(403, {}, body)
+    assert await command(server) is Exit.FAILED
+    said = capsys.readouterr().out
+    assert "pod iris-a could not be read all the time: it answered 403: RBAC: access denied" in said
+
+
 async def test_what_cannot_be_asked_is_said_before_anything_is_watched(command: Callable[..., Any]) -> None:
-    server = Server(serving().raw, [], ramp)
+    server = Server(serving().raw, [pod("iris-a")], ramp)
     with pytest.raises(CommandError, match="10s or more") as problem:
         await command(server, window=5.0)
     assert problem.value.code is Exit.MISUSED
@@ -259,6 +349,58 @@ def test_the_yaml_keeps_what_goes_with_it() -> None:
     by_check = spec_of(watched(Limit(0.98, 0.5)), advice)
     assert by_check is not None
     assert len(by_check["spec"]["autoscaling"]["metrics"]) == 1
+
+
+def test_without_a_service_the_yaml_has_no_bound_of_ones_own() -> None:
+    advice = advise(SHARED, LIMIT)
+    own = Watched("iris", V2, Limit(0.95, 0.3), "--latency", 60.0, None, service=False)
+    made = spec_of(own, advice)
+    assert made is not None
+    assert made["spec"]["autoscaling"]["metrics"] == [{"concurrency": "3.8"}]
+    assert any(
+        "the YAML has no latency 300ms: without bento.service" in note for note in notes_of(own, advice)
+    )
+    for bound in (0.5, 2.5, 60.0):
+        common = replace(own, limit=Limit(0.95, bound))
+        made = spec_of(common, advice)
+        assert made is not None
+        assert len(made["spec"]["autoscaling"]["metrics"]) == 2
+        assert not any("the YAML has no latency" in note for note in notes_of(common, advice))
+
+
+def test_a_latency_of_another_quantile_stays() -> None:
+    made = spec_of(
+        watched(metrics=[{"latency": {"p99": "2s"}}, {"latency": {"p95": "1s"}}]), advise(SHARED, LIMIT)
+    )
+    assert made is not None
+    latencies = made["spec"]["autoscaling"]["metrics"][1:]
+    assert latencies == [{"latency": {"p95": "500ms"}}, {"latency": {"p99": "2s"}}]
+
+
+@pytest.mark.parametrize("engine", ["none", "external"])
+def test_that_nothing_scales_by_the_yaml_is_said(engine: str) -> None:
+    notes = notes_of(watched(engine=engine), advise(SHARED, LIMIT))
+    assert any(f"engine {engine}: nothing scales by the YAML" in note for note in notes)
+
+
+def test_engine_keda_gives_way_to_one_that_reads_concurrency() -> None:
+    keda, advice = watched(engine="keda"), advise(SHARED, LIMIT)
+    made = spec_of(keda, advice)
+    assert made is not None
+    assert made["spec"]["autoscaling"]["engine"] == "hpa"
+    assert "engine keda can't read concurrency: the YAML says hpa" in notes_of(keda, advice)
+
+
+@pytest.mark.parametrize(("now", "kept"), [(2, 3), (3, 3), (10, 10)])
+def test_the_yaml_leaves_the_room_that_there_is(now: int, kept: int) -> None:
+    block, advice = watched(maxReplicas=now), advise(SHARED, LIMIT)
+    made = spec_of(block, advice)
+    assert made is not None
+    assert made["spec"]["autoscaling"]["maxReplicas"] == kept
+    noted = any(
+        "keeps maxReplicas 10" in note and "3 would have been" in note for note in notes_of(block, advice)
+    )
+    assert noted is (now == 10)
 
 
 def test_keda_and_a_bound_that_pods_lack_are_noted() -> None:

@@ -30,6 +30,7 @@ def test_every_command_has_help_with_an_example(verb: Verb, capsys: pytest.Captu
 @pytest.mark.parametrize(
     ("words", "says"),
     [
+        (["advise", "iris", "--window", "500ms"], "no duration of hours, minutes and whole seconds"),
         (["status", "iris", "--timeout", "soon"], "write for example 30s, 10m or 1h30m"),
         (["status", "iris", "--watch=maybe"], "write true or false"),
         (["why", "mdep/"], "names no ModelDeployment"),
