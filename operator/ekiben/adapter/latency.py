@@ -2,36 +2,40 @@
 
 Theory of operation. A HorizontalPodAutoscaler makes ceil(pods * value / target) of a value, and takes the
 most that any of its metrics asks for. So a value of 0 says nothing, while an answer that is missing would
-keep every pod: what the guard has no opinion on is 0. A value in proportion to the latency would run away,
-because the latency does not fall before new pods are ready, and never falls where each request is slow by
-itself. So the guard tries. Over the limit it asks for half as many pods again, or twice as many where the
-latency is over twice the limit, and for no more than there are requests in flight: where none waits for
-another, none gets faster by a further pod. It stays with that number until those pods are there, and then
-looks at what they brought: by Little's law requests that wait get faster as fewer of them share a pod. If
-they did, and it is still over the limit, it asks for more; if they did not, it gives up and says nothing for
-two hours, or until they are within the limit, or each pod has clearly more to do for a while.
+keep every pod, and so would any other small value keep a few: what the guard has no opinion on is 0. A value
+in proportion to the latency would run away, because the latency does not fall before new pods are ready, and
+never falls where each request is slow by itself. So the guard tries. Over the limit it asks for half as many
+pods again, or twice as many where the latency is over twice the limit, and for no more than there are
+requests in flight: where none waits for another, none gets faster by a further pod. It stays with that
+number until those pods are there, and then looks at what they brought: by Little's law requests that wait
+get faster as fewer of them share a pod. If they did, and it is still over the limit, it asks for more; if
+they did not, it gives up and says nothing for two hours, or until it was within the limit for long without
+a break, or each pod has clearly more to do for a while.
 
-Within the limit the value is below it, and so it never adds a pod. It is the bound of a bucket that the
-latency is over for certain; and for half an hour after a trial it keeps as many pods as have each no more
-requests in flight than were within the limit since. Otherwise the metric that had too few pods would have
-them back as soon as its window is over, and so on for ever.
+Within the limit it never adds a pod, but one look there proves nothing: near the limit chance brings it
+about. A trial goes on, keeps those of its pods that have come, and is judged by its requests. For half an
+hour after one that helped, the guard keeps as many pods as have each no more requests in flight than were
+within the limit since. Otherwise the metric that had too few pods would have them back as soon as its window
+is over, and so on for ever. Apart from that no pod stays because of it.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import ceil, inf
 
 from ekiben.api.fields import seconds
-from ekiben.api.selector import parse_selector
+from ekiben.api.selector import Requirement, parse_selector
 from ekiben.core import names
 from ekiben.samples.load import Felt
 from ekiben.samples.quantiles import surely_over
 
-# Of fewer requests the slowest twentieth is none at all.
-FEWEST_REQUESTS = 20
+# Of fewer requests a single slow one would be a verdict, or nearly. Where fewer end between two questions,
+# the last looks are added up, of so long at most.
+FEWEST_REQUESTS = {"p50": 20, "p95": 40, "p99": 200}
+SUMMED_SECONDS = 300.0
 SMALLEST_STEP, LARGEST_STEP = 1.5, 2.0
 # The first requests to a new pod are slow, and say nothing about what it is good for.
 SETTLING_SECONDS = 30.0
@@ -39,6 +43,8 @@ SETTLING_SECONDS = 30.0
 WAITING_SECONDS = 300.0
 # How long a trial is believed that helped, and one that did not: requests of another kind may come.
 KEPT_SECONDS, GIVEN_UP_SECONDS = 1800.0, 7200.0
+# Within the limit in every look for so long is no chance.
+LASTING_SECONDS = 300.0
 # What nobody has asked about for so long is forgotten.
 FORGOTTEN_AFTER = 600.0
 # What fell by less is the same as before; what rose by more is another load.
@@ -62,17 +68,21 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What all pods together felt: `over` is a bound that the latency is over for certain, in seconds.
+    """What all pods together felt: `pods` answered, `in_flight` requests were under way in them.
 
-    `pods` answered, `in_flight` requests were under way in them, `requests` ended that took `busy` seconds
-    together.
+    `requests` ended that took `busy` seconds together; `slower` counts those that took longer than each
+    bound, in seconds.
     """
 
     pods: int
     in_flight: float
-    requests: int = 0
-    busy: float = 0.0
-    over: float = 0.0
+    requests: int
+    busy: float
+    slower: Mapping[float, int]
+
+    def over(self, quantile: str) -> float:
+        """Return a bound that the quantile is over for certain, in seconds."""
+        return surely_over(self.slower, self.requests, SHARES[quantile])
 
     @property
     def per_pod(self) -> float:
@@ -104,13 +114,45 @@ class _Phase:
         return self.busy / self.requests if self.requests else 0.0
 
 
+class _Recent:
+    """The last looks at as many pods, and no more of them than are needed to judge a quantile."""
+
+    def __init__(self, fewest: int) -> None:
+        self._fewest = fewest
+        self._looks: list[tuple[Look, float]] = []
+
+    def add(self, look: Look, at: float) -> Look:
+        """Take a look; return it with the requests of those before it that it needs."""
+        known = [
+            (old, when) for old, when in self._looks if old.pods == look.pods and at - when <= SUMMED_SECONDS
+        ]
+        known.append((look, at))
+        while sum(old.requests for old, _ in known[1:]) >= self._fewest:
+            del known[0]
+        self._looks = known
+        looks = [old for old, _ in known if old.requests]
+        bounds = set[float]().union(*(old.slower for old in looks))
+        return replace(
+            look,
+            requests=sum(old.requests for old in looks),
+            busy=sum(old.busy for old in looks),
+            # What one of them did not count by is known of none.
+            slower={
+                bound: sum(old.slower[bound] for old in looks)
+                for bound in bounds
+                if all(bound in old.slower for old in looks)
+            },
+        )
+
+
 class _Trial:
     """More pods that were asked for: how it was before, and how it is with those that came."""
 
-    def __init__(self, look: Look, wanted: int, at: float) -> None:
+    def __init__(self, look: Look, wanted: int, fewest: int, at: float) -> None:
         self.wanted = wanted
         self.before, self.after = _Phase(), _Phase()
         self.before.add(look)
+        self._fewest = fewest
         self._first = self._pods = look.pods
         self._since = at
 
@@ -121,15 +163,24 @@ class _Trial:
             self._pods, self._since, self.after = look.pods, at, _Phase()
         else:
             (self.before if look.pods == self._first else self.after).add(look)
-        patience = SETTLING_SECONDS if look.pods >= self.wanted else WAITING_SECONDS
-        return at - self._since >= patience
+        all_there = look.pods >= self.wanted and self.after.requests >= self._fewest
+        return at - self._since >= (SETTLING_SECONDS if all_there else WAITING_SECONDS)
 
-    def helped(self) -> bool:
-        """Tell whether requests got faster as fewer shared a pod; yes where no fewer did."""
+    def came(self, look: Look) -> int:
+        """Return how many pods a look found of those asked for, 0 where no further one came."""
+        return min(self.wanted, look.pods) if look.pods > self._first else 0
+
+    def helped(self) -> bool | None:
+        """Tell whether requests got faster as fewer shared a pod; None where that can't be told.
+
+        That is where no further pod came, or no fewer requests share one, or too few ended to judge by.
+        """
         before, after = self.before, self.after
-        relieved = 1 - after.per_pod / before.per_pod if before.per_pod and after.looks else 0.0
-        if relieved < 1 - _SAME or not before.mean:
-            return True
+        if self._pods <= self._first or after.requests < self._fewest or not before.mean:
+            return None
+        relieved = 1 - after.per_pod / before.per_pod if before.per_pod else 0.0
+        if relieved < 1 - _SAME:
+            return None
         return 1 - after.mean / before.mean >= _HELPED * relieved
 
 
@@ -138,68 +189,93 @@ class Guard:
 
     def __init__(self, limit: Limit) -> None:
         self._limit = limit
+        self._fewest = FEWEST_REQUESTS[limit.quantile]
+        self._recent = _Recent(self._fewest)
         self._trial: _Trial | None = None
         # Requests in flight in each pod: at which more pods did not help, and at which they were found to do.
         self._given_up: float | None = None
         self._good: float | None = None
         self._learnt_at = 0.0
-        # Since when each pod has had clearly more to do than when more pods did not help.
+        # Since when each pod has had clearly more to do than when more pods did not help, and since when it
+        # has been within the limit.
         self._more_since: float | None = None
+        self._within_since: float | None = None
 
     def value(self, answers: Sequence[Felt], at: float) -> float:
         """Return the seconds to answer for each pod, after a look at a monotonic time."""
-        look = look_at(answers, self._limit)
-        if look.requests < FEWEST_REQUESTS:
+        look = look_at(answers)
+        recent = self._recent.add(look, at)
+        over = self._judge(recent, at)
+        if self._trial is not None and self._trial.is_over(look, at):
+            self._learn(self._trial, look, at)
+        if self._given_up is not None and self._is_another_case(look, self._given_up, at):
+            self._given_up = None
+        if self._given_up is not None:
             return 0.0
-        if look.over < self._limit.seconds:
-            keeps = self._for(look, self._kept(look, at))
-            return max(min(look.over, self._limit.seconds * look.per_pod), keeps)
-        if self._good is not None and look.per_pod <= self._good:
-            self._good = None
-        return self._for(look, self._wanted(look, at))
+        return self._for(look, self._wanted(recent, at) if over else self._kept(look, at))
 
     def _for(self, look: Look, pods: int) -> float:
         return self._limit.seconds * (pods - _MARGIN) / look.pods if pods else 0.0
 
+    def _judge(self, recent: Look, at: float) -> bool:
+        """Tell whether it is over the limit for certain; of too few requests nothing is said."""
+        enough = recent.requests >= self._fewest
+        over = enough and recent.over(self._limit.quantile) >= self._limit.seconds
+        if over or not enough:
+            self._within_since = None
+        elif self._within_since is None:
+            self._within_since = at
+        return over
+
+    def _learn(self, trial: _Trial, look: Look, at: float) -> None:
+        """End a trial; where nothing can be told of it there may be another."""
+        self._trial = None
+        helped = trial.helped()
+        if helped is None:
+            return
+        self._learnt_at = at
+        if helped:
+            self._good = look.per_pod
+        else:
+            self._given_up, self._good = trial.before.per_pod, None
+            self._more_since = self._within_since = None
+
     def _kept(self, look: Look, at: float) -> int:
-        """Return how many pods it takes to stay within the limit, as far as a trial has shown it."""
-        if self._trial is not None:
-            self._good, self._learnt_at = look.per_pod, at
-        self._trial = self._given_up = None
-        if self._good is None or at - self._learnt_at > KEPT_SECONDS:
+        """Return how many pods are to stay: those of a trial, or those that one has shown it takes."""
+        if self._good is not None and at - self._learnt_at > KEPT_SECONDS:
             self._good = None
+        if self._trial is not None and (came := self._trial.came(look)):
+            return came
+        if not self._good:
             return 0
-        self._good = max(self._good, look.per_pod)
-        return min(ceil(look.in_flight / self._good), look.pods) if self._good else 0
+        if self._within_since is not None:
+            self._good = max(self._good, look.per_pod)
+        return min(ceil(look.in_flight / self._good), look.pods)
 
-    def _wanted(self, look: Look, at: float) -> int:
-        """Return how many pods there should be, 0 where more would not help."""
-        if self._given_up is not None and not self._tries_again(look, self._given_up, at):
-            return 0
-        trial = self._trial
-        if trial is not None:
-            if not trial.is_over(look, at):
-                return trial.wanted
-            if not trial.helped():
-                self._trial, self._given_up = None, trial.before.per_pod
-                self._learnt_at, self._more_since = at, None
-                return 0
-        self._given_up = None
-        wanted = self._step(look)
-        self._trial = _Trial(look, wanted, at) if wanted > look.pods else None
-        return wanted if self._trial else 0
+    def _wanted(self, recent: Look, at: float) -> int:
+        """Return how many pods there should be over the limit, 0 where more would not help."""
+        if self._good is not None and recent.per_pod <= self._good:
+            # It was too much all the same.
+            self._good = recent.per_pod
+        if self._trial is None:
+            wanted = self._step(recent)
+            if wanted > recent.pods:
+                self._trial = _Trial(recent, wanted, self._fewest, at)
+        return self._trial.wanted if self._trial else 0
 
-    def _tries_again(self, look: Look, given_up: float, at: float) -> bool:
-        """Tell whether it is another case than what was given up: more load for a while, or long ago."""
+    def _is_another_case(self, look: Look, given_up: float, at: float) -> bool:
+        """Tell whether what was given up is over: more load for a while, or long ago, or lastingly within."""
         if look.per_pod <= _MORE * given_up:
             self._more_since = None
         elif self._more_since is None:
             self._more_since = at
         more = self._more_since is not None and at - self._more_since >= SETTLING_SECONDS
-        return more or at - self._learnt_at > GIVEN_UP_SECONDS
+        within = self._within_since is not None and at - self._within_since >= LASTING_SECONDS
+        return more or within or at - self._learnt_at > GIVEN_UP_SECONDS
 
     def _step(self, look: Look) -> int:
-        step = min(max(look.over / self._limit.seconds, SMALLEST_STEP), LARGEST_STEP)
+        over = look.over(self._limit.quantile)
+        step = min(max(over / self._limit.seconds, SMALLEST_STEP), LARGEST_STEP)
         return min(ceil(look.pods * step), ceil(look.in_flight))
 
 
@@ -222,7 +298,7 @@ class Guards:
 
 def limit_of(selector: str) -> Limit:
     """Read the limit from a metric's selector, `limit=500ms,quantile=p95`; raises ValueError."""
-    labels = {item.key: next(iter(item.values)) for item in parse_selector(selector) if len(item.values) == 1}
+    labels = {item.key: _only_value(item) for item in parse_selector(selector)}
     quantile, longest = labels.get(names.QUANTILE_LABEL) or "", labels.get(names.LIMIT_LABEL) or ""
     if quantile not in SHARES or not longest:
         raise ValueError(
@@ -235,7 +311,13 @@ def limit_of(selector: str) -> Limit:
     return limit
 
 
-def look_at(answers: Sequence[Felt], limit: Limit) -> Look:
+def _only_value(item: Requirement) -> str | None:
+    if item.negated or len(item.values) != 1 or None in item.values:
+        raise ValueError(f"{item.key} must have one value here, such as {item.key}=..., and not exclude any")
+    return next(iter(item.values))
+
+
+def look_at(answers: Sequence[Felt]) -> Look:
     """Add up what pods felt; those of which there is one reading only have no requests to tell of yet."""
     served = [felt.served for felt in answers if felt.served is not None]
     bounds = {bound for reading in served for bound in reading.within}
@@ -249,7 +331,7 @@ def look_at(answers: Sequence[Felt], limit: Limit) -> Look:
         in_flight=sum(_load(felt) for felt in answers),
         requests=requests,
         busy=sum(reading.busy_ms for reading in served) / 1000,
-        over=surely_over(slower, requests, SHARES[limit.quantile]),
+        slower=slower,
     )
 
 

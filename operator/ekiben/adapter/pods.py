@@ -23,7 +23,7 @@ FORGOTTEN_AFTER = 600.0
 # Every metric of one autoscaler is asked for at the same moment: one reading answers all of them.
 FRESH_SECONDS = 1.0
 _DEFAULT_PATIENCE = 90.0
-_KEPT = ("name", "namespace", "uid", "labels", "resourceVersion")
+_KEPT = ("name", "namespace", "uid", "labels", "resourceVersion", "deletionTimestamp")
 _WANTED = Wanted(None, frozenset(), busy=True, in_flight=True)
 _WITH_DURATIONS = replace(_WANTED, bounds=None)
 
@@ -92,8 +92,11 @@ class Pods:
     ) -> list[Answer]:
         """Read the pods of a namespace that a selector picks; those that can't be read are left out.
 
-        The autoscaler takes what is missing for the side of caution. With `durations` the requests' are read
-        too, of these pods from then on. Raises ValueError for what is no selector.
+        The autoscaler takes what is missing for the side of caution. Pods that are being deleted are left out
+        as well: it counts them no more, though they may answer until their last request is over.
+
+        With `durations` the requests' are read too, of these pods from then on. Raises ValueError for what is
+        no selector.
         """
         wanted = parse_selector(selector)
         self._forget()
@@ -102,6 +105,7 @@ class Pods:
             for pod in self._of_model(namespace, wanted)
             if name in ("*", pod["metadata"]["name"])
             and pod["status"].get("podIP")
+            and not pod["metadata"].get("deletionTimestamp")
             and matches(wanted, pod["metadata"].get("labels"))
         ]
         felt = await asyncio.gather(*(self._felt(pod, durations) for pod in pods))
@@ -153,7 +157,7 @@ class Pods:
 
 
 def trim_pod(raw: Manifest) -> Manifest:
-    """Keep what picks a pod, where it answers, and how long a request to it may take."""
+    """Keep what picks a pod, whether it is to go, where it answers, and how long a request to it may take."""
     about, spec, status = raw["metadata"], raw.get("spec") or {}, raw.get("status") or {}
     return {
         "metadata": {key: about.get(key) for key in _KEPT},
