@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import click
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -71,5 +71,12 @@ def _drawn(values: Sequence[float | None]) -> list[float]:
     return [float("nan") if value is None else value for value in values]
 
 
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("runs", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def main(runs: tuple[Path, ...]) -> None:
+    """Keep the load steps of these RUNS (.local/bench/*.json), and draw them for docs/autoscaling.md."""
+    write(runs)
+
+
 if __name__ == "__main__":
-    write([Path(name) for name in sys.argv[1:]])
+    main()
