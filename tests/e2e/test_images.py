@@ -218,7 +218,7 @@ def test_a_model_that_names_flowers_wrong_is_alive_but_not_ready(
 
 def test_releases_are_distinct_images_that_share_all_but_their_last_layers(images: dict[str, Image]) -> None:
     releases = [images[iris_image(version)] for version in iris_versions()]
-    assert len({image.digest for image in releases}) == 4
+    assert len({image.digest for image in releases}) == len(releases)
     for other in releases[1:]:
         assert other.layers[:-2] == releases[0].layers[:-2]
         assert other.layers[-2] != releases[0].layers[-2]
