@@ -236,8 +236,7 @@ async def _alone(bench: Bench, name: str) -> tuple[float, float]:
 
 def is_ready(change: Change) -> bool:
     """Tell whether a change is a pod's that Kubernetes calls Ready."""
-    found = change.object.get("status", {}).get("conditions") or ()
-    return any(item["type"] == "Ready" and item["status"] == "True" for item in found)
+    return condition(change.object, "Ready").get("status") == "True"
 
 
 def _is_answered(seen: Traffic) -> bool:

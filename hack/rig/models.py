@@ -29,10 +29,10 @@ def row(model: Manifest) -> tuple[str, ...]:
     return tuple("" if cell is None else str(cell) for cell in cells)
 
 
-def condition(model: Manifest, kind: str) -> dict[str, Any]:
-    """Return a condition, or an empty one."""
-    conditions: list[dict[str, Any]] = (model.get("status") or {}).get("conditions") or []
-    found: dict[str, Any] = next((item for item in conditions if item["type"] == kind), {})
+def condition(item: Manifest, kind: str) -> dict[str, Any]:
+    """Return a condition of an object, or an empty one."""
+    conditions: list[dict[str, Any]] = (item.get("status") or {}).get("conditions") or []
+    found: dict[str, Any] = next((part for part in conditions if part["type"] == kind), {})
     return found
 
 

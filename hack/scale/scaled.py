@@ -24,6 +24,7 @@ from bench.figures import ADAPTER, ADAPTER_READS, REST, REST_REQUESTS, BenchErro
 from ekiben.kube.client import ApiError, Client
 from ekiben.kube.kinds import HPA, MODELDEPLOYMENT, NAMESPACE
 from localcluster.errors import LocalClusterError
+from rig.models import condition
 from rig.site import ROOT
 from scale import inside
 from scale.__main__ import enter
@@ -113,16 +114,13 @@ def scaled_model(name: str) -> Manifest:
 
 def is_served(item: Manifest) -> bool:
     """Tell of a model whether its pod serves and nothing goes on."""
-    status = item.get("status") or {}
-    said = {part["type"]: part.get("status") for part in status.get("conditions") or ()}
-    return (status.get("stable") or {}).get("readyReplicas") == 1 and said.get("Settled") == "True"
+    stable = (item.get("status") or {}).get("stable") or {}
+    return stable.get("readyReplicas") == 1 and condition(item, "Settled").get("status") == "True"
 
 
 def is_scaling(item: Manifest) -> bool:
     """Tell of an autoscaler whether it has had its metric."""
-    conditions = (item.get("status") or {}).get("conditions") or ()
-    said = {part["type"]: part.get("status") for part in conditions}
-    return said.get("ScalingActive") == "True"
+    return condition(item, "ScalingActive").get("status") == "True"
 
 
 def judged(few: Rest, many: Rest, models: int, notes: tuple[str, ...]) -> list[Result]:

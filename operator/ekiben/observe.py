@@ -40,7 +40,8 @@ from ekiben.core.snapshot import (
     Settled,
     Snapshot,
 )
-from ekiben.observe_pods import observe_pod, parse_time
+from ekiben.core.times import parse_time
+from ekiben.observe_pods import observe_pod
 from ekiben.observe_routes import claims_of, gateway_views
 from ekiben.observe_scalers import scalers_of
 from ekiben.ownership import is_ours, sort_children

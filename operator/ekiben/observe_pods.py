@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
 from typing import Any
 
 from ekiben.core import names
 from ekiben.core.snapshot import Manifest, Pod
+from ekiben.core.times import parse_time
 
 # A pod that waits for its turn says so by these; they explain nothing.
 _IN_TURN = frozenset({"PodInitializing", "ContainerCreating"})
@@ -87,14 +87,6 @@ def trim_pod(raw: Manifest) -> Manifest:
             "containerStatuses": [_trim_container(item) for item in status.get("containerStatuses") or ()],
         },
     }
-
-
-def parse_time(text: object) -> datetime | None:
-    """Read a Kubernetes time; None for what is none."""
-    try:
-        return datetime.fromisoformat(str(text)) if text else None
-    except ValueError:
-        return None
 
 
 def _trim_container(status: dict[str, Any]) -> dict[str, Any]:

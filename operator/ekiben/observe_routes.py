@@ -8,7 +8,7 @@ from typing import Any
 
 from ekiben.api.traffic import ParentRef, Traffic
 from ekiben.core.snapshot import GatewayView, Manifest, Model, RouteClaim
-from ekiben.observe_pods import parse_time
+from ekiben.core.times import parse_time
 
 Place = tuple[str, str]
 

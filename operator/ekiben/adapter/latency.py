@@ -30,7 +30,7 @@ from ekiben.api.fields import seconds
 from ekiben.api.selector import Requirement, parse_selector
 from ekiben.core import names
 from ekiben.samples.load import Felt
-from ekiben.samples.quantiles import surely_over
+from ekiben.samples.quantiles import SHARES, surely_over
 
 # Of fewer requests a single slow one would be a verdict, or nearly. Where fewer end between two questions,
 # the last looks are added up, of so long at most.
@@ -55,7 +55,6 @@ _HELPED = 0.5
 _LONG = 0.2
 # An autoscaler rounds up: a value for exactly 12 pods may come to 13.
 _MARGIN = 0.25
-SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,5 +338,5 @@ def _load(felt: Felt) -> float:
     """Return a pod's mean of requests in flight: the gauge is chance, and needed for long requests alone."""
     if felt.served is None or not felt.window:
         return felt.concurrency
-    busy, ended = felt.served.busy_ms / 1000, felt.served.within.get(inf, 0)
+    busy, ended = felt.served.busy_ms / 1000, felt.served.timed
     return busy / felt.window if ended and busy / ended <= _LONG * felt.window else felt.concurrency

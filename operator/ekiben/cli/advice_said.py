@@ -13,7 +13,7 @@ from ekiben.cli.advice import FEWEST_REQUESTS, Advice, Level, Limit, Sum
 from ekiben.cli.text import PLAIN, Cell, Paint, span, table
 from ekiben.core.canonical import duration_text
 from ekiben.core.engines import needs_keda
-from ekiben.samples.quantiles import latency_of
+from ekiben.samples.quantiles import SHARES, latency_of
 
 _MEANINGS = {"within": "good", "over": "bad", "unclear": "warn"}
 # A level so many times as high as another has a gap below it.
@@ -55,7 +55,7 @@ class Watched:
     @property
     def guarded(self) -> bool:
         """Tell whether the API takes the limit as latency; a check may give a quantile that it lacks."""
-        known = self.quantile in ("p50", "p95", "p99") and self.limit.seconds >= 0.01
+        known = self.quantile in SHARES and self.limit.seconds >= 0.01
         return known and self.boundable
 
 
@@ -198,9 +198,8 @@ def advice_lines(watched: Watched, advice: Advice, paint: Paint = PLAIN) -> list
         lines += ["", *table(rows, paint, indent="  ")]
     if advice.levels:
         lines += ["", *table(_level_rows(watched, advice), paint, indent="  ")]
-    lines += (
-        ["", *(f"  note: {note}" for note in notes_of(watched, advice))] if notes_of(watched, advice) else []
-    )
+    if notes := notes_of(watched, advice):
+        lines += ["", *(f"  note: {note}" for note in notes)]
     if (spec := spec_of(watched, advice)) is not None:
         lines += ["", *yamls.dump(spec, "yaml").splitlines()]
     return lines

@@ -26,6 +26,7 @@ from ekiben.core import names
 from ekiben.kube.client import ApiError
 from ekiben.kube.kinds import POD
 from ekiben.samples.metrics import PAGE_LIMIT, MetricsError, Reading, Wanted, read_page
+from ekiben.samples.quantiles import SHARES
 
 SHORTEST_WINDOW = 10.0
 LOOK_SECONDS = 5.0
@@ -95,9 +96,7 @@ def limit_of(spec: Spec | None, asked: str | None) -> tuple[Limit, str]:
         return Limit(0.95, longest), "--latency"
     for metric in spec.autoscaling.metrics if spec and spec.autoscaling else ():
         if metric.latency and metric.latency.seconds:
-            return Limit(
-                int(metric.latency.quantile[1:]) / 100, metric.latency.seconds
-            ), "autoscaling.metrics"
+            return Limit(SHARES[metric.latency.quantile], metric.latency.seconds), "autoscaling.metrics"
     for check in spec.analysis.checks if spec else ():
         if check.metric == "slow-requests" and check.over and check.max and fraction(check.max):
             return Limit(round(1 - fraction(check.max), 6), seconds(check.over)), "analysis.checks"
@@ -221,7 +220,7 @@ class Watch:
 
 def sample_of(look: int, pod: str, passed: float, before: Reading, served: Reading) -> Sample:
     """Build what a pod felt between two readings: `served` is their difference."""
-    timed = served.within.get(math.inf, 0)
+    timed = served.timed
     busy = served.busy_ms / 1000
     load = busy / passed
     if not timed or busy / timed > _LONG:

@@ -11,9 +11,9 @@ from pydantic import ValidationError
 
 from ekiben.api.status import Condition, RolloutStatus, Stage, Status
 from ekiben.api.v1alpha1 import Spec, parse_spec
-from ekiben.cli.text import parse_time
 from ekiben.core.revision import revision_of
 from ekiben.core.snapshot import Content
+from ekiben.core.times import parse_time
 from ekiben.core.tracking import tracked_maps
 from ekiben.core.view import FINISHING
 

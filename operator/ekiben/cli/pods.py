@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from ekiben.cli.text import parse_time
 from ekiben.core import names
+from ekiben.core.times import parse_time
 
 Manifest = dict[str, Any]
 # A pod that waits for its turn says so by these; they explain nothing.

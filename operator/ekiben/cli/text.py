@@ -74,11 +74,3 @@ def span(seconds: float) -> str:
             )
             return f"{count}{name}{more}"
     return "0s"
-
-
-def parse_time(text: object) -> datetime | None:
-    """Read a Kubernetes time; None for what is none."""
-    try:
-        return datetime.fromisoformat(str(text)) if text else None
-    except ValueError:
-        return None

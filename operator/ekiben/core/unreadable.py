@@ -15,6 +15,7 @@ from ekiben.core import conditions as c
 from ekiben.core import names
 from ekiben.core.engines import SCALERS, metrics_for, needs_adapter
 from ekiben.core.snapshot import Ref
+from ekiben.core.times import parse_time
 from ekiben.core.view import View
 
 REASON = "MetricsUnreadable"
@@ -55,8 +56,10 @@ def _said(view: View) -> tuple[bool, datetime | None] | None:
     fails = told.get("status") == "False" and told.get("reason") in _READS
     if not fails and told.get("status") != "True":
         return None
-    since = _time(told.get("lastTransitionTime"))
-    if not fails or since is None:
+    since = parse_time(told.get("lastTransitionTime"))
+    if since is None or since.tzinfo is None:
+        return fails, None
+    if not fails:
         return fails, since
     pods = view.stable.pods if view.stable else ()
     ready = [pod.ready_changed_at for pod in pods if pod.serves and pod.ready_changed_at]
@@ -103,11 +106,3 @@ def _listed(view: View, *, of_pods: bool) -> str:
         for name in metric.model_dump(by_alias=True, exclude_none=True)
     ]
     return ", ".join(dict.fromkeys(found)) or "a metric"
-
-
-def _time(text: object) -> datetime | None:
-    try:
-        found = datetime.fromisoformat(str(text)) if text else None
-    except ValueError:
-        return None
-    return found if found and found.tzinfo else None

@@ -21,13 +21,21 @@ class ApiError(Exception):
     tells that the answer was a Status, which the API server writes, and not a pod or a proxy behind it.
     """
 
-    def __init__(self, status: int, reason: str, message: str, retry_after: float | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        reason: str,
+        message: str,
+        retry_after: float | None = None,
+        *,
+        by_server: bool = False,
+    ) -> None:
         super().__init__(status, reason, message, retry_after)
         self.status = status
         self.reason = reason
         self.message = message
         self.retry_after = retry_after
-        self.by_server = False
+        self.by_server = by_server
 
     def __str__(self) -> str:
         return f"{self.status or 'no answer'} {self.reason}: {self.message}"
@@ -86,14 +94,13 @@ def error_from_status(answer: Mapping[str, object], status: int = 0) -> ApiError
     """Read a Status object, as watches send it too; `status` where it came with an HTTP status of its own."""
     code = answer.get("code")
     details = answer.get("details")
-    error = ApiError(
+    return ApiError(
         status or (code if isinstance(code, int) else 500),
         str(answer.get("reason") or "Unknown"),
         str(answer.get("message") or "no message")[:_LONGEST_MESSAGE],
         _seconds(details.get("retryAfterSeconds")) if isinstance(details, dict) else None,
+        by_server=answer.get("kind") == "Status",
     )
-    error.by_server = answer.get("kind") == "Status"
-    return error
 
 
 def _seconds(value: object) -> float | None:

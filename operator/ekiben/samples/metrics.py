@@ -82,6 +82,11 @@ class Reading:
     batched: int = 0
     in_flight: int = 0
 
+    @property
+    def timed(self) -> int:
+        """How many requests there are of which it is known how long they took."""
+        return self.within.get(math.inf, 0)
+
     def since(self, before: Reading) -> Reading | None:
         """Return what came after `before`, None where a counter of requests fell back.
 

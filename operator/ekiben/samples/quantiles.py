@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 from ekiben.api.status import Latency
 
-_SHARES = (0.5, 0.95, 0.99)
+# Of the requests, so many take no longer than the quantile.
+SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
 def latency_of(slower: Mapping[float, int], requests: int) -> Latency | None:
@@ -17,8 +18,7 @@ def latency_of(slower: Mapping[float, int], requests: int) -> Latency | None:
     """
     if not requests or not slower:
         return None
-    p50, p95, p99 = (_quantile(slower, requests, share) for share in _SHARES)
-    return Latency(p50=p50, p95=p95, p99=p99)
+    return Latency(**{name: _quantile(slower, requests, share) for name, share in SHARES.items()})
 
 
 def surely_over(slower: Mapping[float, int], requests: int, share: float) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping
 
@@ -35,8 +34,7 @@ class Tally:
     def add(self, delta: Reading, seconds: float = 0.0) -> None:
         """Count what one pod served between two of its readings, which were so many seconds apart."""
         self._codes.update(delta.codes)
-        everything = delta.within.get(math.inf, 0)
-        self._timed += everything
+        self._timed += delta.timed
         known = self._load
         self._load = Load(
             batches=known.batches + delta.batches,
@@ -44,7 +42,7 @@ class Tally:
             busy_ms=known.busy_ms + delta.busy_ms,
             watched_ms=known.watched_ms + max(round(seconds * 1000), 0),
         )
-        self._slower.update({bucket: everything - count for bucket, count in delta.within.items()})
+        self._slower.update({bucket: delta.timed - count for bucket, count in delta.within.items()})
 
     def counters(self, bounds: Mapping[str, float], extras: Extras = NO_EXTRAS) -> Counters:
         """Return the sums; a bound that is not a bucket of every pod is left out."""
