@@ -126,7 +126,8 @@ def phases() -> dict[str, float]:
 
 async def test_models_are_counted_again_only_once_one_of_them_has_changed() -> None:
     kept = build(1.0, 0.0)
-    caches: Caches = kept._caches  # type: ignore[assignment]
+    caches = kept._caches
+    assert isinstance(caches, Caches)
     caches.models = Store(on_change=lambda old, new: None)
     await look(kept)
     assert phases() == {}

@@ -8,13 +8,14 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
 import pytest
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from ekiben.core import names
 from unit.kube.conftest import write_kubeconfig
@@ -40,10 +41,10 @@ Said = tuple[int, str | None]
 
 
 @asynccontextmanager
-async def listening(answer: Callable[[web.Request], object], port: int = 0) -> AsyncIterator[int]:
+async def listening(answer: Handler, port: int = 0) -> AsyncIterator[int]:
     """Serve on loopback; yield the port."""
     app = web.Application()
-    app.router.add_route("*", "/{path:.*}", answer)  # type: ignore[arg-type]
+    app.router.add_route("*", "/{path:.*}", answer)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port).start()
