@@ -9,6 +9,7 @@ from ekiben.api.v1alpha1 import Spec, parse_spec
 from ekiben.core import names
 from ekiben.core.engines import DEFAULT_METRIC, needs_keda
 from ekiben.core.render import (
+    ScaleTarget,
     build_autoscaler,
     build_deployment,
     build_disruption_budget,
@@ -210,16 +211,8 @@ def keda_children(spec: Spec, model: Model, record: Record) -> list[Manifest]:
     """Render a ScaledObject and what its queries need."""
     block = spec.autoscaling
     assert block is not None
-    scaled = build_scaled_object(
-        model,
-        record,
-        block,
-        min_replicas=2,
-        max_replicas=10,
-        hold=True,
-        metrics=block.metrics,
-        fallback=block.fallback_replicas or 2,
-    )
+    target = ScaleTarget(model, record, block, block.metrics, min_replicas=2, max_replicas=10, hold=True)
+    scaled = build_scaled_object(target, fallback=block.fallback_replicas or 2)
     return [scaled] + [
         build_trigger_authentication(model, record.revision, number, metric.prometheus)
         for number, metric in enumerate(block.metrics)
@@ -241,17 +234,11 @@ def children(spec: Spec, model: Model = MODEL) -> list[Manifest]:
     if spec.autoscaling and any(needs_keda(metric) for metric in spec.autoscaling.metrics):
         rendered += keda_children(spec, model, record)
     elif spec.autoscaling:
-        rendered.append(
-            build_autoscaler(
-                model,
-                record,
-                spec.autoscaling,
-                min_replicas=2,
-                max_replicas=4,
-                hold=True,
-                metrics=spec.autoscaling.metrics or (DEFAULT_METRIC,),
-            )
+        metrics = spec.autoscaling.metrics or (DEFAULT_METRIC,)
+        target = ScaleTarget(
+            model, record, spec.autoscaling, metrics, min_replicas=2, max_replicas=4, hold=True
         )
+        rendered.append(build_autoscaler(target))
     for check in spec.analysis.checks:
         if check.job:
             job = names.revision_child(model.name, "j0123456789"[:10])

@@ -15,7 +15,7 @@ from contract.server import Server
 from contract.server import model as written
 from ekiben.api.v1alpha1 import parse_spec
 from ekiben.core.diff import digest, in_sync, projection_digest
-from ekiben.core.render import build_autoscaler, build_record, build_route, build_service
+from ekiben.core.render import ScaleTarget, build_autoscaler, build_record, build_route, build_service
 from ekiben.core.revision import record_of, revision_of
 from ekiben.core.snapshot import Applied, Manifest, Model
 from ekiben.kube.client import ApiError, Client
@@ -183,18 +183,11 @@ async def test_a_selector_narrowed_by_hand_is_seen_and_taken_back(client: Client
 async def test_a_released_autoscaler_is_told_so(client: Client, model: Model) -> None:
     spec = SPECS["everything"]
     assert spec.autoscaling is not None
-    held, released = (
-        build_autoscaler(
-            model,
-            revision_of(spec),
-            spec.autoscaling,
-            min_replicas=2,
-            max_replicas=4,
-            hold=hold,
-            metrics=spec.autoscaling.metrics,
-        )
-        for hold in (True, False)
+    metrics = spec.autoscaling.metrics
+    target = ScaleTarget(
+        model, revision_of(spec), spec.autoscaling, metrics, min_replicas=2, max_replicas=4, hold=True
     )
+    held, released = build_autoscaler(target), build_autoscaler(replace(target, hold=False))
     assert (await apply(client, held))["spec"]["behavior"]["scaleDown"]["selectPolicy"] == "Disabled"
     assert not in_sync(released, await live(client, released), None)
     assert (await apply(client, released))["spec"]["behavior"]["scaleDown"]["selectPolicy"] == "Max"

@@ -12,14 +12,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from ekiben.api.scaling import Autoscaling
 from ekiben.core import names
 from ekiben.core.blocks import block_of, scaled_of
 from ekiben.core.engines import SCALERS, engine_for, metrics_for
 from ekiben.core.plan import Child
-from ekiben.core.render import build_autoscaler, build_scaled_object, build_trigger_authentication
+from ekiben.core.render import (
+    ScaleTarget,
+    build_autoscaler,
+    build_scaled_object,
+    build_trigger_authentication,
+)
 from ekiben.core.scaling import Size
-from ekiben.core.snapshot import Manifest, Record, Ref, Scaler
+from ekiben.core.snapshot import Manifest, Ref, Scaler
 from ekiben.core.view import View, once
 
 KINDS = tuple(SCALERS.values())
@@ -103,49 +107,25 @@ def scaler_children(view: View, revision: str, size: Size) -> Iterator[Child]:
     sized = side.deployment is not None and side.replicas >= size.replicas
     if not sized and live_scaler(view, kind, revision) is None:
         return
+    metrics = metrics_for(view, revision)
+    target = ScaleTarget(view.model, record, block, metrics, size.replicas, size.max_replicas, size.hold)
+    ref, made_of = Ref(kind, target.name), (block, size, metrics)
     if kind == SCALERS["hpa"]:
-        yield _autoscaler(view, record, block, size)
+        yield Child(ref, made_of, partial(build_autoscaler, target))
         return
     scaling = view.status.scaling
     # Whoever takes over from us must know where to look for what we make.
     if scaling is not None and scaling.engine == "keda":
         yield from _authentications(view, revision)
-        yield _scaled_object(view, record, block, size)
+        fallback = _fallback(view, target)
+        yield Child(ref, (*made_of, fallback), partial(build_scaled_object, target, fallback=fallback))
 
 
-def _autoscaler(view: View, record: Record, block: Autoscaling, size: Size) -> Child:
-    metrics = metrics_for(view, record.revision)
-    render = partial(
-        build_autoscaler,
-        view.model,
-        record,
-        block,
-        min_replicas=size.replicas,
-        max_replicas=size.max_replicas,
-        hold=size.hold,
-        metrics=metrics,
-    )
-    name = names.revision_child(view.model.name, record.revision)
-    return Child(Ref(SCALERS["hpa"], name), (block, size, metrics), render)
-
-
-def _scaled_object(view: View, record: Record, block: Autoscaling, size: Size) -> Child:
-    metrics = metrics_for(view, record.revision)
-    wanted = (block.fallback_replicas or 0) if record.revision == view.stable_revision else 0
-    fallback = min(max(wanted, size.replicas), size.max_replicas)
-    render = partial(
-        build_scaled_object,
-        view.model,
-        record,
-        block,
-        min_replicas=size.replicas,
-        max_replicas=size.max_replicas,
-        hold=size.hold,
-        metrics=metrics,
-        fallback=fallback,
-    )
-    name = names.revision_child(view.model.name, record.revision)
-    return Child(Ref(SCALERS["keda"], name), (block, size, metrics, fallback), render)
+def _fallback(view: View, target: ScaleTarget) -> int:
+    """Return the fewest pods while a metric can't be read, between the sizes that are allowed."""
+    of_stable = target.record.revision == view.stable_revision
+    wanted = (target.block.fallback_replicas or 0) if of_stable else 0
+    return min(max(wanted, target.min_replicas), target.max_replicas)
 
 
 def _authentications(view: View, revision: str) -> Iterator[Child]:

@@ -16,6 +16,7 @@ from ekiben.api.traffic import Traffic
 from ekiben.core import names
 from ekiben.core.engines import DEFAULT_METRIC
 from ekiben.core.render import (
+    ScaleTarget,
     build_autoscaler,
     build_deployment,
     build_disruption_budget,
@@ -41,16 +42,11 @@ def route(weight: int = 0, timeout: float = 60.0, **fields: Any) -> dict[str, An
 
 def autoscaler(hold: bool = False, of: str = "image-alone", **fields: Any) -> dict[str, Any]:
     block = Autoscaling.model_validate({"maxReplicas": 9, **fields})
-    manifest = build_autoscaler(
-        MODEL,
-        revision_of(SPECS[of]),
-        block,
-        min_replicas=3,
-        max_replicas=7,
-        hold=hold,
-        metrics=block.metrics or (DEFAULT_METRIC,),
+    metrics = block.metrics or (DEFAULT_METRIC,)
+    target = ScaleTarget(
+        MODEL, revision_of(SPECS[of]), block, metrics, min_replicas=3, max_replicas=7, hold=hold
     )
-    spec: dict[str, Any] = manifest["spec"]
+    spec: dict[str, Any] = build_autoscaler(target)["spec"]
     return spec
 
 

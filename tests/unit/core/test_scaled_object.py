@@ -9,20 +9,22 @@ import pytest
 from ekiben.api.scaling import Autoscaling
 from ekiben.core import names
 from ekiben.core.devices import asks_for_device
-from ekiben.core.render import build_autoscaler, build_scaled_object
+from ekiben.core.render import ScaleTarget, build_autoscaler, build_scaled_object
 from ekiben.core.revision import revision_of
+from ekiben.core.snapshot import Record
 from sample_specs import MODEL, SPECS, children
 
 RECORD = revision_of(SPECS["by-keda"])
 RENDERED = {child["kind"]: child for child in children(SPECS["by-keda"])}
 
 
-def scaled(hold: bool = False, **fields: Any) -> dict[str, Any]:
+def target(record: Record = RECORD, hold: bool = False, **fields: Any) -> ScaleTarget:
     block = Autoscaling.model_validate({"maxReplicas": 9, **fields})
-    manifest = build_scaled_object(
-        MODEL, RECORD, block, min_replicas=3, max_replicas=7, hold=hold, metrics=block.metrics, fallback=4
-    )
-    spec: dict[str, Any] = manifest["spec"]
+    return ScaleTarget(MODEL, record, block, block.metrics, min_replicas=3, max_replicas=7, hold=hold)
+
+
+def scaled(hold: bool = False, **fields: Any) -> dict[str, Any]:
+    spec: dict[str, Any] = build_scaled_object(target(hold=hold, **fields), fallback=4)["spec"]
     return spec
 
 
@@ -79,10 +81,7 @@ def test_secrets_are_named_and_never_read() -> None:
 
 @pytest.mark.parametrize("hold", [True, False])
 def test_pace_is_the_same_by_either_engine(hold: bool) -> None:
-    block = Autoscaling.model_validate({"maxReplicas": 9, "metrics": [{"cpu": "70%"}]})
-    hpa = build_autoscaler(
-        MODEL, RECORD, block, min_replicas=3, max_replicas=7, hold=hold, metrics=block.metrics
-    )
+    hpa = build_autoscaler(target(hold=hold, metrics=[{"cpu": "70%"}]))
     by_keda = scaled(hold, metrics=[{"cpu": "70%"}])["advanced"]["horizontalPodAutoscalerConfig"]
     assert by_keda["behavior"] == hpa["spec"]["behavior"]
 
@@ -92,8 +91,5 @@ def test_a_pod_with_a_gpu_is_given_up_late_unless_told_otherwise() -> None:
     assert (asks_for_device(gpu), asks_for_device(RECORD)) == (True, False)
     written = {"scaleDown": {"stabilizationWindowSeconds": 60}}
     for fields, window in (({}, 900), ({"behavior": written}, 60)):
-        block = Autoscaling.model_validate({"maxReplicas": 9, "metrics": [{"concurrency": "4"}], **fields})
-        spec = build_autoscaler(
-            MODEL, gpu, block, min_replicas=1, max_replicas=4, hold=False, metrics=block.metrics
-        )["spec"]
+        spec = build_autoscaler(target(gpu, metrics=[{"concurrency": "4"}], **fields))["spec"]
         assert spec["behavior"]["scaleDown"]["stabilizationWindowSeconds"] == window

@@ -9,11 +9,13 @@ from ekiben.core.render.job import build_job
 from ekiben.core.render.preview import build_preview
 from ekiben.core.render.record import build_record
 from ekiben.core.render.route import build_route
+from ekiben.core.render.scale_target import ScaleTarget
 from ekiben.core.render.scaled_object import build_scaled_object, build_trigger_authentication
 from ekiben.core.render.service import build_service
 
 __all__ = [
     "TEMPLATES",
+    "ScaleTarget",
     "build_activator_slice",
     "build_autoscaler",
     "build_config_copy",

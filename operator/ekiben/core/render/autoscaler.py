@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import Any
 
-from ekiben.api.scaling import Autoscaling, LatencyLimit, ScalingMetric, ScalingRules
+from ekiben.api.scaling import LatencyLimit, ScalingMetric, ScalingRules
 from ekiben.core import names
 from ekiben.core.canonical import canonical_quantity, duration_text
 from ekiben.core.devices import asks_for_device
-from ekiben.core.render.metadata import build_metadata
-from ekiben.core.snapshot import Manifest, Model, Record
+from ekiben.core.render.scale_target import ScaleTarget
+from ekiben.core.snapshot import Manifest
 
 # A pod that has just started burns seconds of CPU on importing and on its first requests: that is no load.
 # Raising minReplicas is not held back by it.
@@ -22,36 +21,27 @@ DEVICE_SCALE_DOWN_WINDOW = 900
 _PERCENT = re.compile(r"^([0-9]{1,6})(?:\.[0-9]+)?%$")
 
 
-def build_autoscaler(
-    model: Model,
-    record: Record,
-    autoscaling: Autoscaling,
-    *,
-    min_replicas: int,
-    max_replicas: int,
-    hold: bool,
-    metrics: Sequence[ScalingMetric],
-) -> Manifest:
-    """Build the autoscaler of a revision; with `hold` it may add pods and not take any away."""
-    name = names.revision_child(model.name, record.revision)
+def build_autoscaler(target: ScaleTarget) -> Manifest:
+    """Build the autoscaler of a revision."""
     return {
         "apiVersion": "autoscaling/v2",
         "kind": "HorizontalPodAutoscaler",
-        "metadata": build_metadata(model, name, names.revision_labels(model.name, record.revision)),
+        "metadata": target.metadata,
         "spec": {
-            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
-            "minReplicas": min_replicas,
-            "maxReplicas": max_replicas,
-            "metrics": [target for metric in metrics for target in _targets(metric)],
-            "behavior": build_behavior(record, autoscaling, hold=hold),
+            "scaleTargetRef": target.reference,
+            "minReplicas": target.min_replicas,
+            "maxReplicas": target.max_replicas,
+            "metrics": [item for metric in target.metrics for item in _targets(metric)],
+            "behavior": build_behavior(target),
         },
     }
 
 
-def build_behavior(record: Record, autoscaling: Autoscaling, *, hold: bool) -> dict[str, Any]:
+def build_behavior(target: ScaleTarget) -> dict[str, Any]:
     """Build how fast the number of pods follows; the same for each engine."""
-    behavior = autoscaling.behavior
-    window = {"stabilizationWindowSeconds": DEVICE_SCALE_DOWN_WINDOW} if asks_for_device(record) else {}
+    behavior = target.block.behavior
+    has_device = asks_for_device(target.record)
+    window = {"stabilizationWindowSeconds": DEVICE_SCALE_DOWN_WINDOW} if has_device else {}
     # Always written: a field that is only left out again would keep what it held.
     return {
         "scaleUp": {"stabilizationWindowSeconds": SCALE_UP_WINDOW, **_rules(behavior.scale_up)},
@@ -59,7 +49,7 @@ def build_behavior(record: Record, autoscaling: Autoscaling, *, hold: bool) -> d
             "selectPolicy": "Max",
             **window,
             **_rules(behavior.scale_down),
-            **({"selectPolicy": "Disabled"} if hold else {}),
+            **({"selectPolicy": "Disabled"} if target.hold else {}),
         },
     }
 

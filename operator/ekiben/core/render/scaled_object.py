@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
-from ekiben.api.scaling import Autoscaling, ScalingMetric
+from ekiben.api.scaling import ScalingMetric
 from ekiben.api.triggers import ScalingPrometheus, Schedule
 from ekiben.core import names
 from ekiben.core.canonical import canonical_quantity
 from ekiben.core.filling import filled
 from ekiben.core.render.autoscaler import build_behavior, percent_of
 from ekiben.core.render.metadata import build_metadata
+from ekiben.core.render.scale_target import ScaleTarget
 from ekiben.core.snapshot import Manifest, Model, Record
 
 KEDA = "keda.sh/v1alpha1"
@@ -19,40 +20,27 @@ KEDA = "keda.sh/v1alpha1"
 FAILURES = 3
 
 
-def build_scaled_object(
-    model: Model,
-    record: Record,
-    autoscaling: Autoscaling,
-    *,
-    min_replicas: int,
-    max_replicas: int,
-    hold: bool,
-    metrics: Sequence[ScalingMetric],
-    fallback: int,
-) -> Manifest:
-    """Build the ScaledObject of a revision; with `hold` it may add pods and not take any away.
+def build_scaled_object(target: ScaleTarget, *, fallback: int) -> Manifest:
+    """Build the ScaledObject of a revision.
 
     Where a metric can't be read, `fallback` is the fewest pods, and there never are fewer than there were.
     """
-    name = names.revision_child(model.name, record.revision)
-    asks = any(metric.prometheus or metric.schedule for metric in metrics)
+    asks = any(metric.prometheus or metric.schedule for metric in target.metrics)
     return {
         "apiVersion": KEDA,
         "kind": "ScaledObject",
-        "metadata": build_metadata(model, name, names.revision_labels(model.name, record.revision)),
+        "metadata": target.metadata,
         "spec": {
-            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
-            "minReplicaCount": min_replicas,
-            "maxReplicaCount": max_replicas,
+            "scaleTargetRef": target.reference,
+            "minReplicaCount": target.min_replicas,
+            "maxReplicaCount": target.max_replicas,
             # KEDA refuses a fallback where every trigger is of a resource.
             **({"fallback": _fallback(fallback)} if asks else {}),
-            "advanced": {
-                "horizontalPodAutoscalerConfig": {"behavior": build_behavior(record, autoscaling, hold=hold)},
-            },
+            "advanced": {"horizontalPodAutoscalerConfig": {"behavior": build_behavior(target)}},
             "triggers": [
                 trigger
-                for number, metric in enumerate(metrics)
-                for trigger in _triggers(model, record, number, metric)
+                for number, metric in enumerate(target.metrics)
+                for trigger in _triggers(target.model, target.record, number, metric)
             ],
         },
     }
