@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from ekiben.api.status import Counters, Totals
+from ekiben.api.measured import Counters, Totals
 
 # Nine looks in ten see a tenth of the requests or less, some see twenty times as many as the mean.
 BURSTINESS = 0.1

@@ -10,7 +10,7 @@ from statistics import NormalDist, median
 import numpy as np
 
 from ekiben.api.judging import Analysis, Check
-from ekiben.api.status import Totals
+from ekiben.api.measured import Totals
 from ekiben.core.analysis import Terms, judge
 from ekiben.core.evidence import CONFIDENCE
 from judges.figures import Found, Row, limit_of, percent

@@ -5,43 +5,19 @@ Everything that a decision needs to survive a restart is here and nowhere else.
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, WithJsonSchema
+from pydantic import Field
 
 from ekiben.api.fields import ApiModel, keyed_by
 from ekiben.api.judging import Check
 from ekiben.api.kept import Kept
+from ekiben.api.measured import CheckResult, Totals
 from ekiben.api.rollout import Step
+from ekiben.api.sizing import ScalingStatus, Sleep
 from ekiben.api.strategy import Strategy
-
-
-def _sane_time(value: datetime) -> datetime:
-    """Read a time without zone as UTC; refuse one so far off that adding to it or subtracting overflows."""
-    aware = value if value.tzinfo else value.replace(tzinfo=UTC)
-    if not 1970 <= aware.year <= 9000:
-        raise ValueError("is no time that this operator wrote")
-    return aware
-
-
-def _rollout_id(value: str) -> str:
-    """Refuse what is no rollout's ID: its number is counted on from."""
-    if not re.fullmatch(r"[^.]+[.][0-9]{1,9}", value, re.ASCII):
-        raise ValueError("is no rollout's ID, such as k7c4f9xw2p.1")
-    return value
-
-
-Verdict = Literal["Pass", "Fail", "Waiting", "Inconclusive", "Error"]
-
-# A status that another version or a tool wrote may hold anything of the right type. What these refuse makes
-# it count as lost, and a status that is lost is rebuilt.
-Time = Annotated[
-    datetime, AfterValidator(_sane_time), WithJsonSchema({"type": "string", "format": "date-time"})
-]
-WrittenId = Annotated[str, AfterValidator(_rollout_id)]
+from ekiben.api.written import Time, WrittenId
 
 
 class Phase(StrEnum):
@@ -100,72 +76,6 @@ class RevisionStatus(ApiModel):
     ready_replicas: Annotated[int, Field(description="Pods that are ready.")] = 0
     served_at: Annotated[Time | None, Field(description="When it first had a ready pod.")] = None
     unready_since: Annotated[Time | None, Field(description="Since when it has had no ready pod.")] = None
-
-
-class Load(ApiModel):
-    """What the pods of one revision had to do; counted only where a check asks."""
-
-    batches: Annotated[int, Field(description="Batches that adaptive batching made.")] = 0
-    batched: Annotated[int, Field(description="Inputs in these batches.")] = 0
-    busy_ms: Annotated[int, Field(description="How long all finished requests took together, in ms.")] = 0
-    watched_ms: Annotated[
-        int, Field(description="How long the pods were watched for that, all together, in ms.")
-    ] = 0
-
-
-class Latency(ApiModel):
-    """Bounds of the buckets that quantiles fall into, for people; counted since the operator started."""
-
-    p50: Annotated[str, Field(description="Half of the requests took no longer.")]
-    p95: Annotated[str, Field(description="95 of 100 requests took no longer.")]
-    p99: Annotated[str, Field(description="99 of 100 requests took no longer.")]
-
-
-class Counters(ApiModel):
-    """Requests of one revision within the window of a step, probes excluded."""
-
-    requests: Annotated[int, Field(description="All answers.")] = 0
-    errors: Annotated[int, Field(description="Answers 5xx.")] = 0
-    sheds: Annotated[int, Field(description="Answers 429 and 503.")] = 0
-    sheds_5xx: Annotated[int, Field(alias="sheds5xx", description="Answers 503, counted in errors too.")] = 0
-    slow: Annotated[
-        dict[str, int],
-        WithJsonSchema({"type": "object", "additionalProperties": {"type": "integer"}}),
-        Field(default_factory=dict, description="Requests slower than each bound."),
-    ]
-    load: Annotated[
-        Load | None, Field(description="For mean-batch-size and concurrency, where a check asks.")
-    ] = None
-    latency: Annotated[Latency | None, Field(description="With `analysis.showLatency`.")] = None
-
-
-class Totals(ApiModel):
-    """Both sides' counters since the step's weight was observed."""
-
-    window: Annotated[str, Field(description="What they belong to: rollout id and step.")] = ""
-    measured_at: Annotated[Time | None, Field(description="When the pods were last read.")] = None
-    stable: Annotated[Counters, Field(default_factory=Counters, description="Stable's counters.")]
-    canary: Annotated[Counters, Field(default_factory=Counters, description="The canary's counters.")]
-    resets: Annotated[int, Field(description="Canary counters that fell back.")] = 0
-
-
-class CheckResult(ApiModel):
-    """What one check says, with the numbers it rests on."""
-
-    metric: Annotated[str, Field(description="The check's metric, with its bound.")]
-    verdict: Annotated[
-        Verdict,
-        Field(
-            description="What it says; Waiting: more requests are needed, Error: it can't be judged,"
-            " Inconclusive: over the limit, but not for certain, when `maxWait` was over."
-        ),
-    ]
-    since: Annotated[Time | None, Field(description="Since when it says so, look after look.")] = None
-    dry_run: Annotated[bool | None, Field(description="True: it is told, and decides nothing.")] = None
-    value: Annotated[str | None, Field(description="What was measured.")] = None
-    limit: Annotated[str | None, Field(description="What is allowed.")] = None
-    samples: Annotated[int, Field(description="Requests that the value rests on.")] = 0
-    message: Annotated[str, Field(description="The same as a sentence.")] = ""
 
 
 class RolloutPlan(ApiModel):
@@ -248,37 +158,6 @@ class RetiringRevision(ApiModel):
     revision: Annotated[str, Field(description="Its name.")]
     since: Annotated[Time, Field(description="When it stopped serving.")]
     until: Annotated[Time, Field(description="When its pods may go.")]
-
-
-class ScalingStatus(ApiModel):
-    """Who scales the pods, where `spec.autoscaling` says anything about it."""
-
-    engine: Annotated[
-        Literal["hpa", "keda", "external", "none"], Field(description="The engine that was taken.")
-    ]
-    why: Annotated[str, Field(description="Why this one.")] = ""
-    asked: Annotated[
-        int | None, Field(description="The `spec.replicas` that was carried out, or is not to be.")
-    ] = None
-
-
-class Sleep(ApiModel):
-    """A model with `minReplicas: 0` on its way to having no pods, without any, or on its way back."""
-
-    state: Annotated[
-        Literal["Idling", "Asleep", "Waking"],
-        Field(
-            description="Idling: the activator is in the path, and the pods go if nobody asks."
-            " Asleep: no pods. Waking: pods are on their way."
-        ),
-    ]
-    since: Annotated[Time, Field(description="Since when.")]
-    last_request_at: Annotated[
-        Time | None, Field(description="When the last request came, as the pods said; absent if none did.")
-    ] = None
-    unheld_since: Annotated[
-        Time | None, Field(description="Since when no activator has been there to hold requests.")
-    ] = None
 
 
 class FailedRevision(ApiModel):

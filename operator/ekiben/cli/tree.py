@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from ekiben.api.measured import CheckResult, Latency
 from ekiben.api.rollout import Step
-from ekiben.api.status import CheckResult, Latency, Phase, RevisionStatus, RolloutStatus, Stage
+from ekiben.api.status import Phase, RevisionStatus, RolloutStatus, Stage
 from ekiben.cli.facts import Facts
 from ekiben.cli.pods import Manifest, PodFacts, pod_facts
 from ekiben.cli.text import PLAIN, Cell, Paint, ago, span, table

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ekiben.api.status import CheckResult, Condition
+from ekiben.api.measured import CheckResult
+from ekiben.api.status import Condition
 from ekiben.cli.facts import Facts
 from ekiben.cli.pods import Manifest, PodFacts, pod_facts
 from ekiben.cli.text import PLAIN, Cell, Paint, table

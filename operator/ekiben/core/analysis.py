@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from ekiben.api.fields import fraction, seconds
 from ekiben.api.judging import Check
-from ekiben.api.status import CheckResult, Counters, Totals, Verdict
+from ekiben.api.measured import CheckResult, Counters, Totals, Verdict
 from ekiben.core.evidence import CONFIDENCE, Sample, excludes, excludes_over_stable
 from ekiben.core.plain import PLAIN, judge_plain
 

@@ -15,7 +15,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 from ekiben.api.fields import delta
-from ekiben.api.status import Outcome, RevisionStatus, RolloutStatus, Stage, Status, Totals
+from ekiben.api.measured import Totals
+from ekiben.api.status import Outcome, RevisionStatus, RolloutStatus, Stage, Status
 from ekiben.core import ending, failures
 from ekiben.core.commands import commands
 from ekiben.core.deciding import changed_by, hand

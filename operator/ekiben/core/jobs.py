@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from ekiben.api.judging import Check
-from ekiben.api.status import CheckResult, Verdict
+from ekiben.api.measured import CheckResult, Verdict
 from ekiben.core import names
 from ekiben.core.filling import UnknownPlaceholderError, words_of
 from ekiben.core.plan import Child

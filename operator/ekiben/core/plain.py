@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from ekiben.api.judging import Check
-from ekiben.api.status import CheckResult, Counters, Load, Verdict
+from ekiben.api.measured import CheckResult, Counters, Load, Verdict
 
 
 class _Figure(NamedTuple):

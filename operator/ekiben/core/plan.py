@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from ekiben.api.status import CheckResult, Status, Totals
+from ekiben.api.measured import CheckResult, Totals
+from ekiben.api.status import Status
 from ekiben.core.asking import Question
 from ekiben.core.snapshot import Manifest, Ref, Settled
 

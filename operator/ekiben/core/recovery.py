@@ -7,7 +7,8 @@ every other revision. What was on its way then is in lost_rollout.py.
 
 from __future__ import annotations
 
-from ekiben.api.status import FailedRevision, RetiringRevision, RevisionStatus, Sleep, Stage, Status
+from ekiben.api.sizing import Sleep
+from ekiben.api.status import FailedRevision, RetiringRevision, RevisionStatus, Stage, Status
 from ekiben.core import names
 from ekiben.core.lost_rollout import LOST_FAILURE, last_rollout, lost_rollout
 from ekiben.core.snapshot import Ref, Snapshot

@@ -26,7 +26,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from ekiben.api.status import Outcome, RolloutStatus, Stage, Totals
+from ekiben.api.measured import Totals
+from ekiben.api.status import Outcome, RolloutStatus, Stage
 from ekiben.core import (
     approvals,
     baking,

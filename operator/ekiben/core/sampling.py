@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ekiben.api.fields import seconds
-from ekiben.api.status import Stage, Totals
+from ekiben.api.measured import Totals
+from ekiben.api.status import Stage
 from ekiben.core import analysis
 from ekiben.core.plan import Extras, Sampling
 from ekiben.core.revision import DEFAULT_BUCKETS

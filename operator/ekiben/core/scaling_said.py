@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from ekiben.api.status import ScalingStatus
+from ekiben.api.sizing import ScalingStatus
 from ekiben.core import names
 from ekiben.core.children import sizes
 from ekiben.core.engines import SCALERS, Chosen, engine_for, engine_of, metrics_for

@@ -23,8 +23,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
+from ekiben.api.sizing import Sleep
 from ekiben.api.sleeping import Activation
-from ekiben.api.status import Sleep, Status
+from ekiben.api.status import Status
 from ekiben.api.v1alpha1 import Spec
 from ekiben.core import names
 from ekiben.core.asking import Answer, Question

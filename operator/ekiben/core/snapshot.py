@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
-from ekiben.api.status import Counters, Stage, Status
+from ekiben.api.measured import Counters
+from ekiben.api.status import Stage, Status
 from ekiben.api.template import Template
 from ekiben.api.v1alpha1 import Spec
 from ekiben.core.asking import Answer, Question

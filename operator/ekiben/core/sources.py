@@ -12,7 +12,8 @@ from datetime import datetime
 
 from ekiben.api.fields import delta, seconds
 from ekiben.api.judging import Check
-from ekiben.api.status import CheckResult, Stage, Verdict
+from ekiben.api.measured import CheckResult, Verdict
+from ekiben.api.status import Stage
 from ekiben.core.asking import Answer, Question
 from ekiben.core.filling import UnknownPlaceholderError, words_of
 from ekiben.core.jobs import judge_job

@@ -8,7 +8,8 @@ from typing import Literal
 
 from ekiben.api.fields import delta, fraction, seconds
 from ekiben.api.judging import Check
-from ekiben.api.status import CheckResult, Counters, RolloutStatus, Stage, Totals
+from ekiben.api.measured import CheckResult, Counters, Totals
+from ekiben.api.status import RolloutStatus, Stage
 from ekiben.core import analysis, sources
 from ekiben.core.steps import DEFAULT_HOLD, current_step, gets_requests, hold_of, steps_of
 from ekiben.core.view import View, once

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from ekiben.api.status import Latency
+from ekiben.api.measured import Latency
 
 # Of the requests, so many take no longer than the quantile.
 SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from ekiben.api.status import Counters, Load
+from ekiben.api.measured import Counters, Load
 from ekiben.core.plan import Extras, Sampling
 from ekiben.samples.metrics import Reading, bound
 from ekiben.samples.quantiles import latency_of

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ekiben.api.judging import Check
-from ekiben.api.status import CheckResult, Counters, Totals
+from ekiben.api.measured import CheckResult, Counters, Totals
 from ekiben.core.analysis import (
     DEFAULT_CHECKS,
     Terms,

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from ekiben.api.judging import Check
-from ekiben.api.status import CheckResult, RolloutPlan, RolloutStatus, Stage, Status
+from ekiben.api.measured import CheckResult
+from ekiben.api.status import RolloutPlan, RolloutStatus, Stage, Status
 from ekiben.api.v1alpha1 import parse_spec
 from ekiben.core import sources
 from ekiben.core.asking import Answer

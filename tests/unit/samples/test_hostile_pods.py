@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from ekiben.api.status import Load
+from ekiben.api.measured import Load
 from ekiben.core.plan import Extras
 from ekiben.core.snapshot import Scrape
 from ekiben.samples.metrics import PAGE_LIMIT

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 from aiohttp import web
 
-from ekiben.api.status import Counters, Totals
+from ekiben.api.measured import Counters, Totals
 from ekiben.samples.pods import Key
 from unit.samples.bento import Bento
 from unit.samples.world import CANARY, IRIS, STABLE, World

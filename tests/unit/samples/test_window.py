@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from ekiben.api.status import Counters, Latency, Load
+from ekiben.api.measured import Counters, Latency, Load
 from ekiben.core.plan import Extras
 from ekiben.samples.metrics import Reading
 from ekiben.samples.window import Tally

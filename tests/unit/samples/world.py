@@ -10,7 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
-from ekiben.api.status import Counters, Totals
+from ekiben.api.measured import Counters, Totals
 from ekiben.core.plan import Sampling
 from ekiben.core.snapshot import Observation
 from ekiben.samples.pods import Key, PodSampler
