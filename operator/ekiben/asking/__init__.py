@@ -15,8 +15,8 @@ from ekiben.core.asking import Question
 from ekiben.core.calling import HttpCall
 from ekiben.core.capacity import Capacity
 from ekiben.core.configuring import SecretLook
+from ekiben.core.idleness import LastRequest
 from ekiben.core.measuring import Measure
-from ekiben.core.sleeping import LastRequest
 from ekiben.core.warming import WarmUpCall
 
 FINDERS: Mapping[type[Question], Finder] = {

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from ekiben.asking.asker import Means, UnansweredError
 from ekiben.core import names
-from ekiben.core.sleeping import LastRequest, Seen
+from ekiben.core.idleness import LastRequest, Seen
 from ekiben.kube.store import Key
 from ekiben.samples.fetch import Fetcher, new_session
 from ekiben.samples.metrics import MetricsError, Wanted, last_request, read_page

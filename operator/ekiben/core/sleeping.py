@@ -19,7 +19,7 @@ and begins once it serves. While it is asleep it has no autoscaler: none could f
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -28,8 +28,9 @@ from ekiben.api.sleeping import Activation
 from ekiben.api.status import Status
 from ekiben.api.v1alpha1 import Spec
 from ekiben.core import names
-from ekiben.core.asking import Answer, Question
+from ekiben.core.asking import Question
 from ekiben.core.gates import Wait, blocked
+from ekiben.core.idleness import LastRequest, Seen, first_due, is_idle, newest, next_due, pods_of
 from ekiben.core.moves import Move, event
 from ekiben.core.plan import Child
 from ekiben.core.render.activator import build_activator_slice
@@ -44,25 +45,6 @@ SETTLE = timedelta(seconds=10)
 UNHELD_FOR = timedelta(seconds=60)
 # The clock of a pod writes the time in floating point.
 _SAME = timedelta(milliseconds=10)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LastRequest(Question):
-    """When the last request came to any of these pods, given as (uid, IP), and whether one is in flight.
-
-    `after` tells one asking from the one before it.
-    """
-
-    pods: tuple[tuple[str, str], ...]
-    after: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What pods say of their requests: `last` is None where there was none, `busy` counts those in flight."""
-
-    last: datetime | None
-    busy: int
 
 
 def may_sleep(spec: Spec) -> bool:
@@ -119,18 +101,18 @@ def slices(view: View) -> Iterator[Child]:
 
 def open_questions(view: View) -> Iterable[Question]:
     """Ask pods for their last request once it may be long enough ago, and again before they go."""
-    sleep, pods = view.status.sleep, _pods(view)
+    sleep, pods = view.status.sleep, pods_of(view)
     if sleep is not None:
         if sleep.state != "Idling" or view.now < sleep.since + SETTLE:
             return ()
         return (_second_look(view, sleep),)
     if not _is_restful(view):
         return ()
-    known = _newest(view)
+    known = newest(view)
     if known is None:
-        return (LastRequest(pods=pods),) if view.now >= _ready_since(view) + _idle_after(view) else ()
+        return (LastRequest(pods=pods),) if view.now >= first_due(view) else ()
     question, answer = known
-    if answer.problem or _is_idle(view, answer) or view.now < _due(view, answer):
+    if answer.problem or is_idle(view, answer) or view.now < next_due(view, answer):
         return (question,)
     # The old answer stays known until the new one is there.
     return question, replace(question, after=answer.at.isoformat())
@@ -143,10 +125,10 @@ def next_look(view: View) -> float | None:
         return _until(view, _patience(view, sleep))
     if not _is_restful(view):
         return None
-    known = _newest(view)
+    known = newest(view)
     if known is None:
-        return _until(view, _ready_since(view) + _idle_after(view))
-    return None if known[1].problem else _until(view, _due(view, known[1]))
+        return _until(view, first_due(view))
+    return None if known[1].problem else _until(view, next_due(view, known[1]))
 
 
 def measured(view: View) -> Sleep | None:
@@ -188,8 +170,8 @@ def _is_restful(view: View, is_due: bool = False) -> bool:
 
 
 def _fall_asleep(view: View) -> Move | None:
-    known = _newest(view)
-    if known is None or known[1].problem or not _is_idle(view, known[1]):
+    known = newest(view)
+    if known is None or known[1].problem or not is_idle(view, known[1]):
         return None
     last = known[1].value.last
     since = f"the last request came at {last:%Y-%m-%dT%H:%M:%SZ}" if last else "no request came"
@@ -251,51 +233,7 @@ def _with_sleep(view: View, sleep: Sleep, note: str, reason: str = "") -> Move:
 
 
 def _second_look(view: View, sleep: Sleep) -> LastRequest:
-    return LastRequest(pods=_pods(view), after=sleep.since.isoformat())
-
-
-def _pods(view: View) -> tuple[tuple[str, str], ...]:
-    pods = view.stable.pods if view.stable else ()
-    return tuple(sorted((pod.uid, pod.ip) for pod in pods if pod.ip and not pod.deleting))
-
-
-def _newest(view: View) -> tuple[LastRequest, Answer] | None:
-    """Return the last answer of the pods that there are now."""
-    pods = _pods(view)
-    found = [
-        (question, answer)
-        for question, answer in view.snapshot.answers.items()
-        if isinstance(question, LastRequest) and question.pods == pods
-    ]
-    return max(found, key=lambda item: item[1].at, default=None)
-
-
-def _is_idle(view: View, answer: Answer) -> bool:
-    seen: Seen = answer.value
-    return not seen.busy and answer.at >= _last(view, seen) + _idle_after(view)
-
-
-def _due(view: View, answer: Answer) -> datetime:
-    """Return when pods that were not idle may be; a request in flight was the last one only now."""
-    seen: Seen = answer.value
-    return (answer.at if seen.busy else _last(view, seen)) + _idle_after(view)
-
-
-def _last(view: View, seen: Seen) -> datetime:
-    """Return since when nobody has asked: pods that have just got ready were made for somebody."""
-    ready = _ready_since(view)
-    return max(ready, seen.last) if seen.last else ready
-
-
-def _ready_since(view: View) -> datetime:
-    pods = view.stable.pods if view.stable else ()
-    known = [pod.ready_changed_at for pod in pods if pod.ready_changed_at and not pod.deleting]
-    return max(known, default=view.now)
-
-
-def _idle_after(view: View) -> timedelta:
-    autoscaling = view.spec.autoscaling
-    return timedelta(seconds=autoscaling.idle_seconds if autoscaling else 0.0)
+    return LastRequest(pods=pods_of(view), after=sleep.since.isoformat())
 
 
 def _patience(view: View, sleep: Sleep) -> datetime | None:

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from ekiben.asking.asker import Means, UnansweredError
 from ekiben.asking.idleness import find_last_request
-from ekiben.core.sleeping import LastRequest, Seen
+from ekiben.core.idleness import LastRequest, Seen
 from ekiben.samples.metrics import MetricsError, last_request
 from unit.fake_client import FakeClient
 from unit.samples.bento import REAL_PAGE

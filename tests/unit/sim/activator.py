@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ekiben.core import names
 from ekiben.core.asking import Question
-from ekiben.core.sleeping import LastRequest, Seen
+from ekiben.core.idleness import LastRequest, Seen
 from ekiben.core.snapshot import Ref
 from unit.sim.apiserver import ApiServer
 from unit.sim.clock import Clock

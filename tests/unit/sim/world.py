@@ -10,10 +10,10 @@ from ekiben.api.status import RolloutStatus, Stage, Status
 from ekiben.api.v1alpha1 import Spec, parse_spec
 from ekiben.core import names
 from ekiben.core.asking import Question
+from ekiben.core.idleness import LastRequest
 from ekiben.core.plan import Plan
 from ekiben.core.reconcile import decide as core_decide
 from ekiben.core.revision import revision_of
-from ekiben.core.sleeping import LastRequest
 from ekiben.core.snapshot import Content, Ref, Snapshot
 from ekiben.core.snapshot import Keda as KedaState
 from ekiben.core.splitting import percent_to, rules_of

@@ -6,7 +6,7 @@ from typing import Any
 
 from ekiben.api.status import Stage
 from ekiben.asking.asker import UnansweredError
-from ekiben.core.sleeping import LastRequest
+from ekiben.core.idleness import LastRequest
 from unit.sim.activator import SLICE
 from unit.sim.scenario import STEPS, canary_spec, expect, scenario
 from unit.sim.world import World, service_spec
