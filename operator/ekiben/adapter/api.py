@@ -10,7 +10,8 @@ from typing import Any
 from aiohttp import web
 
 from ekiben.adapter.access import GROUP, FrontProxy, Reviews
-from ekiben.adapter.latency import Guards, limit_of
+from ekiben.adapter.latency import Guards
+from ekiben.adapter.limits import limit_of
 from ekiben.adapter.pods import Answer, Pods
 from ekiben.core.names import CONCURRENCY, LATENCY, REQUESTS_PER_SECOND
 from ekiben.kube.client import ApiError

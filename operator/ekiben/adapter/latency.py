@@ -22,20 +22,17 @@ is over, and so on for ever. Apart from that no pod stays because of it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from math import ceil, inf
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from math import ceil
 
-from ekiben.api.fields import seconds
-from ekiben.api.selector import Requirement, parse_selector
-from ekiben.core import names
+from ekiben.adapter.limits import Limit
+from ekiben.adapter.looks import Look, Recent, look_at
 from ekiben.samples.load import Felt
-from ekiben.samples.quantiles import SHARES, surely_over
 
 # Of fewer requests a single slow one would be a verdict, or nearly. Where fewer end between two questions,
-# the last looks are added up, of so long at most.
+# the last looks are added up.
 FEWEST_REQUESTS = {"p50": 20, "p95": 40, "p99": 200}
-SUMMED_SECONDS = 300.0
 SMALLEST_STEP, LARGEST_STEP = 1.5, 2.0
 # The first requests to a new pod are slow, and say nothing about what it is good for.
 SETTLING_SECONDS = 30.0
@@ -51,42 +48,8 @@ FORGOTTEN_AFTER = 600.0
 _SAME, _MORE = 0.9, 1.25
 # How much of what the pods were relieved of their requests must have got faster by.
 _HELPED = 0.5
-# Requests that take more than so much of a window are known too late from their time.
-_LONG = 0.2
 # An autoscaler rounds up: a value for exactly 12 pods may come to 13.
 _MARGIN = 0.25
-
-
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """How long requests may take: a quantile such as `p95`, and seconds."""
-
-    quantile: str
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What all pods together felt: `pods` answered, `in_flight` requests were under way in them.
-
-    `requests` ended that took `busy` seconds together; `slower` counts those that took longer than each
-    bound, in seconds.
-    """
-
-    pods: int
-    in_flight: float
-    requests: int
-    busy: float
-    slower: Mapping[float, int]
-
-    def over(self, quantile: str) -> float:
-        """Return a bound that the quantile is over for certain, in seconds."""
-        return surely_over(self.slower, self.requests, SHARES[quantile])
-
-    @property
-    def per_pod(self) -> float:
-        """Requests in flight in each pod."""
-        return self.in_flight / self.pods
 
 
 @dataclass(slots=True)
@@ -111,37 +74,6 @@ class _Phase:
     @property
     def mean(self) -> float:
         return self.busy / self.requests if self.requests else 0.0
-
-
-class _Recent:
-    """The last looks at as many pods, and no more of them than are needed to judge a quantile."""
-
-    def __init__(self, fewest: int) -> None:
-        self._fewest = fewest
-        self._looks: list[tuple[Look, float]] = []
-
-    def add(self, look: Look, at: float) -> Look:
-        """Take a look; return it with the requests of those before it that it needs."""
-        known = [
-            (old, when) for old, when in self._looks if old.pods == look.pods and at - when <= SUMMED_SECONDS
-        ]
-        known.append((look, at))
-        while sum(old.requests for old, _ in known[1:]) >= self._fewest:
-            del known[0]
-        self._looks = known
-        looks = [old for old, _ in known if old.requests]
-        bounds = set[float]().union(*(old.slower for old in looks))
-        return replace(
-            look,
-            requests=sum(old.requests for old in looks),
-            busy=sum(old.busy for old in looks),
-            # What one of them did not count by is known of none.
-            slower={
-                bound: sum(old.slower[bound] for old in looks)
-                for bound in bounds
-                if all(bound in old.slower for old in looks)
-            },
-        )
 
 
 class _Trial:
@@ -189,7 +121,7 @@ class Guard:
     def __init__(self, limit: Limit) -> None:
         self._limit = limit
         self._fewest = FEWEST_REQUESTS[limit.quantile]
-        self._recent = _Recent(self._fewest)
+        self._recent = Recent(self._fewest)
         self._trial: _Trial | None = None
         # Requests in flight in each pod: at which more pods did not help, and at which they were found to do.
         self._given_up: float | None = None
@@ -293,50 +225,3 @@ class Guards:
         guard, _ = self._guards.get((about, limit), (Guard(limit), now))
         self._guards[about, limit] = guard, now
         return guard.value(answers, now)
-
-
-def limit_of(selector: str) -> Limit:
-    """Read the limit from a metric's selector, `limit=500ms,quantile=p95`; raises ValueError."""
-    labels = {item.key: _only_value(item) for item in parse_selector(selector)}
-    quantile, longest = labels.get(names.QUANTILE_LABEL) or "", labels.get(names.LIMIT_LABEL) or ""
-    if quantile not in SHARES or not longest:
-        raise ValueError(
-            f"{names.LATENCY} needs {names.QUANTILE_LABEL}, one of {', '.join(SHARES)}, and"
-            f" {names.LIMIT_LABEL}, such as 500ms"
-        )
-    limit = Limit(quantile, seconds(longest))
-    if not limit.seconds:
-        raise ValueError(f"{names.LIMIT_LABEL} must be above zero, such as 500ms")
-    return limit
-
-
-def _only_value(item: Requirement) -> str | None:
-    if item.negated or len(item.values) != 1 or None in item.values:
-        raise ValueError(f"{item.key} must have one value here, such as {item.key}=..., and not exclude any")
-    return next(iter(item.values))
-
-
-def look_at(answers: Sequence[Felt]) -> Look:
-    """Add up what pods felt; those of which there is one reading only have no requests to tell of yet."""
-    served = [felt.served for felt in answers if felt.served is not None]
-    bounds = {bound for reading in served for bound in reading.within}
-    # What one pod does not count by is known of none.
-    common = {bound for bound in bounds if all(bound in reading.within for reading in served)}
-    within = {bound: sum(reading.within[bound] for reading in served) for bound in common}
-    requests = within.pop(inf, 0)
-    slower = {bound: max(requests - count, 0) for bound, count in within.items()}
-    return Look(
-        pods=max(len(answers), 1),
-        in_flight=sum(_load(felt) for felt in answers),
-        requests=requests,
-        busy=sum(reading.busy_ms for reading in served) / 1000,
-        slower=slower,
-    )
-
-
-def _load(felt: Felt) -> float:
-    """Return a pod's mean of requests in flight: the gauge is chance, and needed for long requests alone."""
-    if felt.served is None or not felt.window:
-        return felt.concurrency
-    busy, ended = felt.served.busy_ms / 1000, felt.served.timed
-    return busy / felt.window if ended and busy / ended <= _LONG * felt.window else felt.concurrency

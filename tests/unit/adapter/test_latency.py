@@ -17,10 +17,9 @@ from ekiben.adapter.latency import (
     LASTING_SECONDS,
     Guard,
     Guards,
-    Limit,
-    limit_of,
-    look_at,
 )
+from ekiben.adapter.limits import Limit, limit_of
+from ekiben.adapter.looks import look_at
 from ekiben.adapter.pods import Pods, trim_pod
 from ekiben.core.revision import DEFAULT_BUCKETS
 from ekiben.kube.client import Client, Manifest
