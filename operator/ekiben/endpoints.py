@@ -10,7 +10,8 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from ekiben import metrics
-from ekiben.settings import Address, Settings, SettingsError
+from ekiben.parsers import Address
+from ekiben.settings import Settings, SettingsError
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,34 +5,23 @@ from __future__ import annotations
 import ast
 import inspect
 import os
-import re
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
-from typing import Any, NamedTuple
+from typing import Any
 
-from ekiben.api.fields import DNS_LABEL_PATTERN, seconds
-from ekiben.api.policy import EVERY_ACCOUNT, NAMES, PodPolicy
-from ekiben.api.selector import parse_selector
+from ekiben import parsers
+from ekiben.api.policy import PodPolicy
 from ekiben.core.calling import CallPolicy
 from ekiben.core.snapshot import Preflight
+from ekiben.parsers import Address
 
 PREFIX = "EKIBEN_"
 
 
 class SettingsError(ValueError):
     """A variable that can't be used; the message names it and says what to write instead."""
-
-
-class Address(NamedTuple):
-    """Where to listen."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
 
 
 _METRICS = Address("0.0.0.0", 9090)
@@ -53,6 +42,7 @@ class Settings:
 
     pod_service_accounts: tuple[str, ...] = ()
     """ServiceAccounts that models may run under besides default, separated by commas; * means every one."""
+
     selector: str = ""
     """Label selector of the ModelDeployments to serve; the others are left to other operators. Empty: all."""
 
@@ -67,6 +57,7 @@ class Settings:
 
     keda: bool = False
     """Models may be scaled by KEDA; needs rights on its ScaledObjects, see docs/autoscaling.md."""
+
     activator: str = ""
     """The activator's Service, as namespace/name: it holds requests to models without pods. Empty: none."""
 
@@ -193,130 +184,28 @@ def _shown(value: object) -> str:
             return str(value)
 
 
-def _listed(parse: Callable[[str], str]) -> Callable[[str], tuple[str, ...]]:
-    """Read names separated by commas, each once."""
-
-    def parse_all(text: str) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(parse(part.strip()) for part in text.split(",") if part.strip()))
-
-    return parse_all
-
-
-def _rule(text: str) -> str:
-    if text not in NAMES:
-        raise ValueError(f"{text!r} is nothing that could be allowed; write any of {', '.join(NAMES)}")
-    return text
-
-
-def _account(text: str) -> str:
-    return text if text == EVERY_ACCOUNT else _object_name(text)
-
-
-def _host(text: str) -> str:
-    if len(text) > 253 or not re.match(
-        r"^([*]|([*][.])?[a-z0-9]([-a-z0-9.]*[a-z0-9])?|\[?[0-9a-f:]+\]?)(:[0-9]{1,5})?$", text
-    ):
-        raise ValueError(f"{text!r} is no host; write a name, name:port, *.suffix or * in lower case")
-    return text
-
-
-def _label(text: str) -> str:
-    if len(text) > 63 or not re.match(DNS_LABEL_PATTERN, text):
-        raise ValueError(f"{text!r} is no namespace; write lower case letters, digits and dashes")
-    return text
-
-
-def _selector(text: str) -> str:
-    parse_selector(text)
-    return text
-
-
-def _object_name(text: str) -> str:
-    if len(text) > 253 or not re.match(r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", text):
-        raise ValueError("no name of an object; write lower case letters, digits, dashes and dots")
-    return text
-
-
-def _service(text: str) -> str:
-    namespace, slash, name = text.partition("/")
-    if not slash:
-        raise ValueError("write the Service as namespace/name")
-    return f"{_label(namespace)}/{_object_name(name)}"
-
-
-def _identity(text: str) -> str:
-    # The API's own limit of who reports an Event.
-    if len(text) > 128 or not text.isprintable():
-        raise ValueError("write a name of at most 128 printable characters")
-    return text
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 64:
-        raise ValueError("write a whole number from 1 to 64")
-    return int(text)
-
-
-def _limit(text: str) -> int:
-    if not text.isdecimal() or int(text) > 10000:
-        raise ValueError("write a whole number from 1 to 10000, or 0 for no limit")
-    return int(text)
-
-
-def _address(text: str) -> Address:
-    host, colon, port = text.rpartition(":")
-    if not colon or not port.isdecimal() or int(port) > 65535:
-        raise ValueError("write host:port, for example 0.0.0.0:9090")
-    return Address(host.strip("[]") or "0.0.0.0", int(port))
-
-
-def _switch(text: str) -> bool:
-    if text.lower() not in ("true", "false"):
-        raise ValueError("write true or false")
-    return text.lower() == "true"
-
-
-def _one_of(*words: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text.lower() not in words:
-            raise ValueError(f"write one of {', '.join(words)}")
-        return text.lower()
-
-    return parse
-
-
-def _between(low: float, high: float) -> Callable[[str], float]:
-    def parse(text: str) -> float:
-        value = seconds(text)
-        if not low <= value <= high:
-            raise ValueError(f"write a duration from {low:g}s to {high:g}s")
-        return value
-
-    return parse
-
-
 _PARSERS: dict[str, Callable[[str], Any]] = {
-    "namespaces": _listed(_label),
-    "pod_allow": _listed(_rule),
-    "pod_service_accounts": _listed(_account),
-    "selector": _selector,
-    "call_hosts": _listed(_host),
-    "secret_namespaces": _listed(_label),
-    "preflight": _one_of("none", "quotas", "nodes"),
-    "keda": _switch,
-    "activator": _service,
-    "workers": _count,
-    "max_concurrent_rollouts": _limit,
-    "max_concurrent_rollouts_per_namespace": _limit,
-    "metrics_address": _address,
-    "probes_address": _address,
-    "log_level": _one_of("debug", "info", "warning", "error"),
-    "log_format": _one_of("json", "text"),
-    "leader_election": _switch,
-    "lease_namespace": _label,
-    "lease_name": _object_name,
-    "identity": _identity,
-    "resync": _between(10, 86400),
-    "watch_staleness": _between(150, 3600),
-    "stop_grace": _between(0, 300),
+    "namespaces": parsers.listed(parsers.label),
+    "pod_allow": parsers.listed(parsers.rule),
+    "pod_service_accounts": parsers.listed(parsers.account),
+    "selector": parsers.selector,
+    "call_hosts": parsers.listed(parsers.host),
+    "secret_namespaces": parsers.listed(parsers.label),
+    "preflight": parsers.one_of("none", "quotas", "nodes"),
+    "keda": parsers.switch,
+    "activator": parsers.service,
+    "workers": parsers.count,
+    "max_concurrent_rollouts": parsers.limit,
+    "max_concurrent_rollouts_per_namespace": parsers.limit,
+    "metrics_address": parsers.address,
+    "probes_address": parsers.address,
+    "log_level": parsers.one_of("debug", "info", "warning", "error"),
+    "log_format": parsers.one_of("json", "text"),
+    "leader_election": parsers.switch,
+    "lease_namespace": parsers.label,
+    "lease_name": parsers.object_name,
+    "identity": parsers.identity,
+    "resync": parsers.between(10, 86400),
+    "watch_staleness": parsers.between(150, 3600),
+    "stop_grace": parsers.between(0, 300),
 }

@@ -29,7 +29,8 @@ from ekiben.kube.kinds import (
     Kind,
 )
 from ekiben.lifecycle import run_operator
-from ekiben.settings import Address, Settings
+from ekiben.parsers import Address
+from ekiben.settings import Settings
 from localcluster.child import free_ports
 
 Manifest = dict[str, Any]

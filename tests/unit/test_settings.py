@@ -8,7 +8,8 @@ from dataclasses import fields
 import pytest
 
 from ekiben.__main__ import main
-from ekiben.settings import Address, Settings, SettingsError, help_table, variable
+from ekiben.parsers import Address
+from ekiben.settings import Settings, SettingsError, help_table, variable
 
 
 def test_without_any_variable_everything_has_its_default() -> None:
