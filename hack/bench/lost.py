@@ -17,7 +17,7 @@ from ekiben.kube.client import Manifest
 from ekiben.kube.kinds import HTTPROUTE, MODELDEPLOYMENT, POD
 from load.client import Answer
 from rig.models import is_settled
-from rig.site import failures_logged, kubectl
+from rig.site import failures_logged, restart
 from rig.traffic import Traffic, traffic
 
 RATE = 160.0
@@ -162,7 +162,6 @@ async def _control(bench: Bench, written: Sequence[Manifest]) -> Result:
     """Restart a Deployment whose pods don't pause before they stop; returns what was lost by that."""
     careless = hand.without_prestop(written)
     (deployment,) = hand.deployments(careless).values()
-    name = f"deployment/{deployment['metadata']['name']}"
     restarts = 0
     async with traffic(bench.target(HAND), RATE, bench.site.prefix) as seen:
         await bench.apply(HAND, *careless)
@@ -170,8 +169,7 @@ async def _control(bench: Bench, written: Sequence[Manifest]) -> Result:
         await asyncio.sleep(2)
         since = seen.answers[-1].at
         while restarts < RESTARTS and not seen.lost(since):
-            await kubectl(bench.site, "rollout", "restart", name, "--namespace", HAND)
-            await kubectl(bench.site, "rollout", "status", name, "--namespace", HAND, "--timeout=120s")
+            await restart(bench.site, HAND, deployment["metadata"]["name"])
             await asyncio.sleep(2)
             restarts += 1
     await bench.empty(HAND)

@@ -18,10 +18,10 @@ from bench.watching import Change, watching
 from ekiben.kube.client import Manifest
 from ekiben.kube.kinds import DEPLOYMENT
 from rig.models import is_serving
-from rig.site import OPERATOR_NAMESPACE, install_operator, kubectl
+from rig.site import install_adapter, install_operator, kubectl
 from rig.traffic import traffic
 
-PAIRS = 2
+PAIRS = 3
 # The release that takes 100 ms for each call, one at a time: a pod answers 10 requests a second.
 VERSION, SECONDS_EACH = "5.0.0", 0.1
 RATE, TIMES = 2.0, 8
@@ -114,7 +114,13 @@ def judged(ours: Sequence[Step], floor: Sequence[Step]) -> list[Result]:
         Result(
             OVERSHOOT,
             round(statistics.median(over[0]), 1),
-            details=(f"{_enough()} pods are enough; Ekiben {_list(over[0])}, KEDA by hand {_list(over[1])}",),
+            details=(
+                f"{_enough()} pods are enough",
+                *(
+                    f"pair {number + 1}: Ekiben {mine:.0f}, KEDA by hand {theirs:.0f}"
+                    for number, (mine, theirs) in enumerate(zip(*over, strict=True))
+                ),
+            ),
             limit=round(statistics.median(over[1]), 1),
         ),
     ]
@@ -206,16 +212,8 @@ async def _at_one(bench: Bench, namespace: str, name: str) -> None:
 
 @asynccontextmanager
 async def _adapter(bench: Bench) -> Any:
-    await install_operator(bench.site, ("--set", "adapter.enabled=true"))
-    place = ("--namespace", OPERATOR_NAMESPACE)
-    for verb in ("restart", "status"):
-        await kubectl(bench.site, *place, "rollout", verb, "deployment/ekiben-adapter")
-    await kubectl(bench.site, "wait", "apiservice/v1beta2.custom.metrics.k8s.io", "--for=condition=Available")
+    await install_adapter(bench.site)
     try:
         yield
     finally:
         await install_operator(bench.site)
-
-
-def _list(values: Sequence[float]) -> str:
-    return ", ".join(f"{value:.0f}" for value in values)

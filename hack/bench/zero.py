@@ -18,8 +18,8 @@ from ekiben.core import names
 from ekiben.kube.client import Manifest
 from ekiben.kube.kinds import DEPLOYMENT, POD
 from load.client import Answer, Target
-from rig.models import condition, follow
-from rig.site import FLOWERS, OPERATOR_NAMESPACE, install_operator, kubectl
+from rig.models import condition, follow, is_asleep, is_awake
+from rig.site import FLOWERS, OPERATOR_NAMESPACE, install_activator, install_operator
 from rig.traffic import Traffic, burst, traffic
 
 PAIRS = 16
@@ -30,7 +30,6 @@ BURST, BURSTS = 500, 3
 PASS_RATE, PASS_SECONDS = 40.0, 45
 ASKED_EVERY = 20.0
 SLEEPY = {"minReplicas": 0, "maxReplicas": 1, "idleAfter": "10s", "activation": {"wakeTimeout": "3m"}}
-ACTIVATOR = "deployment/ekiben-activator"
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class Pair:
 
 async def measure(bench: Bench) -> list[Result]:
     """Put models to sleep, and see what their next requests wait for; no other row has an activator."""
-    await _with_activator(bench)
+    await install_activator(bench.site)
     try:
         models = bench.times(MODELS)
         await bench.apply(OURS, *(_model(bench, number) for number in range(models)))
@@ -123,24 +122,6 @@ def passed_on(through: Sequence[Answer], direct: Sequence[Answer]) -> Result:
     count = f"{len(ours):,} requests each, at the same time, each on a new connection"
     beyond = percentile(ours, 99) - percentile(floor, 99)
     return Result(PASSED_ON, round(beyond, 1), details=(count, *details))
-
-
-def is_asleep(model: dict[str, Any]) -> bool:
-    """Tell whether a model has no pods, and the activator its requests."""
-    status = model.get("status") or {}
-    return condition(model, "Ready").get("reason") == "Asleep" and status["stable"]["replicas"] == 0
-
-
-def is_awake(model: dict[str, Any]) -> bool:
-    """Tell whether a model serves by itself."""
-    return condition(model, "Ready").get("reason") == "Serving" and "sleep" not in model["status"]
-
-
-async def _with_activator(bench: Bench) -> None:
-    await install_operator(bench.site, ("--set", "activator.enabled=true"))
-    # The tag stays while the operator is worked on: the activator must run the image that was just loaded.
-    for verb in ("restart", "status"):
-        await kubectl(bench.site, "--namespace", OPERATOR_NAMESPACE, "rollout", verb, ACTIVATOR)
 
 
 def _name(number: int) -> str:

@@ -48,6 +48,17 @@ def is_serving(model: Manifest) -> bool:
     return is_settled(model, "Promoted") and condition(model, "TrafficApplied").get("status") == "True"
 
 
+def is_asleep(model: Manifest) -> bool:
+    """Tell whether a model has no pods, and the activator its requests."""
+    status = model.get("status") or {}
+    return condition(model, "Ready").get("reason") == "Asleep" and status["stable"]["replicas"] == 0
+
+
+def is_awake(model: Manifest) -> bool:
+    """Tell whether a model serves by itself."""
+    return condition(model, "Ready").get("reason") == "Serving" and "sleep" not in model["status"]
+
+
 async def follow(
     client: Client,
     namespace: str,

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ekiben.core import names
 from ekiben.kube.client import Manifest
 from images.names import operator_image
 from load.client import Target
@@ -20,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ARCHIVES = ROOT / "build" / "images"
 CHART = ROOT / "charts" / "ekiben"
 OPERATOR_NAMESPACE = "ekiben-system"
+METRICS_API = "apiservice/v1beta2.custom.metrics.k8s.io"
 FLOWERS = '{"flowers": [[5.9, 3.0, 5.1, 1.8]]}'
 
 
@@ -74,10 +76,34 @@ async def install_operator(site: Site, options: Sequence[str] = ()) -> None:
     )
     # The tag stays while the operator is worked on: pods must run the image that was just loaded.
     # helm itself doesn't wait: it would wait for pods of the image before, which may never be ready.
-    await kubectl(site, "--namespace", OPERATOR_NAMESPACE, "rollout", "restart", "deployment/ekiben")
-    await kubectl(
-        site, "--namespace", OPERATOR_NAMESPACE, "rollout", "status", "deployment/ekiben", "--timeout=120s"
-    )
+    await restart(site, OPERATOR_NAMESPACE, "ekiben")
+
+
+async def install_activator(site: Site) -> None:
+    """Install the operator with the activator, and wait until both are ready."""
+    await install_operator(site, ("--set", "activator.enabled=true"))
+    await restart(site, OPERATOR_NAMESPACE, "ekiben-activator")
+
+
+async def install_adapter(site: Site) -> None:
+    """Install the operator with the metrics adapter, and wait until autoscalers can ask that."""
+    await install_operator(site, ("--set", "adapter.enabled=true"))
+    await restart(site, OPERATOR_NAMESPACE, "ekiben-adapter")
+    await kubectl(site, "wait", METRICS_API, "--for=condition=Available", "--timeout=120s")
+
+
+async def restart(site: Site, namespace: str, deployment: str) -> None:
+    """Start the pods of a Deployment anew, and wait until they are ready."""
+    for words in (("restart",), ("status", "--timeout=120s")):
+        verb, *more = words
+        await kubectl(site, "--namespace", namespace, "rollout", verb, f"deployment/{deployment}", *more)
+
+
+async def inside(site: Site, namespace: str, body: str = FLOWERS) -> Target:
+    """Return where predictions of the model go from inside the cluster: to its Service, past any gateway."""
+    where = ("service", "iris", "--namespace", namespace, "--output=jsonpath={.spec.clusterIP}")
+    address = await kubectl(site, "get", *where)
+    return Target(f"http://{address}:{names.PORT}/predict", f"iris.{namespace}:{names.PORT}", body)
 
 
 async def run(*command: str, kubeconfig: Path, stdin: str = "") -> str:

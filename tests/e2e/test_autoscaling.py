@@ -18,9 +18,8 @@ from e2e.test_operator import model
 from ekiben.core.render.template_v1 import PRE_STOP_SECONDS
 from ekiben.kube.client import Client
 from ekiben.kube.kinds import HPA, POD
-from load.client import Target
 from rig.models import follow, is_settled
-from rig.site import FLOWERS, ROOT, Site, apply, install_operator, kubectl
+from rig.site import ROOT, Site, apply, inside, install_adapter, kubectl
 from rig.traffic import traffic
 
 pytestmark = pytest.mark.cluster
@@ -82,16 +81,12 @@ def stable_pods(found: dict[str, Any]) -> int:
 
 
 async def test_a_model_scales_on_concurrency_out_and_back(site: Site, client: Client, namespace: str) -> None:
-    await install_operator(site, ("--set", "adapter.enabled=true"))
-    await kubectl(site, "wait", "apiservice/v1beta2.custom.metrics.k8s.io", "--for=condition=Available")
+    await install_adapter(site)
     pace = {"scaleUp": {"stabilizationWindowSeconds": 0}, "scaleDown": {"stabilizationWindowSeconds": 5}}
     scaling = {"minReplicas": 1, "maxReplicas": 2, "metrics": [{"concurrency": "0.5"}], "behavior": pace}
     await apply(site, namespace, model(site, SLOW, autoscaling=scaling))
     await follow(client, namespace, "iris", lambda m: is_settled(m, "Promoted"), 120)
-    service = await kubectl(
-        site, "get", "service", "iris", "--namespace", namespace, "--output=jsonpath={.spec.clusterIP}"
-    )
-    target = Target(url=f"http://{service}:3000/predict", host="iris", body=FLOWERS)
+    target = await inside(site, namespace)
     async with traffic(target, RATE, site.prefix) as seen:
         await follow(client, namespace, "iris", lambda m: stable_pods(m) == 2, 150)
     assert not seen.lost(), seen.lost()[:3]
@@ -108,18 +103,14 @@ async def test_a_model_scales_on_concurrency_out_and_back(site: Site, client: Cl
 async def test_the_latency_guard_tries_a_pod_and_gives_up_where_requests_are_slow_by_themselves(
     site: Site, client: Client, namespace: str
 ) -> None:
-    await install_operator(site, ("--set", "adapter.enabled=true"))
-    await kubectl(site, "wait", "apiservice/v1beta2.custom.metrics.k8s.io", "--for=condition=Available")
+    await install_adapter(site)
     pace = {"scaleUp": {"stabilizationWindowSeconds": 0}, "scaleDown": {"stabilizationWindowSeconds": 5}}
     # Its requests sleep, and don't wait for each other: 30 % are over the limit with any number of pods.
     metrics = [{"concurrency": "100"}, {"latency": {"p95": "250ms"}}]
     scaling = {"minReplicas": 1, "maxReplicas": 3, "metrics": metrics, "behavior": pace}
     await apply(site, namespace, model(site, SLOW, autoscaling=scaling))
     await follow(client, namespace, "iris", lambda m: is_settled(m, "Promoted"), 120)
-    service = await kubectl(
-        site, "get", "service", "iris", "--namespace", namespace, "--output=jsonpath={.spec.clusterIP}"
-    )
-    target = Target(url=f"http://{service}:3000/predict", host="iris", body=FLOWERS)
+    target = await inside(site, namespace)
     async with traffic(target, OFTEN, site.prefix) as seen:
         await follow(client, namespace, "iris", lambda m: stable_pods(m) == 2, 150)
         (autoscaler,) = (await client.list(HPA, namespace))[0]
@@ -196,10 +187,7 @@ async def test_a_pod_that_a_scale_down_takes_away_finishes_its_long_requests_fir
 ) -> None:
     await apply(site, namespace, *long_model(site))
     await follow(client, namespace, "iris", lambda m: is_settled(m, "Promoted") and stable_pods(m) == 2, 120)
-    service = await kubectl(
-        site, "get", "service", "iris", "--namespace", namespace, "--output=jsonpath={.spec.clusterIP}"
-    )
-    short = Target(url=f"http://{service}:3000/predict", host="iris", body='{"seconds": 0}')
+    short = await inside(site, namespace, '{"seconds": 0}')
     async with traffic(short, 5, site.prefix) as seen:
         # Each pod has one of each, so whichever leaves has both.
         calls = {

@@ -17,13 +17,13 @@ import pytest
 
 from e2e.test_autoscaling import SLOW, stable_pods
 from e2e.test_strategies import ANALYSIS, routed
-from e2e.test_zero import PATIENT, all_answered, is_awake, until_asleep
+from e2e.test_zero import PATIENT, all_answered, until_asleep
 from ekiben.kube.client import Client
 from ekiben.kube.kinds import DEPLOYMENT, HPA, SCALEDOBJECT
 from localcluster import backends
 from localcluster.client import Kubectl
 from localcluster.keda import install_keda, remove_keda
-from rig.models import condition, follow, is_serving, is_settled
+from rig.models import condition, follow, is_awake, is_serving, is_settled
 from rig.site import Site, apply, install_operator, kubectl
 from rig.traffic import traffic
 

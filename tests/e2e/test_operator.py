@@ -12,10 +12,9 @@ import pytest
 
 from ekiben.kube.client import Client
 from ekiben.kube.kinds import DEPLOYMENT, MODELDEPLOYMENT, POD
-from load.client import Target
 from localcluster.tools import command_path
 from rig.models import condition, follow, is_settled
-from rig.site import FLOWERS, OPERATOR_NAMESPACE, ROOT, Site, apply, install_operator, kubectl, run
+from rig.site import OPERATOR_NAMESPACE, ROOT, Site, apply, inside, install_operator, kubectl, run
 from rig.traffic import traffic
 
 pytestmark = pytest.mark.cluster
@@ -67,10 +66,7 @@ async def test_without_a_gateway_an_operator_killed_midway_still_promotes(
 ) -> None:
     await apply(site, namespace, model(site, "1.0.0"))
     first = await follow(client, namespace, "iris", lambda m: is_settled(m, "Promoted"), 120)
-    service = await kubectl(
-        site, "get", "service", "iris", "--namespace", namespace, "--output=jsonpath={.spec.clusterIP}"
-    )
-    target = Target(url=f"http://{service}:3000/predict", host="iris", body=FLOWERS)
+    target = await inside(site, namespace)
     async with traffic(target, 30, site.prefix) as seen:
         await apply(site, namespace, model(site, "2.0.0"))
         await follow(client, namespace, "iris", lambda m: m["status"]["rollout"]["weight"] == 50, 120)

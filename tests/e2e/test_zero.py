@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
 from e2e.test_strategies import routed
 from ekiben.kube.client import Client
 from ekiben.kube.kinds import ENDPOINTSLICE, POD
-from load.client import Target
-from rig.models import condition, follow, is_serving
-from rig.site import FLOWERS, OPERATOR_NAMESPACE, Site, apply, install_operator, kubectl
+from rig.models import follow, is_asleep, is_awake, is_serving
+from rig.site import Site, apply, inside, install_activator, kubectl
 from rig.traffic import Traffic, traffic
 
 pytestmark = pytest.mark.cluster
@@ -21,16 +19,6 @@ pytestmark = pytest.mark.cluster
 ZERO = {"minReplicas": 0, "maxReplicas": 2, "idleAfter": "10s", "activation": {"wakeTimeout": "2m"}}
 # Longer than a pod takes to get ready on a busy machine: what is held must be answered, not sent again.
 PATIENT = 60.0
-
-
-def is_asleep(model: dict[str, Any]) -> bool:
-    """Tell whether a model has no pods, and the activator its requests."""
-    return condition(model, "Ready").get("reason") == "Asleep" and model["status"]["stable"]["replicas"] == 0
-
-
-def is_awake(model: dict[str, Any]) -> bool:
-    """Tell whether a model serves by itself."""
-    return condition(model, "Ready").get("reason") == "Serving" and "sleep" not in model["status"]
 
 
 async def until_asleep(site: Site, client: Client, namespace: str) -> None:
@@ -55,12 +43,7 @@ def all_answered(seen: Traffic) -> None:
 async def test_a_model_goes_to_zero_and_comes_back_and_no_request_is_lost(
     site: Site, client: Client, namespace: str
 ) -> None:
-    await install_operator(site, ("--set", "activator.enabled=true"))
-    for step in (("restart",), ("status", "--timeout=120s")):
-        verb, *more = step
-        await kubectl(
-            site, "--namespace", OPERATOR_NAMESPACE, "rollout", verb, "deployment/ekiben-activator", *more
-        )
+    await install_activator(site)
     await apply(site, namespace, routed(site, namespace, "1.0.0", autoscaling=ZERO))
     await follow(client, namespace, "iris", is_serving, 120)
     await until_asleep(site, client, namespace)
@@ -78,11 +61,8 @@ async def test_a_model_goes_to_zero_and_comes_back_and_no_request_is_lost(
 
     # And by the Service alone, as callers inside the cluster do.
     await until_asleep(site, client, namespace)
-    address = await kubectl(
-        site, "get", "service", "iris", "--namespace", namespace, "--output=jsonpath={.spec.clusterIP}"
-    )
-    inside = Target(f"http://{address}:3000/predict", f"iris.{namespace}:3000", FLOWERS, PATIENT)
-    async with traffic(inside, 20, site.prefix) as seen:
+    by_service = replace(await inside(site, namespace), timeout=PATIENT)
+    async with traffic(by_service, 20, site.prefix) as seen:
         await follow(client, namespace, "iris", is_awake, 120)
         woken = time.time()
         await seen.until(lambda now: len(now.since(woken + 3)) > 60, 60)

@@ -75,11 +75,17 @@ def test_a_curve_has_a_value_for_each_second() -> None:
 
 
 def test_a_step_is_judged_by_the_median_pair() -> None:
-    back, lost, over = judged([step(20), step(22)], [step(20, over=1), step(20, over=1)])
+    ours = [step(20), step(22), step(24, over=2)]
+    back, lost, over = judged(ours, [step(20, over=1), step(20), step(20, over=1)])
     assert back.ok is True
-    assert back.ratio == pytest.approx(1.04, abs=0.02)
+    assert back.ratio == pytest.approx(1.08, abs=0.01)
     assert (lost.value, lost.ok) == (0, True)
     assert (over.value, over.bound, over.ok) == (0, 50, True)
+    assert over.details[1:] == (
+        "pair 1: Ekiben 0, KEDA by hand 50",
+        "pair 2: Ekiben 0, KEDA by hand 0",
+        "pair 3: Ekiben 100, KEDA by hand 50",
+    )
     assert set(back.data["curves"]) == {"Ekiben (hpa)", "KEDA, by hand"}
     slower, lossy, larger = judged([step(30, over=1, lost=1)], [step(20)])
     assert (slower.ok, lossy.ok, larger.ok) == (False, False, False)

@@ -8,8 +8,9 @@ import pytest
 
 from bench.figures import BenchError
 from bench.watching import Change
-from bench.zero import Pair, answered, is_asleep, is_awake, is_ready, passed_on, waited
+from bench.zero import Pair, answered, is_ready, passed_on, waited
 from load.client import Answer
+from rig.models import is_asleep, is_awake
 
 
 def answer(seconds: float, status: int = 200, at: float = 0.0) -> Answer:
