@@ -75,7 +75,8 @@ HELM = Tool(name="helm", package="helm.sh/helm/v4/cmd/helm", commands=("helm",))
 PAUSE = Tool(name="pause", package=".", commands=("pause",))
 KIND = Tool(name="kind", package="sigs.k8s.io/kind", commands=("kind",))
 KWOK = Tool(name="kwok", package="sigs.k8s.io/kwok/cmd/kwok", commands=("kwok",))
-KEDA_OPERATOR, KEDA_ADAPTER = (
+# The webhooks import nothing that the operator does not: they are a matter of linking.
+KEDA_OPERATOR, KEDA_ADAPTER, KEDA_WEBHOOKS = (
     Tool(
         name=f"keda-{part}",
         package=f"{KEDA_MODULE}/cmd/{part}",
@@ -83,7 +84,7 @@ KEDA_OPERATOR, KEDA_ADAPTER = (
         pins="keda",
         trimmed="kedasource.py",
     )
-    for part in ("operator", "adapter")
+    for part in ("operator", "adapter", "webhooks")
 )
 # Of Prometheus' ways to find its targets only Kubernetes': the others are most of what it would compile.
 PROMETHEUS = Tool(
@@ -94,7 +95,8 @@ PROMETHEUS = Tool(
     tags="remove_all_sd,enable_kubernetes_sd",
 )
 TOOLS = {
-    tool.name: tool for tool in (KUBERNETES, HELM, PAUSE, KIND, KWOK, KEDA_OPERATOR, KEDA_ADAPTER, PROMETHEUS)
+    tool.name: tool
+    for tool in (KUBERNETES, HELM, PAUSE, KIND, KWOK, KEDA_OPERATOR, KEDA_ADAPTER, KEDA_WEBHOOKS, PROMETHEUS)
 }
 
 

@@ -87,12 +87,7 @@ class Models:
 
     def limits(self, key: Key) -> Limits:
         """Return how a model's requests are held."""
-        raw = self._model(key) or {}
-        try:
-            activation = Activation.model_validate(raw.get("activation") or {})
-        except ValidationError:
-            activation = Activation()
-        return Limits(activation.most_held, activation.wake_seconds)
+        return limits_of(self._model(key) or {})
 
     def ready(self, key: Key) -> list[str]:
         """Return the IPs of the pods of a model's stable revision that can take requests."""
@@ -130,15 +125,26 @@ class Models:
 
 
 def trim_model(raw: Manifest) -> Manifest:
-    """Keep how a model's requests are held, and which revision serves."""
-    about = raw["metadata"]
+    """Keep how a model's requests are held, and which revision serves.
+
+    What the status says of the revision that serves goes before the spec, which may be another one's.
+    """
+    about, status = raw["metadata"], raw.get("status") or {}
     autoscaling = (raw.get("spec") or {}).get("autoscaling") or {}
-    stable = (raw.get("status") or {}).get("stable") or {}
     return {
         "metadata": {key: about.get(key) for key in ("name", "namespace", "uid", "resourceVersion")},
-        "activation": autoscaling.get("activation"),
-        "stable": stable.get("revision"),
+        "activation": (status.get("sleep") or {}).get("activation") or autoscaling.get("activation"),
+        "stable": (status.get("stable") or {}).get("revision"),
     }
+
+
+def limits_of(model: Manifest) -> Limits:
+    """Return how the requests to a trimmed model are held; by default where that can't be read."""
+    try:
+        activation = Activation.model_validate(model.get("activation") or {})
+    except ValidationError:
+        activation = Activation()
+    return Limits(activation.most_held, activation.wake_seconds)
 
 
 def trim_pod(raw: Manifest) -> Manifest:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ekiben.api.fields import ApiModel
+from ekiben.api.sleeping import Activation
 from ekiben.api.written import Time
 
 
@@ -38,4 +39,11 @@ class Sleep(ApiModel):
     ] = None
     unheld_since: Annotated[
         Time | None, Field(description="Since when no activator has been there to hold requests.")
+    ] = None
+    activation: Annotated[
+        Activation | None,
+        Field(
+            description="How requests are held, where what serves was born with `autoscaling.canary`;"
+            " else as the spec says."
+        ),
     ] = None

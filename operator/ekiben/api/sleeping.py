@@ -43,6 +43,11 @@ class Activation(ApiModel):
     ] = None
 
     @property
+    def whole(self) -> Activation:
+        """The same with every default written out."""
+        return Activation(max_held=self.most_held, wake_timeout=self.wake_timeout or DEFAULT_WAKE_TIMEOUT)
+
+    @property
     def most_held(self) -> int:
         """How many requests are held at a time."""
         return self.max_held or DEFAULT_MAX_HELD

@@ -29,6 +29,7 @@ from ekiben.api.status import Status
 from ekiben.api.v1alpha1 import Spec
 from ekiben.core import names
 from ekiben.core.asking import Question
+from ekiben.core.blocks import recorded_block
 from ekiben.core.gates import Wait, blocked
 from ekiben.core.idleness import LastRequest, Seen, first_due, is_idle, newest, next_due, pods_of
 from ekiben.core.moves import Move, event
@@ -132,12 +133,21 @@ def next_look(view: View) -> float | None:
 
 
 def measured(view: View) -> Sleep | None:
-    """Return the sleep as it is reported, with since when nobody can hold requests."""
+    """Return the sleep as it is reported: since when nobody can hold requests, and how they are held."""
     sleep = view.status.sleep
     if sleep is None or view.stable is None:
         return None
     since = None if view.snapshot.cluster.activators else sleep.unheld_since or view.now
-    return sleep.model_copy(update={"unheld_since": since})
+    return sleep.model_copy(update={"unheld_since": since, "activation": _own_activation(view)})
+
+
+def _own_activation(view: View) -> Activation | None:
+    """Return how stable's requests are held, where its block is its own: the activator reads no records.
+
+    It is there before any request can be held, whatever the spec says by then.
+    """
+    block = recorded_block(view.record(view.stable_revision)) if view.stable_revision else None
+    return (block.activation or Activation()).whole if block else None
 
 
 def told(view: View) -> tuple[str, str] | None:

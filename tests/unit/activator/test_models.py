@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from ekiben.activator.models import Limits, Models
+from ekiben.activator.models import Limits, Models, limits_of, trim_model
 from ekiben.kube.client import Client
 from ekiben.kube.store import Key
 
@@ -97,3 +97,19 @@ def test_bounds_are_the_specs_and_what_is_none_is_the_default() -> None:
     )
     assert known.limits(("shop", "iris")) == Limits(7, 120.0)
     assert known.limits(("shop", "rose")) == known.limits(("shop", "lily")) == Limits(1000, 60.0)
+
+
+@pytest.mark.parametrize(
+    ("born_with", "limits"),
+    [
+        ({"maxHeld": 1000, "wakeTimeout": "2m"}, Limits(1000, 120.0)),
+        ({"wakeTimeout": "soon"}, Limits(1000, 60.0)),
+        (None, Limits(7, 1.0)),
+    ],
+)
+def test_bounds_are_those_of_the_revision_that_serves_where_the_status_says_which(
+    born_with: dict[str, Any] | None, limits: Limits
+) -> None:
+    raw = model("shop", "iris", activation={"maxHeld": 7, "wakeTimeout": "1s"})
+    raw["status"]["sleep"] = {"state": "Asleep", "activation": born_with}
+    assert limits_of(trim_model(raw)) == limits

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ekiben.activator.models import limits_of, trim_model
 from ekiben.core import names
 from ekiben.core.asking import Question
 from ekiben.core.idleness import LastRequest, Seen
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 # So long a change of a slice takes until every node and gateway has heard of it.
 SLICE_DELAY = 4.0
 DEMAND_DELAY = 0.1
-WAKE_TIMEOUT = 60.0
 
 
 class Activator:
@@ -66,8 +66,8 @@ class Activator:
 
     def given_up(self) -> float:
         """Return what was held for too long, and hold it no longer."""
-        total = 0.0
-        while self.held and self.held[0][0] + WAKE_TIMEOUT < self.clock.now:
+        total, limits = 0.0, limits_of(trim_model(self.server.model))
+        while self.held and self.held[0][0] + limits.wake_seconds < self.clock.now:
             total += self.held.popleft()[1]
         return total
 

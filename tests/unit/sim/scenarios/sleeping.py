@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from ekiben.api.sleeping import Activation
 from ekiben.api.status import Stage
 from ekiben.asking.asker import UnansweredError
 from ekiben.core.idleness import LastRequest
 from unit.sim.activator import SLICE
-from unit.sim.scenario import STEPS, canary_spec, expect, scenario
+from unit.sim.scenario import STEPS, canary_spec, expect, scenario, serve
 from unit.sim.world import World, service_spec
 
 SCALING: dict[str, Any] = {"minReplicas": 0, "maxReplicas": 4, "idleAfter": "60s"}
@@ -144,6 +145,29 @@ def a_release_need_not_wait_for_a_version_that_does_not_wake(world: World) -> No
     world.release("v2")
     world.until_settled()
     expect(world, stable="v2", outcome="Promoted")
+
+
+def canaried(most: int, wake_timeout: str) -> dict[str, Any]:
+    """Return an autoscaling block whose changes are canaried."""
+    return SCALING | {"canary": True, "maxReplicas": most, "activation": {"wakeTimeout": wake_timeout}}
+
+
+@scenario(canary_spec(autoscaling=canaried(4, "2m"), rollout=ROLLOUT))
+def held_by_the_block_that_serves(world: World) -> None:
+    """A block that holds requests for a moment only goes back: they are held by the old one, and answered."""
+    world.set_activators("10.9.0.1", "10.9.0.2")
+    world.behave("v2", errors=0.2)
+    serve(world, rate=50.0)
+    world.release("v2")
+    world.edit("autoscaling", canaried(5, "1s"))
+    world.until_settled()
+    expect(world, stable="v1/max4", outcome="RolledBack")
+    world.traffic.rate = 0
+    sleep_on(world)
+    assert world.status.sleep is not None
+    assert world.status.sleep.activation == Activation(max_held=1000, wake_timeout="2m")
+    ask(world, 20)
+    assert world.pods("v1/max4") == (1, 1)
 
 
 @scenario(SLEEPER)
