@@ -12,7 +12,6 @@ from ekiben.core import names
 from ekiben.core.snapshot import Manifest
 from ekiben.following import Following, tracked_names
 from ekiben.kube.client import Client
-from ekiben.kube.informer import Informer, Store
 from ekiben.kube.kinds import (
     CONFIGMAP,
     CONTROLLERREVISION,
@@ -32,7 +31,8 @@ from ekiben.kube.kinds import (
     TRIGGERAUTHENTICATION,
     Kind,
 )
-from ekiben.kube.store import Key, OnChange, parse_version
+from ekiben.kube.store import Key, OnChange, Store, Trim, parse_version
+from ekiben.kube.watches import Watches
 from ekiben.observe import Seen
 from ekiben.observe_pods import is_coming, trim_pod
 from ekiben.observe_routes import places_of_model, places_of_route
@@ -93,7 +93,7 @@ class Caches:
         self._model_changes = 0
         self._routes = PlaceIndex(places_of_route)
         self._wanted_places = PlaceIndex(places_of_model)
-        self._informers: dict[tuple[str, str], Informer] = {}
+        self._watches = Watches(client)
         self._scalers = PlaceIndex(sized_models)
         self._scaled = ScaledObjects(client, self._namespaces, keda, wake, self._child_changed)
         for kind in (SERVICE, PDB, CONTROLLERREVISION):
@@ -110,6 +110,9 @@ class Caches:
             if activator
             else None
         )
+        if self.activators:
+            # Before it is whole every model that sleeps would seem to be without one.
+            self._watches.count_in(self.activators.informer)
         self._inform(MODELANALYSIS, self._namespaces, None, on_change=self._template_changed)
         # Copies that we made; of those that models track each is followed by its name.
         self._inform(CONFIGMAP, self._namespaces, _OURS, trim=trim_config_map, metadata_only=True)
@@ -126,25 +129,18 @@ class Caches:
         namespaces: Iterable[str],
         selector: str | None,
         *,
-        trim: Callable[[Manifest], Manifest] | None = None,
-        on_change: Callable[[Manifest | None, Manifest | None], None] | None = None,
+        trim: Trim | None = None,
+        on_change: OnChange | None = None,
         metadata_only: bool = False,
     ) -> None:
-        for namespace in namespaces:
-            self._informers[kind.plural, namespace] = Informer(
-                self._client,
-                kind,
-                namespace or None,
-                selector,
-                trim=trim,
-                on_change=on_change or self._child_changed,
-                metadata_only=metadata_only,
-            )
+        changed = on_change or self._child_changed
+        self._watches.add(
+            kind, namespaces, selector, trim=trim, on_change=changed, metadata_only=metadata_only
+        )
 
     def start(self) -> None:
         """Begin to watch."""
-        for informer in self._informers.values():
-            informer.start()
+        self._watches.start()
         if self.activators:
             self.activators.start()
 
@@ -154,22 +150,17 @@ class Caches:
         await self._scaled.stop()
         if self.activators:
             await self.activators.stop()
-        for informer in self._informers.values():
-            await informer.stop()
+        await self._watches.stop()
 
     async def synced(self) -> None:
         """Wait until everything was listed once."""
-        for informer in self._informers.values():
-            await informer.synced.wait()
-        if self.activators:
-            # Before that every model that sleeps would seem to be without one.
-            await self.activators.informer.synced.wait()
+        await self._watches.synced()
 
     def store(self, kind: Kind, namespace: str) -> Store:
         """Return the store that holds a kind's objects of a namespace."""
         if kind.group == SCALEDOBJECT.group:
             return self._scaled.store(kind, namespace) or Store()
-        return self._find(kind, namespace).store
+        return self._watches.find(kind, namespace).store
 
     def is_read(self, key: Key) -> bool:
         """Tell whether what a model names was read, or could not be: ConfigMaps, and what KEDA has of it."""
@@ -201,7 +192,7 @@ class Caches:
         model = self.models.get(namespace, name)
         if model is None:
             return None
-        gateways, classes = self._find(GATEWAY, "").store, self._find(GATEWAYCLASS, "").store
+        gateways, classes = self._watches.find(GATEWAY, "").store, self._watches.find(GATEWAYCLASS, "").store
         return Seen(
             model=model,
             children=tuple(self._children(namespace, name, model["metadata"].get("uid", ""))),
@@ -221,34 +212,18 @@ class Caches:
 
     def gateway_api(self) -> bool:
         """Tell whether the server has the Gateway API."""
-        return self._find(HTTPROUTE, "").present and self._find(GATEWAY, "").present
+        return self._watches.find(HTTPROUTE, "").present and self._watches.find(GATEWAY, "").present
 
     def ages(self) -> dict[str, float]:
         """Return for each kind the seconds since its most silent watch was heard."""
         now = time.monotonic()
-        ages: dict[str, float] = {}
-        for (plural, _), informer in self._all_informers():
-            ages[plural] = max(ages.get(plural, 0.0), informer.age(now))
+        ages = self._watches.ages(now)
         ages[CONFIGMAP.plural] = max(ages[CONFIGMAP.plural], *self.following.ages(now), 0.0)
         return ages
 
     def problems(self) -> list[str]:
         """Say of each watch that was never whole what is wrong with it."""
-        return [
-            f"{plural}: not listed yet{': ' + informer.problem if informer.problem else ''}"
-            for (plural, _), informer in self._all_informers()
-            if not informer.synced.is_set()
-        ]
-
-    def _all_informers(self) -> Iterator[tuple[tuple[str, str], Informer]]:
-        yield from self._informers.items()
-        if self.activators:
-            yield (ENDPOINTSLICE.plural, "of the activator"), self.activators.informer
-
-    def _find(self, kind: Kind, namespace: str) -> Informer:
-        found = self._informers.get((kind.plural, namespace)) or self._informers.get((kind.plural, ""))
-        # Only a fake or an ambitious test names a namespace that is not served.
-        return found or next(item for (plural, _), item in self._informers.items() if plural == kind.plural)
+        return self._watches.problems()
 
     def _children(self, namespace: str, name: str, uid: str) -> Iterator[Manifest]:
         """Yield what is the model's, carries its label, or has a name that is to be one of its children's."""
