@@ -147,7 +147,7 @@ def restart(facts: Facts, now: datetime) -> Change:
 
 
 def undo(facts: Facts, target: Record) -> Change:
-    """Ask for an earlier revision again: the pod's part of the spec as it was then, nothing else."""
+    """Ask for an earlier revision again: what makes it, as the spec said it then, nothing else."""
     if target.revision == facts.wanted:
         raise CommandError(f"the spec asks for {target.revision} already: {facts.status.message}")
     spec: Manifest = facts.raw.get("spec") or {}

@@ -216,10 +216,10 @@ VERBS: tuple[Verb, ...] = (
     Verb(
         "undo",
         "ask for an earlier revision again",
-        "Writes the pod's part of the spec (bento, runtime, resources, env, accounts, podTemplate) as the\n"
-        "revision had it, and prints it to commit. Without --to: stable, if the spec asks for anything\n"
-        "else; else what served before it. It is rolled out like any change, by steps and checks; stable\n"
-        "itself serves at once.",
+        "Writes what makes a revision (bento, runtime, resources, env, accounts, podTemplate, and\n"
+        "autoscaling where it says canary: true) as it was then, and prints it to commit. Without --to:\n"
+        "stable, if the spec asks for anything else; else what served before it. It is rolled out like\n"
+        "any change, by steps and checks; stable itself serves at once.",
         "undo iris --to 3",
         (
             NAME,
