@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -205,6 +206,18 @@ RAW: dict[str, dict[str, Any]] = {
     "everything": EVERYTHING,
 }
 SPECS: dict[str, Spec] = {name: parse_spec(raw) for name, raw in RAW.items()}
+
+
+def edit(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
+    """Return what sets a field of a raw spec, named by its path such as `env.0.value`."""
+
+    def apply(raw: dict[str, Any]) -> None:
+        *parents, last = path.split(".")
+        for key in parents:
+            raw = raw[int(key)] if isinstance(raw, list) else raw[key]
+        raw[last] = value
+
+    return apply
 
 
 def keda_children(spec: Spec, model: Model, record: Record) -> list[Manifest]:

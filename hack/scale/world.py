@@ -17,7 +17,8 @@ import yaml
 from ekiben.kube.kinds import CRD
 from localcluster.child import Child, wait_until
 from localcluster.controlplane import ControlPlane
-from localcluster.tools import command_path, gateway_api_crds, kwok_stages
+from localcluster.tools import command_path, kwok_stages
+from rig.gateway_api import ROUTE_KINDS, gateway_api_definitions
 from scale.audit import AuditLog
 
 Manifest = dict[str, Any]
@@ -25,7 +26,6 @@ Manifest = dict[str, Any]
 CHART = Path(__file__).resolve().parents[2] / "charts" / "ekiben"
 SYSTEM_NAMESPACE, RELEASE = "ekiben-system", "ekiben"
 USER = f"system:serviceaccount:{SYSTEM_NAMESPACE}:{RELEASE}"
-ROUTE_KINDS = ("gateways", "gatewayclasses", "httproutes")
 RIGHTS = ("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
 # All of the pods' addresses are local to the bench's network namespace: see __main__.py.
 POD_NET = "10.128.0.0/10"
@@ -94,7 +94,9 @@ def world(
 def _install(made: World, chart: list[Manifest]) -> None:
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM_NAMESPACE}}
     ours = [namespace, *(item for item in chart if item["kind"] in (CRD.kind, *RIGHTS))]
-    made.kubectl("apply", "--server-side", "--filename=-", said=yaml.safe_dump_all([*ours, *_gateway_api()]))
+    made.kubectl(
+        "apply", "--server-side", "--filename=-", said=yaml.safe_dump_all([*ours, *gateway_api_definitions()])
+    )
     made.kubectl("wait", "--for=condition=Established", "--all", "crd", "--timeout=30s")
     # Established comes before the storage is ready; kubectl tries again while it is not.
     made.kubectl("get", f"modeldeployments,{','.join(ROUTE_KINDS)}", "--all-namespaces")
@@ -102,12 +104,6 @@ def _install(made: World, chart: list[Manifest]) -> None:
     made.operator_account.mkdir(mode=0o700)
     (made.operator_account / "token").write_text(token)
     shutil.copy(made.plane.pki.crt("ca"), made.operator_account / "ca.crt")
-
-
-def _gateway_api() -> list[Manifest]:
-    """Return the CRDs of the Gateway API's kinds that Ekiben watches."""
-    paths = [path for path in gateway_api_crds() if path.stem.partition("_")[2] in ROUTE_KINDS]
-    return [item for path in paths for item in yaml.safe_load_all(path.read_text()) if item]
 
 
 def _add_nodes(made: World, count: int) -> None:

@@ -20,7 +20,8 @@ import yaml
 
 from ekiben.kube.kinds import CRD
 from localcluster.controlplane import ControlPlane
-from localcluster.tools import command_path, gateway_api_crds, keda_crds
+from localcluster.tools import command_path, keda_crds
+from rig.gateway_api import gateway_api_definitions
 
 Manifest = dict[str, Any]
 
@@ -29,7 +30,6 @@ SYSTEM_NAMESPACE = "ekiben-system"
 RELEASE = "ekiben"
 USER = f"system:serviceaccount:{SYSTEM_NAMESPACE}:{RELEASE}"
 COMMANDS = ("etcd", "kube-apiserver", "kube-controller-manager", "kubectl", "helm")
-ROUTE_KINDS = ("gateways", "gatewayclasses", "httproutes")
 RIGHTS = ("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
 WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 POLICY = {
@@ -267,9 +267,3 @@ def render_chart(*values: str) -> list[Manifest]:
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return [item for item in yaml.safe_load_all(done.stdout) if item]
-
-
-def gateway_api_definitions() -> list[Manifest]:
-    """Return the CRDs of the Gateway API's kinds that Ekiben reads; LocalClusterError if there are none."""
-    paths = [path for path in gateway_api_crds() if path.stem.partition("_")[2] in ROUTE_KINDS]
-    return [item for path in paths for item in yaml.safe_load_all(path.read_text()) if item]

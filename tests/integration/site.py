@@ -153,6 +153,11 @@ class Site:
         """Return the names of the objects of a kind."""
         return {item["metadata"]["name"] for item in (await self.client.list(kind, self.namespace))[0]}
 
+    async def remove(self, kind: Kind, name: str) -> None:
+        """Delete an object by hand."""
+        found = await self.get(kind, name)
+        await self.client.delete(kind, self.namespace, name, found["metadata"]["uid"])
+
     async def get(self, kind: Kind, name: str) -> Manifest:
         """Return an object, once it exists: a status is written before the children that it speaks of."""
         found: Manifest | None = None

@@ -40,11 +40,6 @@ async def write(site: Site, name: str = "flags", **content: Any) -> None:
         await site.client.replace(CONFIGMAP, site.namespace, body)
 
 
-async def remove(site: Site, kind: Kind, name: str) -> None:
-    found = await site.get(kind, name)
-    await site.client.delete(kind, site.namespace, name, found["metadata"]["uid"])
-
-
 async def copies(site: Site) -> dict[str, Manifest]:
     """Return the copies by the revision that they belong to."""
     found, _ = await site.client.list(CONFIGMAP, site.namespace, f"{names.MANAGED_BY}={names.MANAGER}")
@@ -163,7 +158,7 @@ async def test_a_config_map_that_is_missing_is_waited_for_and_nothing_stops(site
     await write(site, data={"colour": "blue"})
     blue = (await site.until(is_settled("Promoted"), "it comes up by itself"))["stable"]["revision"]
 
-    await remove(site, CONFIGMAP, "flags")
+    await site.remove(CONFIGMAP, "flags")
     status = await site.until(waits("MissingConfig"), "it is said")
     assert condition_of(status, "Ready")["status"] == "True"
     assert condition_of(status, "RolledOut")["status"] == "Unknown"
@@ -191,7 +186,7 @@ async def test_a_copy_that_was_deleted_or_forged_is_made_again(site: Site) -> No
     blue = await site.serve("v1", **TRACKING)
     copy = (await copies(site))[blue]
     name, about = copy["metadata"]["name"], copy["metadata"]
-    await remove(site, CONFIGMAP, name)
+    await site.remove(CONFIGMAP, name)
 
     async def is_back() -> bool:
         found = (await copies(site)).get(blue)
@@ -221,7 +216,7 @@ async def by_hand(site: Site, copy: Manifest, colour: str) -> str:
     made = {"apiVersion": "v1", "kind": "ConfigMap", "immutable": True, "data": {"colour": colour}}
     kubectl = site.client.writing_as("kubectl-create")
     while True:
-        await remove(site, CONFIGMAP, kept["name"])
+        await site.remove(CONFIGMAP, kept["name"])
         # The operator may have been faster: then there is a copy again.
         with contextlib.suppress(ApiError):
             created = await kubectl.create(CONFIGMAP, site.namespace, {**made, "metadata": kept})

@@ -85,11 +85,11 @@ async def test_children_that_are_deleted_or_edited_in_a_step_come_back(site: Sit
     await edit(site, SERVICE, "iris", {"selector": {"ekiben.dev/revision": second}})
     await edit(site, DEPLOYMENT, f"iris-{first}", {"replicas": 1})
     await edit(site, DEPLOYMENT, f"iris-{first}", {"progressDeadlineSeconds": 7})
-    await remove(site, SERVICE, "iris-canary")
-    await remove(site, PDB, f"iris-{first}")
-    await remove(site, CONTROLLERREVISION, f"iris-{first}")
-    await remove(site, CONTROLLERREVISION, f"iris-{second}")
-    await remove(site, DEPLOYMENT, f"iris-{second}")
+    await site.remove(SERVICE, "iris-canary")
+    await site.remove(PDB, f"iris-{first}")
+    await site.remove(CONTROLLERREVISION, f"iris-{first}")
+    await site.remove(CONTROLLERREVISION, f"iris-{second}")
+    await site.remove(DEPLOYMENT, f"iris-{second}")
 
     async def is_mended() -> bool:
         same = {kind: await specs(site, kind) for kind in kinds} == before
@@ -201,7 +201,7 @@ async def test_somebody_elses_service_is_a_conflict_until_it_goes(
 
     await site.wait(lambda: look_ups() > 3, "the name is looked up again and again")
     assert await site.get(SERVICE, "iris-canary") == before
-    await remove(site, SERVICE, "iris-canary")
+    await site.remove(SERVICE, "iris-canary")
     await site.promoted("v1")
     status = await site.until(lambda status: not is_conflict(status), "the conflict is over")
     assert condition_of(status, "Stalled")["status"] == "False"
@@ -210,7 +210,7 @@ async def test_somebody_elses_service_is_a_conflict_until_it_goes(
 
 
 async def test_a_gateway_that_comes_late_is_waited_for(site: Site) -> None:
-    await remove(site, GATEWAY, GATEWAY_NAME)
+    await site.remove(GATEWAY, GATEWAY_NAME)
     await site.running()
     await site.create("v1", traffic=THROUGH_GATEWAY)
     status = await site.promoted("v1")
@@ -254,9 +254,3 @@ async def specs(site: Site, kind: Kind) -> Manifest:
 async def edit(site: Site, kind: Kind, name: str, spec: Manifest) -> None:
     """Change a child's spec by hand."""
     await site.client.patch_merge(kind, site.namespace, name, {"spec": spec})
-
-
-async def remove(site: Site, kind: Kind, name: str) -> None:
-    """Delete an object by hand."""
-    found = await site.get(kind, name)
-    await site.client.delete(kind, site.namespace, name, found["metadata"]["uid"])

@@ -12,7 +12,6 @@ import pytest
 
 from ekiben.kube.client import ApiError, Client
 from ekiben.kube.kinds import CRD, DEPLOYMENT, GATEWAY, GATEWAYCLASS, HTTPROUTE, MODELDEPLOYMENT
-from integration.lab import gateway_api_definitions
 from integration.operators import (
     Manifest,
     Operator,
@@ -27,6 +26,7 @@ from integration.operators import (
     until_healthy,
 )
 from localcluster.errors import LocalClusterError
+from rig.gateway_api import gateway_api_definitions
 
 CONTROLLER = "example.com/nobody"
 CLASS = "nobody"

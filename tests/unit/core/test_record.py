@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -19,17 +18,7 @@ from ekiben.core.revision import (
     timeout_of,
 )
 from ekiben.core.snapshot import Manifest
-from sample_specs import MODEL, RAW, SPECS
-
-
-def edit(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
-    def apply(raw: dict[str, Any]) -> None:
-        *parents, last = path.split(".")
-        for key in parents:
-            raw = raw[int(key)] if isinstance(raw, list) else raw[key]
-        raw[last] = value
-
-    return apply
+from sample_specs import MODEL, RAW, SPECS, edit
 
 
 def stored(name: str = "everything") -> Manifest:

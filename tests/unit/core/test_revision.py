@@ -6,7 +6,6 @@ import copy
 import json
 import random
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -31,7 +30,7 @@ from ekiben.core.revision import (
     timeout_of,
 )
 from ekiben.core.snapshot import Model
-from sample_specs import EVERYTHING, IMAGE, SPECS
+from sample_specs import EVERYTHING, IMAGE, SPECS, edit
 
 BASE: dict[str, Any] = {"bento": {"image": IMAGE, "service": "Iris"}}
 
@@ -211,16 +210,6 @@ def test_the_block_of_a_record_is_the_one_that_it_was_born_with(block: dict[str,
 def test_a_block_that_can_not_be_understood_is_none(block: Any) -> None:
     born = revision_of(parse_spec(BASE))
     assert recorded_block(replace(born, inputs={**born.inputs, "autoscaling": block})) is None
-
-
-def edit(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
-    def apply(raw: dict[str, Any]) -> None:
-        *parents, last = path.split(".")
-        for key in parents:
-            raw = raw[int(key)] if isinstance(raw, list) else raw[key]
-        raw[last] = value
-
-    return apply
 
 
 @pytest.mark.parametrize(

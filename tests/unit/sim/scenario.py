@@ -55,15 +55,20 @@ def scenario(
 ) -> Callable[[Play], Play]:
     """Register a function as a scenario, named after it; its docstring is the story."""
 
-    def register(play: Play) -> Play:
-        name = play.__name__.replace("_", "-")
+    def registered(play: Play) -> Play:
         story = (play.__doc__ or "").strip()
-        SCENARIOS[name] = Scenario(
-            name, story, spec if spec is not None else canary_spec(), play, loses, calm
-        )
+        register(play.__name__, story, canary_spec() if spec is None else spec, play, loses=loses, calm=calm)
         return play
 
-    return register
+    return registered
+
+
+def register(
+    name: str, story: str, spec: Mapping[str, Any], play: Play, *, loses: bool = False, calm: bool = False
+) -> None:
+    """Register a play as a scenario: one of several that a loop makes."""
+    name = name.replace("_", "-")
+    SCENARIOS[name] = Scenario(name, story, spec, play, loses, calm)
 
 
 def canary_spec(**parts: Any) -> dict[str, Any]:

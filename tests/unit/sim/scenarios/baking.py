@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ekiben.api.status import Stage
-from unit.sim.scenario import STEPS, Play, canary_spec, expect, scenario, serve
+from unit.sim.scenario import STEPS, Play, canary_spec, expect, register, scenario, serve
 from unit.sim.scenarios.changing import FORBIDDEN
 from unit.sim.scenarios.strategies import blue_green
 from unit.sim.world import World, service_spec
@@ -69,14 +67,6 @@ def _turns_bad(world: World) -> None:
     world.until(lambda: world.replicas("v2") == 0, within=120)
 
 
-def _register(name: str, story: str, spec: dict[str, Any], play: Play) -> None:
-    def named(world: World) -> None:
-        play(world)
-
-    named.__name__, named.__doc__ = name, story
-    scenario(spec)(named)
-
-
 for _name, _story, _spec in (
     ("", "v2 was good in its steps and turns bad in its bake", canary_spec(**BAKE)),
     ("_without_a_gateway", "Without a Gateway v2 turns bad in its bake", service_spec(**BY_RATIO, **BAKE)),
@@ -87,7 +77,7 @@ for _name, _story, _spec in (
         blue_green(gateway=False) | BAKE,
     ),
 ):
-    _register(
+    register(
         f"bake_goes_back{_name}", f"{_story}: everything goes back to v1's pods by itself.", _spec, _turns_bad
     )
 
@@ -281,7 +271,7 @@ def _released_while(stage: Stage) -> Play:
 
 
 for _stage in (Stage.RECALLING, Stage.REINSTATING, Stage.ABORTING):
-    _register(
+    register(
         f"released_while_{_stage.lower()}_from_a_bake",
         f"v3 is applied while {_stage.lower()} v2: the way back to v1 is gone to its end first.",
         canary_spec(**BAKE),

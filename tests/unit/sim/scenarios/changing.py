@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from ekiben.api.status import Stage
 from ekiben.core.snapshot import Ref
-from unit.sim.scenario import STEPS, Play, canary_spec, expect, scenario, serve
+from unit.sim.scenario import STEPS, Play, canary_spec, expect, register, scenario, serve
 from unit.sim.world import World, service_spec
 
 MOMENTS: dict[str, tuple[Stage, int | None]] = {
@@ -51,28 +50,26 @@ def _reverted(moment: tuple[Stage, int | None]) -> Play:
     return play
 
 
-def _register(name: str, story: str, play: Callable[[World], None]) -> None:
-    play.__name__, play.__doc__ = name, story
-    scenario()(play)
-
-
 for _name, _moment in MOMENTS.items():
     _where = _name.replace("_", " ")
-    _register(
+    register(
         f"superseded_{_name}",
         f"v3 is applied {_where} of v2: traffic goes back to stable first, then v3 starts at step 1.",
+        canary_spec(),
         _superseded(_moment, [("v3", "Promoted"), ("v2", "Superseded"), ("v1", "Promoted")]),
     )
-    _register(
+    register(
         f"reverted_{_name}",
         f"The spec goes back to stable {_where} of v2: traffic goes back, nothing is remembered as failed.",
+        canary_spec(),
         _reverted(_moment),
     )
 for _name, _moment in LATE.items():
     _where = _name.replace("_", " ")
-    _register(
+    register(
         f"superseded_{_name}",
         f"v3 is applied {_where} to v2: the promotion is past its point of no return and ends first.",
+        canary_spec(),
         _superseded(_moment, [("v3", "Promoted"), ("v2", "Promoted"), ("v1", "Promoted")]),
     )
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from ekiben.api.status import Stage
-from unit.sim.scenario import canary_spec, expect, scenario, serve
+from unit.sim.scenario import canary_spec, expect, register, scenario, serve
 from unit.sim.scenarios.baking import BAKE, BY_RATIO, in_bake
 from unit.sim.scenarios.shrinking import RAMP, shrinking
 from unit.sim.world import World, service_spec
@@ -30,14 +29,6 @@ def _in(stage: Stage) -> Moment:
     return lambda world: world.rollout is not None and world.rollout.stage is stage
 
 
-def _register(name: str, story: str, spec: dict[str, Any], play: Callable[[World], None]) -> None:
-    def named(world: World) -> None:
-        play(world)
-
-    named.__name__, named.__doc__ = name, story
-    scenario(spec)(named)
-
-
 def _promoting(moment: Moment) -> Callable[[World], None]:
     def play(world: World) -> None:
         serve(world)
@@ -58,7 +49,7 @@ for _where, _moment in (
     ("while_returning", _in(Stage.RETURNING)),
 ):
     for _how, _spec in (("", canary_spec()), ("_to_a_stable_that_shrank", _SHRINKING)):
-        _register(
+        register(
             f"status_lost_{_where}{_how}",
             f"The status is lost {_where.replace('_', ' ')}: the children tell who carries everything.",
             _spec,
@@ -87,19 +78,19 @@ for _where, _moment in (
     ("when_the_service_selects_the_old_one", _both(_in(Stage.REINSTATING), _selects("v1"))),
     ("while_aborting_from_a_bake", _in(Stage.ABORTING)),
 ):
-    _register(
+    register(
         f"status_lost_{_where}",
         f"v2 failed in its bake and the status is lost {_where.replace('_', ' ')}: it stays a failure.",
         canary_spec(**BAKE),
         _giving_back(_moment),
     )
-_register(
+register(
     "status_lost_while_recalling",
     "The status is lost before anything tells that v2 failed: its bake begins anew, and it fails again.",
     canary_spec(**BAKE),
     _giving_back(_in(Stage.RECALLING), "AnalysisFailed"),
 )
-_register(
+register(
     "status_lost_while_reinstating_without_a_gateway",
     "v2 failed in its bake and the status is lost when the Service selects v1 again: it stays a failure.",
     service_spec(**BY_RATIO, **BAKE),

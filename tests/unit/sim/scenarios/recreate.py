@@ -6,7 +6,7 @@ from typing import Any
 
 from ekiben.api.status import Stage
 from ekiben.core.snapshot import Ref
-from unit.sim.scenario import Play, expect, scenario, serve
+from unit.sim.scenario import Play, expect, register, scenario, serve
 from unit.sim.world import World, gateway_spec, service_spec
 
 RECREATE: dict[str, Any] = {"strategy": "Recreate", "progressDeadline": "2m"}
@@ -224,27 +224,28 @@ def _left(stage: Stage, deed: str, **wanted: Any) -> Play:
     return play
 
 
-def _register(name: str, story: str, play: Play) -> None:
-    play.__name__, play.__doc__ = name, story
-    scenario(recreate_spec(), loses=True)(play)
-
-
 for _name, _stage in STAGES.items():
     _where = _name.replace("_", " ")
-    _register(
+    register(
         f"recreate_aborted_{_name}",
         f"Aborted by hand {_where}: v2's pods go, v1 comes back.",
+        recreate_spec(),
         _left(_stage, "abort", stable="v1", outcome="Aborted", failed=[("v2", "Aborted")]),
+        loses=True,
     )
-    _register(
+    register(
         f"recreate_superseded_{_name}",
         f"v3 is applied {_where}: v1 comes back, then goes for v3.",
+        recreate_spec(),
         _left(_stage, "v3", stable="v3", outcome="Promoted", failed=[]),
+        loses=True,
     )
-    _register(
+    register(
         f"recreate_reverted_{_name}",
         f"The spec goes back to v1 {_where}: v2's pods go, v1 comes back, nothing is remembered as failed.",
+        recreate_spec(),
         _left(_stage, "v1", stable="v1", outcome="Reverted", failed=[]),
+        loses=True,
     )
 
 
