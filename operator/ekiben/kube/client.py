@@ -128,8 +128,7 @@ class Client:
         became too old) is raised: start again.
         """
         query: dict[str, Any] = {"limit": PAGE}
-        query |= {"labelSelector": label_selector} if label_selector else {}
-        query |= {"fieldSelector": field_selector} if field_selector else {}
+        query |= _selecting(label_selector, field_selector)
         while True:
             accept = METADATA_LIST if metadata_only else JSON
             answer = await self._call(Request("list", kind, namespace, query=query, accept=accept))
@@ -155,8 +154,7 @@ class Client:
     ) -> list[Manifest]:
         """List everything at once as the API server's cache has it: seconds old perhaps, and cheap for it."""
         query = {"resourceVersion": "0"}
-        query |= {"labelSelector": label_selector} if label_selector else {}
-        query |= {"fieldSelector": field_selector} if field_selector else {}
+        query |= _selecting(label_selector, field_selector)
         answer = await self._call(Request("list", kind, namespace, query=query))
         items = answer.get("items") or []
         if not isinstance(items, list):
@@ -198,8 +196,7 @@ class Client:
             "resourceVersion": resource_version,
             "timeoutSeconds": timeout_seconds,
         }
-        query |= {"labelSelector": label_selector} if label_selector else {}
-        query |= {"fieldSelector": field_selector} if field_selector else {}
+        query |= _selecting(label_selector, field_selector)
         limit = ClientTimeout(total=timeout_seconds + self._timeout)
         try:
             async with asyncio.timeout(self._timeout):
@@ -341,3 +338,9 @@ class Client:
         finally:
             API_REQUESTS.labels(request.verb, request.resource, code).inc()
         return answer
+
+
+def _selecting(labels: str | None, fields: str | None) -> dict[str, str]:
+    """Return what selects objects by their labels and fields; nothing selects all."""
+    selectors = {"labelSelector": labels, "fieldSelector": fields}
+    return {name: value for name, value in selectors.items() if value}
