@@ -19,8 +19,8 @@ from ekiben.kube.client import ApiError
 from ekiben.kube.kinds import MODELDEPLOYMENT
 from ekiben.kube.store import Key
 from ekiben.settings import Settings
+from unit.controller.world import SilentSampler
 from unit.fake_client import FakeClient
-from unit.test_controller import SilentSampler
 
 STABLE = RevisionStatus(revision="kaaaaaaaaa")
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
