@@ -127,6 +127,7 @@ REASONS: tuple[Reason, ...] = (
     Reason(SCALING, "MetricUnserved", "No engine serves all metrics together: no pod goes."),
     Reason(SCALING, "LatencyAlone", "Only a latency is given, which takes no pod away: no pod goes."),
     Reason(SCALING, "NoMetric", "No metric is given for a model with a GPU: its pods stay as they are."),
+    Reason(SCALING, "ScalerRejected", "The API server, or a webhook, refuses the scaler; see its words."),
     Reason(SCALING, "KEDANotReady", "KEDA can't use the ScaledObject; its own words are shown."),
     Reason(
         SCALING,

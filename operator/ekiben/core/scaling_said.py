@@ -70,6 +70,8 @@ def scaling_said(view: View) -> ScalingSaid | None:
         return ScalingSaid("False", *chosen.problem)
     if left := _left(view):
         return ScalingSaid("Unknown", "HandingOver", _leaving(left))
+    if refused := _refused(view):
+        return ScalingSaid("False", "ScalerRejected", refused)
     if _lacks_metric(view, chosen):
         return ScalingSaid(
             "False",
@@ -119,6 +121,13 @@ def _left(view: View) -> Ref | None:
         if left and (kind is not None or left.kind == SCALERS["keda"]):
             return left
     return None
+
+
+def _refused(view: View) -> str:
+    """Return what was said to a scaler, or to what it needs, that is refused; KEDA's webhooks do that."""
+    kinds = {*SCALERS.values(), "TriggerAuthentication"}
+    told = (why for ref, why in sorted(view.snapshot.rejections.items()) if ref.kind in kinds)
+    return next((f"rejected: {why}"[:_LONGEST] for why in told), "")
 
 
 def _leaving(left: Ref) -> str:

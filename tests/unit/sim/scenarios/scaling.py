@@ -154,6 +154,24 @@ def keda_refuses_the_scaled_object(world: World) -> None:
 
 
 @scenario(canary_spec(autoscaling=scaled({"cpu": "70%"})))
+def a_webhook_refuses_the_scaled_object(world: World) -> None:
+    """KEDA's webhook wants another spec: no pod goes meanwhile, and what it said is in the condition."""
+    world.set_keda("installed")
+    grown(world, 4)
+    world.server.admit = lambda intent: (
+        "the workload has no request" if intent["kind"] == "ScaledObject" else ""
+    )
+    world.edit("autoscaling", scaled(QUERY, {"cpu": "500m"}))
+    held(world, 4, 90)
+    assert (world.scaler("v1"), world.condition("Scaling")) == ("", "False/ScalerRejected")
+    assert "not scaled: rejected: the workload has no request" in world.status.message
+    world.say("the webhook lets it pass")
+    world.server.admit = lambda intent: ""
+    world.until(lambda: world.condition("Scaling") == "True/KEDA", within=90)
+    assert world.scaler("v1") == "ScaledObject"
+
+
+@scenario(canary_spec(autoscaling=scaled({"cpu": "70%"})))
 def a_foreign_autoscaler_is_named_and_not_fought(world: World) -> None:
     """Somebody's HPA targets stable's Deployment: ours makes way, nobody writes replicas, until it goes."""
     grown(world, 4)
