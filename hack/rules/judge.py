@@ -16,12 +16,14 @@ from ekiben.api.status import RolloutStatus, Stage, Status
 from ekiben.core import names
 from ekiben.core.view import recreates
 from ekiben.observe_pods import observe_pod
-from rules.history import Entry, Manifest
+from rules.history import SCALER_KINDS, Entry, Manifest
 from rules.ways import allowed_weight, ways_from
 
 MODEL, DEPLOYMENT, SERVICE, ROUTE = "ModelDeployment", "Deployment", "Service", "HTTPRoute"
 POD = "Pod"
 BAD = "bad"
+# What comes and goes as it is needed.
+MADE_AGAIN = frozenset({MODEL, POD, *(kind.kind for kind in SCALER_KINDS)})
 
 
 @dataclass(slots=True)
@@ -50,12 +52,12 @@ Rule = Callable[[World, Manifest | None, Entry], Iterator[str]]
 def judge(entries: Sequence[Entry], *, alone: bool = True) -> list[str]:
     """Return every breach of a rule, with the version that made it; `alone` tells that one operator wrote."""
     world, found = World(), []
-    doubtful = list(_doubtful(entries))
+    doubts = list(doubtful(entries))
     for entry in entries:
         before = world.objects.get((entry.kind, entry.name))
         if before is not None and before["metadata"]["uid"] != entry.item["metadata"]["uid"]:
             before = None
-        sure = not entry.after_gap and not any(low < entry.version < high for low, high in doubtful)
+        sure = not entry.after_gap and not any(low < entry.version < high for low, high in doubts)
         for rule in _rules_of(entry.kind, alone) if sure else ():
             found += [f"at {entry.version}: {breach}" for breach in rule(world, before, entry)]
         world.objects[entry.kind, entry.name] = entry.item
@@ -66,7 +68,7 @@ def _rules_of(kind: str, alone: bool) -> tuple[Rule, ...]:
     return (*RULES.get(kind, ()), *(RULES_OF_ONE.get(kind, ()) if alone else ()))
 
 
-def _doubtful(entries: Sequence[Entry]) -> Iterator[tuple[int, int]]:
+def doubtful(entries: Sequence[Entry]) -> Iterator[tuple[int, int]]:
     """Yield between which versions a model's status is not known for sure."""
     last: dict[str, int] = {}
     for entry in entries:
@@ -226,7 +228,7 @@ def made_once(entries: Sequence[Entry], deleted: dict[tuple[str, str], int]) -> 
     """Say which objects were made more often than once and once more for each time that we deleted them."""
     found: dict[tuple[str, str], set[str]] = {}
     for entry in entries:
-        if entry.kind not in (MODEL, POD):
+        if entry.kind not in MADE_AGAIN:
             found.setdefault((entry.kind, entry.name), set()).add(entry.item["metadata"]["uid"])
     return [
         f"{kind} {name} was made {len(uids)} times"

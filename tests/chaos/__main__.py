@@ -40,6 +40,7 @@ async def cast(
         "KUBECONFIG": str(proxy.kubeconfig),
         "EKIBEN_LEADER_ELECTION": "true" if elected else "false",
         "EKIBEN_LEASE_NAMESPACE": SYSTEM_NAMESPACE,
+        "EKIBEN_KEDA": "true",
     }
     operators = [OperatorProcess(f"operator-{number}", directory, variables) for number in range(count)]
     try:
@@ -86,6 +87,7 @@ async def chaos(lab: Lab, directory: Path, seed: int, wanted: int, plan: Plan) -
         total.breaches += [f"round {name}, {kind}: {breach}" for breach in outcome.breaches]
         total.exits += Counter({code.partition(" ")[2]: n for code, n in outcome.exits.items()})
         total.released, total.sent = total.released + outcome.released, total.sent + outcome.sent
+        total.handed_over += outcome.handed_over
         total.versions, total.seconds = total.versions + outcome.versions, total.seconds + outcome.seconds
         total.to_rest = max(total.to_rest, outcome.to_rest)
         number += 1
@@ -134,7 +136,8 @@ def line_of(what: str, outcome: Outcome) -> str:
     exits = ", ".join(f"{name} x{count}" for name, count in sorted(outcome.exits.items()))
     verdict = f"{len(outcome.breaches)} BREACHES" if outcome.breaches else "all rules held"
     return (
-        f"{what}: {outcome.faults.total()} faults, {outcome.released} releases, {outcome.sent} requests, "
+        f"{what}: {outcome.faults.total()} faults, {outcome.released} releases, "
+        f"{outcome.handed_over} hand-overs, {outcome.sent} requests, "
         f"{outcome.versions} versions judged, at rest {outcome.to_rest:.0f} s after the last fault, "
         f"{outcome.seconds:.0f} s; {sizes}; exits: {exits or 'none'}; {verdict}"
     )
@@ -160,12 +163,13 @@ def main() -> int:
     directory = Path(tempfile.mkdtemp(prefix="ekiben-chaos-"))
     lab = Lab.start(directory / "lab")
     try:
-        if given.soak:
-            plan = Plan(given.sites, min(given.seconds, SOAK_CHAPTER_SECONDS), deeds=OFTEN, once=())
-            outcome = asyncio.run(soak(lab, directory, given.seed, given.soak, plan))
-        else:
-            plan = Plan(given.sites, given.seconds)
-            outcome = asyncio.run(chaos(lab, directory, given.seed, given.faults, plan))
+        with lab.keda(), lab.granting("keda.enabled=true"):
+            if given.soak:
+                plan = Plan(given.sites, min(given.seconds, SOAK_CHAPTER_SECONDS), deeds=OFTEN, once=())
+                outcome = asyncio.run(soak(lab, directory, given.seed, given.soak, plan))
+            else:
+                plan = Plan(given.sites, given.seconds)
+                outcome = asyncio.run(chaos(lab, directory, given.seed, given.faults, plan))
     finally:
         lab.stop()
     print(f"{outcome.faults.total()} faults in {time.monotonic() - begun:.0f} s:\n{told(outcome)}")

@@ -22,6 +22,7 @@ from integration.operators import iris
 from integration.site import Site, spec_of
 
 GHOST = "ghost"
+KEDA_AWAY_SECONDS = (0.5, 10.0)
 # Deleting one of these costs nobody a request, and each comes back.
 REMOVABLE = (PDB, CONTROLLERREVISION)
 
@@ -83,6 +84,13 @@ async def delete_in_the_gap(stage: Stage) -> None:
         refusing.pop("", None)
 
 
+async def stop_keda(stage: Stage) -> None:
+    """KEDA is away for a while, at every site that has one; the next deeds go on meanwhile."""
+    for site in stage.sites:
+        if site.keda is not None:
+            site.keda.leave(stage.chance.uniform(*KEDA_AWAY_SECONDS))
+
+
 async def step_the_clock(stage: Stage) -> None:
     """An operator's wall clock jumps."""
     stage.chance.choice(stage.operators).clock.write_text(str(stage.chance.choice([-20, -5, 5, 20, 0])))
@@ -127,6 +135,7 @@ OFTEN: tuple[Deed, ...] = (
     delete_in_the_gap,
     step_the_clock,
     edit_beside_the_operator,
+    stop_keda,
 )
 SELDOM: tuple[Deed, ...] = (restart_the_api_server, compact_etcd)
 

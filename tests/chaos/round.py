@@ -15,13 +15,14 @@ import pytest
 from chaos.deeds import GHOST, OFTEN, SELDOM, Deed, Stage, kill_an_operator
 from chaos.process import OperatorProcess, Size
 from chaos.proxy import Proxy
-from chaos.story import Story
+from chaos.story import Scalers, Story
 from ekiben.core import names
 from ekiben.kube.kinds import DEPLOYMENT, EVENT, HTTPROUTE, MODELDEPLOYMENT, PDB, SERVICE
 from integration.lab import Lab
 from integration.site import Site, open_site
 from rules import judge
 from rules.history import History
+from rules.scaling import judge_scalers
 
 QUIET_SECONDS = 3.0
 LAPS = 10
@@ -50,6 +51,7 @@ class Outcome:
     breaches: list[str] = field(default_factory=list)
     sizes: dict[str, Size] = field(default_factory=dict)
     released: int = 0
+    handed_over: int = 0
     sent: int = 0
     versions: int = 0
     exits: Counter[str] = field(default_factory=Counter)
@@ -69,7 +71,11 @@ async def play(
     """Play one round with operators that run on afterwards; `alone`: never do two of them work at once."""
     begun, outcome = time.monotonic(), Outcome()
     async with contextlib.AsyncExitStack() as stack:
-        sites = [await stack.enter_async_context(open_site(lab)) for _ in range(plan.sites)]
+        # Every second one is scaled, by KEDA and by an autoscaler of ours in turns.
+        sites = [
+            await stack.enter_async_context(open_site(lab, keda=number % 2 == 1))
+            for number in range(plan.sites)
+        ]
         histories = [await stack.enter_async_context(_kept(site)) for site in sites]
         stories = [Story(site, f"{seed}/site {number}") for number, site in enumerate(sites)]
         stage = Stage(lab, proxy, operators, sites, random.Random(f"{seed}/deeds"))
@@ -87,9 +93,12 @@ async def play(
             proxy.faults.refusing.clear()
         for operator in operators:
             operator.clock.write_text("0")
+        for site in sites:
+            if site.keda is not None:
+                site.keda.leave(0)
         peace = time.monotonic()
         outcome.breaches += filter(None, await asyncio.gather(*(s.end() for s in stories)))
-        for wrong in await asyncio.gather(*(_unfinished(site) for site in sites)):
+        for wrong in await asyncio.gather(*(_unfinished(s.site, s.scalers) for s in stories)):
             outcome.breaches += wrong
         outcome.to_rest = time.monotonic() - peace
         for operator in operators:
@@ -100,6 +109,7 @@ async def play(
     outcome.breaches += _bugs(operators)
     outcome.faults = proxy.faults.counts + stage.counts
     outcome.released, outcome.sent = sum(s.released for s in stories), sum(s.traffic.sent for s in sites)
+    outcome.handed_over = sum(s.handed_over for s in stories)
     outcome.exits = Counter({f"{o.name} {code}": n for o in operators for code, n in o.exits.items()})
     outcome.seconds = time.monotonic() - begun
     return outcome
@@ -108,7 +118,7 @@ async def play(
 @contextlib.asynccontextmanager
 async def _kept(site: Site) -> AsyncIterator[History]:
     """Keep a site's history, and take it apart before the site goes."""
-    history = History(site.client, site.namespace)
+    history = History(site.client, site.namespace, scalers=True)
     task = asyncio.create_task(history.run(), name="history")
     try:
         yield history
@@ -132,7 +142,7 @@ async def _deeds(stage: Stage, plan: Plan) -> None:
         stage.counts[f"deed: {deed.__name__.replace('_', ' ')}"] += 1
 
 
-async def _unfinished(site: Site) -> list[str]:
+async def _unfinished(site: Site, scalers: Scalers) -> list[str]:
     """Wait until one site rests as it should; say what is wrong if it never does."""
     stable = (await site.status())["stable"]["revision"]
     last = names.revision_child("iris", stable)
@@ -147,7 +157,8 @@ async def _unfinished(site: Site) -> list[str]:
         large = {item["metadata"]["name"] for item in deployments if item["spec"]["replicas"]}
         if large != {last}:
             wrong.append(f"Deployments with pods are {large}, not {last}")
-        for kind, wanted in ((PDB, {last}), (SERVICE, {"iris", "iris-canary"}), (HTTPROUTE, {"iris"})):
+        left = ((PDB, {last}), (SERVICE, {"iris", "iris-canary"}), (HTTPROUTE, {"iris"}), *scalers(last))
+        for kind, wanted in left:
             if (found := await site.names(kind)) != wanted:
                 wrong.append(f"{kind.plural} are {found}, not {wanted}")
         if site.gateway.weight("iris") != 0:
@@ -177,6 +188,7 @@ async def _reckon(stage: Stage, site: Site, history: History, alone: bool) -> li
     events = (await site.client.list(EVENT, site.namespace))[0]
     told = [item for item in events if item.get("reportingController", "").startswith("ekiben")]
     found = [*judge.judge(ours, alone=alone), *judge.made_once(ours, deleted), *judge.told_once(told)]
+    found += judge_scalers(ours, alone=alone)
     found += [f"lost: {what}" for what in sorted(set(site.traffic.lost))]
     return [f"{site.namespace}: {breach}" for breach in found]
 

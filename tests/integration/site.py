@@ -16,6 +16,7 @@ from ekiben.kube.client import ApiError, Client
 from ekiben.kube.kinds import DEPLOYMENT, GATEWAY, MODELDEPLOYMENT, NAMESPACE, Kind
 from integration.gateway import NAME as GATEWAY_NAME
 from integration.gateway import Gateway, Traffic
+from integration.keda import Keda
 from integration.kubelet import SERVICE, Behaviour, Kubelet, PodServer
 from integration.lab import Lab
 from integration.operators import Manifest, Operator, condition_of, iris
@@ -49,13 +50,14 @@ def spec_of(tag: str, **more: Any) -> Manifest:
 class Site:
     """The world of one test; the model is called iris."""
 
-    def __init__(self, lab: Lab, client: Client, namespace: str) -> None:
+    def __init__(self, lab: Lab, client: Client, namespace: str, *, keda: bool = False) -> None:
         self.lab = lab
         self.client = client
         self.namespace = namespace
         self.kubelet = Kubelet(client, namespace)
         self.gateway = Gateway(client, namespace)
         self.traffic = Traffic(client, namespace, self.kubelet, self.gateway)
+        self.keda = Keda(client, namespace) if keda else None
         self.mark = lab.audit.mark()
         self.tasks: list[asyncio.Task[None]] = []
         self._operators: list[Operator] = []
@@ -199,6 +201,9 @@ class Site:
             found = await self.client.get(kind, self.namespace, name)
             if found is not None:
                 await self.client.delete(kind, self.namespace, name, found["metadata"]["uid"])
+        if self.keda is not None:
+            self.keda.leave(0)
+            await self.eventually(self.keda.let_go, lambda: "every ScaledObject goes with its model")
         for task in self.tasks:
             task.cancel()
         for task in self.tasks:
@@ -236,17 +241,17 @@ def is_at(stage: str, step: int | None = None) -> Callable[[Status], bool]:
 
 
 @contextlib.asynccontextmanager
-async def open_site(lab: Lab) -> AsyncIterator[Site]:
-    """Make a namespace whose stand-ins work until the end of the block."""
+async def open_site(lab: Lab, *, keda: bool = False) -> AsyncIterator[Site]:
+    """Make a namespace whose stand-ins work until the end of the block; `keda` for one that has KEDA's kinds."""
     client = await Client.connect(lab.plane.kubeconfig, user_agent="stand-ins")
     name = f"site-{uuid.uuid4().hex[:8]}"
     try:
         about = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
         await client.create(NAMESPACE, None, about)
-        site = Site(lab, client, name)
+        site = Site(lab, client, name, keda=keda)
         await site.gateway.install()
-        parts = (site.kubelet, site.gateway, site.traffic)
-        site.tasks += [asyncio.create_task(part.run(), name=type(part).__name__) for part in parts]
+        parts = (site.kubelet, site.gateway, site.traffic, site.keda)
+        site.tasks += [asyncio.create_task(part.run(), name=type(part).__name__) for part in parts if part]
         try:
             yield site
         finally:
