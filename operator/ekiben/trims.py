@@ -6,14 +6,14 @@ What is read as a whole is not trimmed; pods are in `observe_pods.py`, beside th
 from __future__ import annotations
 
 from ekiben.core import names
-from ekiben.core.snapshot import Manifest
+from ekiben.core.snapshot import ASKED_AT, Manifest
 from ekiben.ownership import controller_of
-from ekiben.writers import OTHERS_CONTENT, is_others_content, writers_of
+from ekiben.writers import OTHERS_CONTENT, applied_at, is_others_content, writers_of
 
 # The one thing that a Deployment's status says and its pods don't: that they may not be created.
 _TOLD = "ReplicaFailure"
 # What KEDA says where somebody has to act.
-_TROUBLE = frozenset({("Ready", "False"), ("Fallback", "True")})
+_TROUBLE = frozenset({("Ready", "False"), ("Fallback", "True"), ("Paused", "True")})
 # What a HorizontalPodAutoscaler says of its metrics; the words of it may be others each time.
 _READING = ("type", "status", "reason", "lastTransitionTime")
 _DROPPED = frozenset({"annotations", "managedFields"})
@@ -33,30 +33,45 @@ def trim_status(raw: Manifest) -> Manifest:
 
 
 def trim_autoscaler(raw: Manifest) -> Manifest:
-    """Keep of our own's status whether it can read; of anybody else's only whose it is and what it sizes."""
-    about = raw["metadata"]
+    """Keep of our own's status whether it can read; of anybody else's only whose it is and what it sizes.
+
+    Of those that KEDA made of ours the bounds are kept, too, and whether they can read.
+    """
+    about, spec = raw["metadata"], raw.get("spec") or {}
     labels, owner = about.get("labels") or {}, controller_of(raw) or {}
-    if labels.get(names.MANAGED_BY) == names.MANAGER and owner.get("kind") != "ScaledObject":
-        told = [
+    ours, by_keda = labels.get(names.MANAGED_BY) == names.MANAGER, owner.get("kind") == "ScaledObject"
+    told = {
+        "conditions": [
             {key: item[key] for key in _READING if key in item}
             for item in (raw.get("status") or {}).get("conditions") or ()
             if item.get("type") == "ScalingActive"
         ]
-        return {**raw, "status": {"conditions": told}}
+    }
+    if ours and not by_keda:
+        return {**raw, "status": told}
     kept = ("name", "namespace", "uid", "resourceVersion", "labels", "ownerReferences", "deletionTimestamp")
     trimmed: Manifest = {key: raw[key] for key in ("apiVersion", "kind") if key in raw}
     trimmed["metadata"] = {key: about[key] for key in kept if key in about}
-    return trimmed | {"spec": {"scaleTargetRef": (raw.get("spec") or {}).get("scaleTargetRef")}}
+    trimmed["spec"] = {"scaleTargetRef": spec.get("scaleTargetRef")}
+    if not ours:
+        return trimmed
+    trimmed["spec"] |= {key: spec[key] for key in ("minReplicas", "maxReplicas") if key in spec}
+    return trimmed | {"status": told}
 
 
 def trim_scaled_object(raw: Manifest) -> Manifest:
-    """Keep of the status whether KEDA can use it: what it measures changes every few seconds."""
+    """Keep of the status whether KEDA can use it: what it measures changes every few seconds.
+
+    What is kept of who wrote what is when we asked last for anything else.
+    """
     kept = [
         {key: item[key] for key in ("type", "status", "reason", "message") if key in item}
         for item in (raw.get("status") or {}).get("conditions") or ()
         if (item.get("type"), item.get("status")) in _TROUBLE
     ]
     about = {key: value for key, value in raw["metadata"].items() if key not in _DROPPED}
+    if (asked_at := applied_at(raw["metadata"].get("managedFields"))) is not None:
+        about[ASKED_AT] = asked_at
     return {**raw, "metadata": about, "status": {"conditions": kept}}
 
 

@@ -43,6 +43,18 @@ def writers_of(managed_fields: Any) -> Mapping[str, str]:
     return {field: manager for field, (_, manager) in found.items()}
 
 
+def applied_at(managed_fields: Any) -> str | None:
+    """Return when an object became what we applied last, as it is written; None where that is not said."""
+    for entry in managed_fields if isinstance(managed_fields, list) else ():
+        ours = isinstance(entry, dict) and (entry.get("manager"), entry.get("operation")) == (
+            MANAGER,
+            "Apply",
+        )
+        if ours and not entry.get("subresource"):
+            return str(entry.get("time") or "") or None
+    return None
+
+
 def is_others_content(managed_fields: Any) -> bool:
     """Tell whether anybody else wrote a part of a ConfigMap's content, or let it be changed.
 

@@ -1,9 +1,10 @@
 """A stand-in for KEDA's operator, because no KEDA runs beside the bare API of these tests.
 
-Honest about what KEDA 2.21 does to the API: of each ScaledObject it makes keda-hpa-NAME with that one's labels,
-bounds, behavior and ownership, and keeps it so; it gives the ScaledObject its finalizer, label and conditions;
-of one that is deleted it takes the finalizer away, and leaves the autoscaler to the garbage collector. Who sizes
-the pods is Kubernetes' own autoscaler. While it is away nothing of this happens; then it looks at everything.
+Honest about what KEDA 2.21 does to the API: of each ScaledObject it makes keda-hpa-NAME with that one's
+labels, bounds and behavior, owned by it, and keeps it so; it gives the ScaledObject its finalizer, label and
+conditions; of one that is deleted it takes the finalizer away, and leaves the autoscaler to the garbage
+collector. Who sizes the pods is Kubernetes' own autoscaler. While it is away nothing of this happens; then it
+does all of it.
 
 Not honest about: no query is ever asked, so nobody wants more pods than the bounds do.
 """
@@ -39,6 +40,7 @@ class Keda:
     def leave(self, seconds: float) -> None:
         """Be away for so long from now."""
         self._back_at = time.monotonic() + seconds
+        self._wake.set()
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -67,8 +69,9 @@ class Keda:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while (away := self._back_at - time.monotonic()) > 0:
-                await asyncio.sleep(away)
+            if (away := self._back_at - time.monotonic()) > 0:
+                asyncio.get_running_loop().call_later(away, self._wake.set)
+                continue
             due, self._due = self._due, set()
             for name in sorted(due):
                 try:

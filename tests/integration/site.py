@@ -242,7 +242,7 @@ def is_at(stage: str, step: int | None = None) -> Callable[[Status], bool]:
 
 @contextlib.asynccontextmanager
 async def open_site(lab: Lab, *, keda: bool = False) -> AsyncIterator[Site]:
-    """Make a namespace whose stand-ins work until the end of the block; `keda` for one that has KEDA's kinds."""
+    """Make a namespace whose stand-ins work until the end of the block; `keda`: there is one, too."""
     client = await Client.connect(lab.plane.kubeconfig, user_agent="stand-ins")
     name = f"site-{uuid.uuid4().hex[:8]}"
     try:

@@ -83,6 +83,11 @@ REASONS: tuple[Reason, ...] = (
     Reason(RECONCILING, "Aborting", "Traffic goes back to stable."),
     Reason(RECONCILING, "Retiring", "An old revision still has pods."),
     Reason(RECONCILING, "Unschedulable", "A pod can't be scheduled; the deadline's clock is stopped."),
+    Reason(RECONCILING, "KEDANotReady", "The canary needs pods, and KEDA can't use its ScaledObject."),
+    Reason(
+        RECONCILING, "KEDAPaused", "The canary needs pods, and its ScaledObject is paused by annotations."
+    ),
+    Reason(RECONCILING, "KEDASilent", "The canary needs pods, and KEDA does not run."),
     Reason(RECONCILING, "ImagePull", "The image can't be pulled; the deadline's clock is stopped."),
     Reason(RECONCILING, "MissingConfig", "A ConfigMap or Secret that is named does not exist."),
     Reason(RECONCILING, "ConfigUnreadable", "A ConfigMap that trackedConfig names can't be read."),
@@ -129,10 +134,17 @@ REASONS: tuple[Reason, ...] = (
     Reason(SCALING, "NoMetric", "No metric is given for a model with a GPU: its pods stay as they are."),
     Reason(SCALING, "ScalerRejected", "The API server, or a webhook, refuses the scaler; see its words."),
     Reason(SCALING, "KEDANotReady", "KEDA can't use the ScaledObject; its own words are shown."),
+    Reason(SCALING, "KEDAPaused", "Annotations of the ScaledObject keep KEDA from scaling."),
+    Reason(
+        SCALING,
+        "KEDASilent",
+        "KEDA has made no autoscaler of a ScaledObject, or not taken over its bounds, for 60 s: it is down.",
+    ),
     Reason(
         SCALING,
         "MetricsUnreadable",
-        "The autoscaler can't read a metric: the adapter or metrics-server is missing, or down. No pod goes.",
+        "An autoscaler can't read a metric: the adapter, metrics-server or KEDA is missing, or down. No pod"
+        " goes.",
     ),
     Reason(SCALING, "Fallback", "KEDA can't read a metric: no pod goes."),
     Reason(ROLLED_OUT, "Promoted", "The spec's revision serves."),

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ekiben.api.status import RolloutStatus, Stage
-from ekiben.core import verdicts, warming
+from ekiben.core import keda_said, verdicts, warming
 from ekiben.core.commands import pause_of
 from ekiben.core.failures import seconds_to_deadline
 from ekiben.core.freezing import frozen_until
@@ -109,9 +109,12 @@ def pods_ready(view: View) -> Wait | None:
             f"rollout.maxSurge {view.spec.rollout.max_surge} allows {limit} of the {wanted} pods"
             f" that are needed{_within_reach(view)}; raise it",
         )
+    said = f"{canary.ready} of {wanted} canary pods are ready"
+    if canary.replicas < wanted and (keda := keda_said.hindrance(view, canary.revision)):
+        return Wait(keda.reason, f"{said}: {keda.message}")
     seconds = seconds_to_deadline(view, canary.pods)
     reason = "Starting" if view.rollout and view.rollout.stage is Stage.PREPARING else "Scaling"
-    return Wait(reason, f"{canary.ready} of {wanted} canary pods are ready", seconds)
+    return Wait(reason, said, seconds)
 
 
 def _within_reach(view: View) -> str:

@@ -48,14 +48,14 @@ def left_of_others(view: View, revision: str, kind: str | None) -> Ref | None:
         live = live_scaler(view, other, revision)
         if live is not None and (other != kind or "deletionTimestamp" in live["metadata"]):
             return Ref(other, str(live["metadata"]["name"]))
-    made = _made_by_keda(view, revision)
+    made = made_by_keda(view, revision)
     return Ref(made.kind, made.name) if made and kind != SCALERS["keda"] else None
 
 
 def is_scaled(view: View, revision: str) -> bool:
     """Tell whether any scaler of ours still sizes a revision."""
     has = any(live_scaler(view, kind, revision) is not None for kind in KINDS)
-    return has or _made_by_keda(view, revision) is not None
+    return has or made_by_keda(view, revision) is not None
 
 
 def may_size(view: View, revision: str, replicas: int) -> bool:
@@ -89,7 +89,7 @@ def foreign_scalers(view: View) -> tuple[Scaler, ...]:
     return tuple(dict.fromkeys(item for item in found if item))
 
 
-def _made_by_keda(view: View, revision: str) -> Scaler | None:
+def made_by_keda(view: View, revision: str) -> Scaler | None:
     """Return the HorizontalPodAutoscaler that KEDA made of a revision's ScaledObject, by that one's name."""
     deployment = names.revision_child(view.model.name, revision)
     scalers = view.snapshot.cluster.scalers

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from ekiben.api.sizing import ScalingStatus
-from ekiben.core import names
+from ekiben.core import keda_said
 from ekiben.core.children import sizes
 from ekiben.core.engines import SCALERS, Chosen, engine_for, engine_of, metrics_for
 from ekiben.core.scalers import foreign_scalers, kind_wanted, left_of_others
@@ -19,8 +19,6 @@ _TRUE = {
     "external": ("External", "replicas are left to others"),
     "none": ("Fixed", "the pods are replicas"),
 }
-# What KEDA says may be as long as a Prometheus likes.
-_LONGEST = 300
 
 
 class ScalingSaid(NamedTuple):
@@ -81,7 +79,7 @@ def scaling_said(view: View) -> ScalingSaid | None:
         )
     if trouble := _trouble(view):
         return trouble
-    if chosen.name == "hpa" and (remedy := unreadable(view)):
+    if remedy := unreadable(view):
         return ScalingSaid("False", REASON, remedy)
     if (coming := _coming(view)) and coming.problem:
         reason, message = coming.problem
@@ -141,19 +139,10 @@ def _lacks_metric(view: View, chosen: Chosen) -> bool:
 
 
 def _trouble(view: View) -> ScalingSaid | None:
-    """Return what KEDA says is wrong with stable's ScaledObject."""
-    if view.stable_revision is None:
-        return None
-    name = names.revision_child(view.model.name, view.stable_revision)
-    live = view.live.get(Ref(SCALERS["keda"], name)) or {}
-    told = {item.get("type"): item for item in (live.get("status") or {}).get("conditions") or ()}
-    if (ready := told.get("Ready", {})).get("status") == "False":
-        message = f"KEDA says of ScaledObject {name}: {ready.get('message') or ready.get('reason')}"
-        return ScalingSaid("False", "KEDANotReady", message[:_LONGEST])
-    if told.get("Fallback", {}).get("status") == "True":
-        return ScalingSaid(
-            "False",
-            "Fallback",
-            f"KEDA can't read a metric of ScaledObject {name}, so no pod goes: see its status.health",
-        )
+    """Return what KEDA says, or does not, of the ScaledObjects of stable and of the canary."""
+    revisions = [side.revision for side in (view.stable, view.canary) if side]
+    for said in (keda_said.hindrance, keda_said.fallback):
+        for revision in revisions:
+            if trouble := said(view, revision):
+                return ScalingSaid("False", *trouble)
     return None

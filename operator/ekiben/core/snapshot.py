@@ -14,6 +14,8 @@ from ekiben.api.v1alpha1 import Spec
 from ekiben.core.asking import Answer, Question
 
 Manifest = dict[str, Any]
+# Where a ScaledObject's metadata, as it is kept, says when we asked last for anything else in it.
+ASKED_AT = "askedAt"
 Preflight = Literal["none", "quotas", "nodes"]
 Keda = Literal["disabled", "absent", "unreadable", "installed"]
 
@@ -167,18 +169,29 @@ class RouteClaim:
     created_at: datetime
 
 
+class Reading(NamedTuple):
+    """Whether an autoscaler can read its metrics: its condition ScalingActive, `since` as it is written."""
+
+    status: str
+    reason: str
+    since: str
+
+
 @dataclass(frozen=True, slots=True)
 class Scaler:
     """An autoscaler that we did not make, and that has to do with the model.
 
     `target` is the Deployment that it sizes, "" for the model itself (by /scale). `kind` and `name` are its
-    maker's where another object made it; `ours` tells that this is a ScaledObject of ours.
+    maker's where another object made it; `ours` tells that this is a ScaledObject of ours. Only of those are
+    the fewest and most pods known, and whether metrics can be read.
     """
 
     kind: str
     name: str
     target: str
     ours: bool = False
+    bounds: tuple[int, int] | None = None
+    reading: Reading | None = None
 
 
 @dataclass(frozen=True, slots=True)

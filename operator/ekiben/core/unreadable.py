@@ -1,108 +1,136 @@
-"""Metrics that stable's HorizontalPodAutoscaler can't read: a component of the cluster is missing, or down.
+"""Metrics that an autoscaler can't read: a component of the cluster is missing, or down.
 
 Theory of operation. The autoscaler then takes no pod away by itself; we only say what to do. It says so too
 of pods that have just started, and in the first seconds of its own life. So what it says counts once it has
 said it, and a pod has been ready, for a while; and it stays said until the autoscaler has read for as long.
+Stable's is looked at first, then the canary's; KEDA's, which it made of a ScaledObject, as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import Any
+from typing import NamedTuple
 
 from ekiben.core import conditions as c
 from ekiben.core import names
-from ekiben.core.engines import SCALERS, metrics_for, needs_adapter
-from ekiben.core.snapshot import Ref
+from ekiben.core.engines import SCALERS, engine_for, metrics_for, needs_adapter, needs_keda
+from ekiben.core.scalers import live_scaler, made_by_keda
+from ekiben.core.snapshot import Reading
 from ekiben.core.times import parse_time
-from ekiben.core.view import View
+from ekiben.core.view import Side, View
 
 REASON = "MetricsUnreadable"
 # Longer than metrics-server takes for the first numbers of a new pod: two readings, 15 s apart, and a window.
 LASTS = timedelta(seconds=90)
 
-_OF_PODS = "FailedGetPodsMetric"
-_READS = frozenset({_OF_PODS, "FailedGetResourceMetric", "FailedGetContainerResourceMetric"})
+_OF_PODS, _OF_KEDA = "FailedGetPodsMetric", "FailedGetExternalMetric"
+_READS = frozenset({_OF_PODS, _OF_KEDA, "FailedGetResourceMetric", "FailedGetContainerResourceMetric"})
+_NONE = Reading("", "", "")
+
+
+class _Autoscaler(NamedTuple):
+    """One side's autoscaler: its name, and what it says of its metrics."""
+
+    side: Side
+    name: str
+    reading: Reading
+
+    @property
+    def fails(self) -> bool:
+        return self.reading.status == "False" and self.reading.reason in _READS
+
+    @property
+    def speaks(self) -> bool:
+        return self.fails or self.reading.status == "True"
 
 
 def unreadable(view: View) -> str:
-    """Say which metrics stable's autoscaler can't read, and what to do; "" where it can, or may yet."""
-    said = _said(view)
-    if said is None:
-        return ""
-    fails, since = said
-    lasts = since is not None and view.now - since >= LASTS
-    if not (fails if lasts else _told(view)):
-        return ""
-    # Once it reads again, what it could not read is not known any more.
-    return _remedy(view) if fails else _told(view)
+    """Say which metrics an autoscaler can't read, and what to do; "" where each can, or may yet."""
+    return next((text for autoscaler in _autoscalers(view) if (text := _unread(view, autoscaler))), "")
 
 
 def next_look(view: View) -> float | None:
-    """Return the seconds until what the autoscaler says will have lasted; None where that changes nothing."""
-    said = _said(view)
-    if said is None or said[1] is None or said[0] == bool(_told(view)):
+    """Return the seconds until what an autoscaler says will have lasted; None where that changes nothing."""
+    due = []
+    for autoscaler in _autoscalers(view):
+        since = _since(autoscaler)
+        if since is not None and autoscaler.fails != bool(_told(view, autoscaler)):
+            due.append((since + LASTS - view.now).total_seconds())
+    return min((seconds for seconds in due if seconds > 0), default=None)
+
+
+def _unread(view: View, autoscaler: _Autoscaler) -> str:
+    told, since = _told(view, autoscaler), _since(autoscaler)
+    lasts = since is not None and view.now - since >= LASTS
+    if not (autoscaler.fails if lasts else told):
+        return ""
+    # Once it reads again, what it could not read is not known any more.
+    return _remedy(view, autoscaler) if autoscaler.fails else told
+
+
+def _autoscalers(view: View) -> Iterator[_Autoscaler]:
+    """Yield the autoscalers that say whether they can read."""
+    for side in (view.stable, view.canary):
+        found = _autoscaler(view, side) if side else None
+        if found and found.speaks:
+            yield found
+
+
+def _autoscaler(view: View, side: Side) -> _Autoscaler | None:
+    chosen, name = engine_for(view, side.revision), names.revision_child(view.model.name, side.revision)
+    if chosen is not None and chosen.name == "keda":
+        made = made_by_keda(view, side.revision)
+        return _Autoscaler(side, f"keda-hpa-{name}", made.reading or _NONE) if made else None
+    if chosen is None or chosen.name != "hpa":
         return None
-    return (said[1] + LASTS - view.now).total_seconds()
+    live = live_scaler(view, SCALERS["hpa"], side.revision) or {}
+    for item in (live.get("status") or {}).get("conditions") or ():
+        if item.get("type") == "ScalingActive":
+            said = (str(item.get(key) or "") for key in ("status", "reason", "lastTransitionTime"))
+            return _Autoscaler(side, name, Reading(*said))
+    return None
 
 
-def _said(view: View) -> tuple[bool, datetime | None] | None:
-    """Return whether stable's autoscaler fails to read, and since when that counts.
-
-    None where it says nothing; without a ready pod no failure counts.
-    """
-    told = _scaling_active(view)
-    fails = told.get("status") == "False" and told.get("reason") in _READS
-    if not fails and told.get("status") != "True":
-        return None
-    since = parse_time(told.get("lastTransitionTime"))
-    if since is None or since.tzinfo is None:
-        return fails, None
-    if not fails:
-        return fails, since
-    pods = view.stable.pods if view.stable else ()
-    ready = [pod.ready_changed_at for pod in pods if pod.serves and pod.ready_changed_at]
-    return fails, max(since, min(ready)) if ready else None
+def _since(autoscaler: _Autoscaler) -> datetime | None:
+    """Return since when counts what an autoscaler says; without a ready pod no failure does."""
+    since = parse_time(autoscaler.reading.since)
+    if since is None or since.tzinfo is None or not autoscaler.fails:
+        return since if since is not None and since.tzinfo is not None else None
+    ready = [pod.ready_changed_at for pod in autoscaler.side.pods if pod.serves and pod.ready_changed_at]
+    return max(since, min(ready)) if ready else None
 
 
-def _told(view: View) -> str:
-    """Return the sentence that the status says already; "" where it says none."""
+def _told(view: View, autoscaler: _Autoscaler) -> str:
+    """Return the sentence that the status says already of this one; "" where it says none."""
     told = ((item.type, item.reason, item.message) for item in view.status.conditions)
-    return next((message for kind, reason, message in told if (kind, reason) == (c.SCALING, REASON)), "")
+    said = next((message for kind, reason, message in told if (kind, reason) == (c.SCALING, REASON)), "")
+    return said if _way_to_see(autoscaler) in said else ""
 
 
-def _scaling_active(view: View) -> Mapping[str, Any]:
-    """Return what stable's autoscaler says of its metrics last; nothing where it has said nothing."""
-    live = view.live.get(Ref(SCALERS["hpa"], _name(view))) or {}
-    told = (live.get("status") or {}).get("conditions") or ()
-    return next((item for item in told if item.get("type") == "ScalingActive"), {})
+def _way_to_see(autoscaler: _Autoscaler) -> str:
+    return f"`kubectl describe hpa {autoscaler.name}`"
 
 
-def _name(view: View) -> str:
-    return names.revision_child(view.model.name, view.stable_revision or "")
-
-
-def _remedy(view: View) -> str:
-    of_pods = _scaling_active(view).get("reason") == _OF_PODS
-    way_out = (
-        "install the chart with adapter.enabled=true, or see to the adapter that is there"
-        if of_pods
-        else "install metrics-server, or see to the one that is there"
-    )
+def _remedy(view: View, autoscaler: _Autoscaler) -> str:
+    reason, revision = autoscaler.reading.reason, autoscaler.side.revision
+    way_out = {
+        _OF_PODS: "install the chart with adapter.enabled=true, or see to the adapter that is there",
+        _OF_KEDA: "see to KEDA's operator and its metrics server",
+    }.get(reason, "install metrics-server, or see to the one that is there")
+    whose = f"the autoscaler of {revision}" if view.canary else "the autoscaler"
     return (
-        f"the autoscaler can't read {_listed(view, of_pods=of_pods)}, so no pod goes: {way_out};"
-        f" `kubectl describe hpa {_name(view)}` says what it lacks"
+        f"{whose} can't read {_listed(view, revision, reason)}, so no pod goes: {way_out};"
+        f" {_way_to_see(autoscaler)} says what it lacks"
     )
 
 
-def _listed(view: View, *, of_pods: bool) -> str:
-    """Name the metrics of a kind on which stable is scaled, as the spec writes them."""
-    metrics = metrics_for(view, view.stable_revision or "")
+def _listed(view: View, revision: str, reason: str) -> str:
+    """Name the metrics of a kind on which a revision is scaled, as the spec writes them."""
     found = [
         name
-        for metric in metrics
-        if needs_adapter(metric) == of_pods
+        for metric in metrics_for(view, revision)
+        if (needs_adapter(metric), needs_keda(metric)) == (reason == _OF_PODS, reason == _OF_KEDA)
         for name in metric.model_dump(by_alias=True, exclude_none=True)
     ]
     return ", ".join(dict.fromkeys(found)) or "a metric"

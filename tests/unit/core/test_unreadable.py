@@ -112,19 +112,27 @@ def test_what_may_pass_by_itself_is_not_said(told: dict[str, Any] | None, ready:
     assert scaling(snapshot(told, ready=ready))[0] == "HPA"
 
 
+SAID = scaling(snapshot(active(600)))[1]
+
+
 def test_it_stays_said_until_metrics_were_read_for_as_long() -> None:
-    assert scaling(snapshot(active(5), said="as it was"))[0] == "MetricsUnreadable"
+    assert scaling(snapshot(active(5), said=SAID))[0] == "MetricsUnreadable"
     again = active(89, "ValidMetricFound")
-    assert scaling(snapshot(again, said="as it was")) == ("MetricsUnreadable", "as it was")
-    assert scaling(snapshot(active(90, "ValidMetricFound"), said="as it was"))[0] == "HPA"
+    assert scaling(snapshot(again, said=SAID)) == ("MetricsUnreadable", SAID)
+    assert scaling(snapshot(active(90, "ValidMetricFound"), said=SAID))[0] == "HPA"
+
+
+def test_what_was_said_of_another_autoscaler_says_nothing_of_this_one() -> None:
+    of_another = SAID.replace("hpa iris-", "hpa iris-gone-")
+    assert scaling(snapshot(active(5), said=of_another))[0] == "HPA"
 
 
 def test_it_is_looked_at_again_when_it_will_have_lasted_and_at_no_other_time() -> None:
     at_rest = decide(snapshot(active(600, "ValidMetricFound"))).requeue_after
     assert decide(snapshot(active(30))).requeue_after == 60.0
     assert decide(snapshot(active(600), ready=50)).requeue_after == 40.0
-    assert decide(snapshot(active(30, "ValidMetricFound"), said="x")).requeue_after == 60.0
-    for quiet in (snapshot(active(600), said="x"), snapshot(active(600), ready=None), snapshot(None)):
+    assert decide(snapshot(active(30, "ValidMetricFound"), said=SAID)).requeue_after == 60.0
+    for quiet in (snapshot(active(600), said=SAID), snapshot(active(600), ready=None), snapshot(None)):
         assert decide(quiet).requeue_after == at_rest
     assert at_rest is None
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ekiben.core.names import MANAGER
 from ekiben.core.snapshot import Manifest, Ref
 from unit.sim.clock import Clock, time_text
 from unit.sim.defaults import with_defaults
@@ -92,7 +93,7 @@ class ApiServer:
         intent = json.loads(json.dumps({**intent, "metadata": own}))
         result = with_defaults(ref, merged(live or {}, self._intents.get(ref, {}), intent))
         self._intents[ref] = intent
-        return self._store(ref, result, live)
+        return self._store(ref, result, live, applied=True)
 
     def scale(self, deployment: str, replicas: int) -> tuple[Manifest, bool]:
         """Set a Deployment's replicas through its scale subresource."""
@@ -168,7 +169,9 @@ class ApiServer:
             raise ApiError("NotFound", f"{ref.kind} {ref.name}")
         return self.objects[ref]
 
-    def _store(self, ref: Ref, result: Manifest, live: Manifest | None) -> tuple[Manifest, bool]:
+    def _store(
+        self, ref: Ref, result: Manifest, live: Manifest | None, *, applied: bool = False
+    ) -> tuple[Manifest, bool]:
         if live is not None and _without_versions(result) == _without_versions(live):
             return live, False
         self._version += 1
@@ -179,6 +182,10 @@ class ApiServer:
             "generation": _generation(result, live),
             "creationTimestamp": live["metadata"]["creationTimestamp"] if live else time_text(self.clock.now),
         }
+        # The one kind of which it is read when we changed it last.
+        if applied and ref.kind == "ScaledObject":
+            written = {"manager": MANAGER, "operation": "Apply", "time": time_text(self.clock.now)}
+            meta["managedFields"] = [written]
         self.objects[ref] = {**result, "metadata": meta}
         self._tell(ref)
         return self.objects[ref], True
@@ -197,7 +204,7 @@ def _without_versions(manifest: Manifest) -> Manifest:
     meta = {
         k: v
         for k, v in manifest["metadata"].items()
-        if k not in ("resourceVersion", "generation", "uid", "creationTimestamp")
+        if k not in ("resourceVersion", "generation", "uid", "creationTimestamp", "managedFields")
     }
     return {**manifest, "metadata": meta}
 

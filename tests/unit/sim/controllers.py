@@ -82,6 +82,8 @@ class Autoscalers:
         self.requests_per_pod: float | None = None
         # Why the metrics can't be read, as the real ones say it; "" while they can.
         self.fails = ""
+        # Of these Deployments alone; with none of them of all.
+        self.fails_of: frozenset[str] = frozenset()
         self._wishes: dict[Ref, list[tuple[float, int]]] = {}
         self._served: dict[str, float] = {}
         self._synced = 0.0
@@ -114,8 +116,9 @@ class Autoscalers:
         if deployment is None or deployment["spec"]["replicas"] == 0:
             return
         current: int = deployment["spec"]["replicas"]
-        by_load = current if self.fails else self._wished(rates.get(target.name, 0.0))
-        wish = self.keda.wished(autoscaler, by_load, current)
+        fails = self._fails(autoscaler)
+        by_load = current if fails else self._wished(rates.get(target.name, 0.0))
+        wish = current if fails else self.keda.wished(autoscaler, by_load, current)
         wished = self._stabilised(ref, spec, wish)
         if (
             wished < current
@@ -126,17 +129,27 @@ class Autoscalers:
         if wished != current:
             self.server.scale(target.name, wished)
         told = (autoscaler.get("status") or {}).get("conditions") or ()
-        status = {"currentReplicas": current, "desiredReplicas": wished, "conditions": [self._active(told)]}
+        status = {
+            "currentReplicas": current,
+            "desiredReplicas": wished,
+            "conditions": [self._active(told, fails)],
+        }
         self.server.edit(ref, status=status)
 
-    def _active(self, told: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    def _fails(self, autoscaler: Manifest) -> str:
+        """Return why an autoscaler can't read its metrics; "" where it can."""
+        target = autoscaler["spec"]["scaleTargetRef"]["name"]
+        own = self.fails if target in self.fails_of or not self.fails_of else ""
+        return own or self.keda.fails(autoscaler)
+
+    def _active(self, told: Sequence[dict[str, Any]], fails: str) -> dict[str, Any]:
         """Return the condition; its time moves with its status only."""
-        status, now = ("False" if self.fails else "True"), self.clock.at(self.clock.now).isoformat()
+        status, now = ("False" if fails else "True"), self.clock.at(self.clock.now).isoformat()
         known = [item["lastTransitionTime"] for item in told if item["status"] == status]
         return {
             "type": "ScalingActive",
             "status": status,
-            "reason": self.fails or "ValidMetricFound",
+            "reason": fails or "ValidMetricFound",
             "lastTransitionTime": next(iter(known), now),
         }
 

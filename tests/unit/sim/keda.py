@@ -32,6 +32,10 @@ class Keda:
         for ref in list(self.server.objects):
             self._changed(ref)
 
+    def fails(self, autoscaler: Manifest) -> str:
+        """Return why an autoscaler of its making can't read: whom it asks is down; "" for any other."""
+        return "FailedGetExternalMetric" if _maker(autoscaler) and not self.runs else ""
+
     def wished(self, autoscaler: Manifest, by_load: int, current: int) -> int:
         """Return what an autoscaler of its making wishes."""
         made_of = _maker(autoscaler)

@@ -24,6 +24,7 @@ from ekiben.observe import Readings, Remembered, Seen, build_snapshot
 from ekiben.observe_pods import is_coming
 from ekiben.observe_scalers import wants_keda
 from ekiben.ownership import CHILD_KINDS, fixed_refs
+from ekiben.trims import trim_autoscaler, trim_scaled_object
 from unit.sim.apiserver import ApiServer
 from unit.sim.controllers import HPA
 from unit.sim.keda import KINDS as KEDA_KINDS
@@ -31,6 +32,8 @@ from unit.sim.nodes import Nodes
 
 GATEWAY = ("infra", "models")
 GATEWAY_CLASS = "sim"
+# What is read of these is little of what they say.
+TRIMS = {HPA: trim_autoscaler, "ScaledObject": trim_scaled_object}
 
 
 class Cluster:
@@ -110,12 +113,12 @@ class Cache:
         """Make of all this what one decision may see, with the operator's own code."""
         fixed = fixed_refs(self.model["metadata"]["name"])
         children = [
-            manifest
+            _trimmed(manifest)
             for ref, manifest in self.objects.items()
             if (ref.kind in CHILD_KINDS and manifest["metadata"].get("labels", {}).get(MANAGED_BY) == MANAGER)
             or (ref.kind == "HTTPRoute" and ref in fixed)
         ]
-        scalers = tuple(live for ref, live in self.objects.items() if ref.kind == HPA)
+        scalers = tuple(_trimmed(live) for ref, live in self.objects.items() if ref.kind == HPA)
         if not wants_keda(self.model, scalers) or self.cluster.keda == "disabled":
             # Nobody watches them.
             children = [item for item in children if item["kind"] not in KEDA_KINDS]
@@ -144,6 +147,11 @@ class Cache:
             readings=self.readings,
         )
         return build_snapshot(seen, remembered, now, preflight=self.cluster.preflight)
+
+
+def _trimmed(manifest: Manifest) -> Manifest:
+    trim = TRIMS.get(manifest["kind"])
+    return trim(manifest) if trim else manifest
 
 
 def _content(manifest: Manifest | None) -> Content:

@@ -291,6 +291,81 @@ def a_rollout_with_keda(world: World) -> None:
     assert (world.scaler("v2"), world.scaler("v1"), world.replicas("v2")) == ("ScaledObject", "", 5)
 
 
+@scenario(gateway_spec(autoscaling=scaled(QUERY), rollout={"canary": {"steps": STEPS}}))
+def keda_that_dies_in_a_rollout_is_named(world: World) -> None:
+    """KEDA is down when the canary needs more pods: the rollout waits, names it, and goes on with it."""
+    world.set_keda("installed")
+    grown(world, 4)
+    world.release("v2")
+    world.until_stage(Stage.HOLDING, 1)
+    world.say("KEDA stops")
+    world.keda.runs = False
+    world.until_stage(Stage.SHIFTING, 2)
+    begun = world.clock.now
+    world.until(lambda: world.condition("Reconciling") == "True/KEDASilent", within=90)
+    assert world.clock.now - begun >= 59
+    assert world.condition("Scaling") == "False/KEDASilent"
+    name = world.revision_child("v2")
+    assert "1 of 2 canary pods are ready: KEDA does not run" in world.status.message
+    assert f"it has not taken over 2 to 8 pods from ScaledObject {name}" in world.status.message
+    # For longer than progressDeadline: it is not the revision's fault.
+    held(world, 4, 660)
+    assert world.condition("Reconciling") == "True/KEDASilent"
+    world.say("KEDA runs again")
+    world.keda.runs = True
+    world.keda.look_again()
+    world.until_settled()
+    expect(world, stable="v2", outcome="Promoted")
+    world.until(lambda: world.condition("Scaling") == "True/KEDA", within=120)
+
+
+@scenario(canary_spec(autoscaling=scaled(QUERY)))
+def keda_that_does_not_run_is_named_at_rest(world: World) -> None:
+    """Nobody answers stable's autoscaler: no pod goes, and KEDA is named, and for new bounds sooner."""
+    world.set_keda("installed")
+    grown(world, 4)
+    world.say("KEDA stops")
+    world.keda.runs = False
+    held(world, 4, 80)
+    assert world.condition("Scaling") == "True/KEDA"
+    world.until(lambda: world.condition("Scaling") == "False/MetricsUnreadable", within=60)
+    assert "can't read prometheus, so no pod goes: see to KEDA's operator" in world.status.message
+    world.edit("autoscaling.minReplicas", 5)
+    world.until(lambda: world.condition("Scaling") == "False/KEDASilent", within=70)
+    assert "it has not taken over 5 to 8 pods" in world.status.message
+    world.say("KEDA runs again")
+    world.keda.runs = True
+    world.keda.look_again()
+    world.until(lambda: world.pods("v1") == (5, 5), within=60)
+    world.until(lambda: world.condition("Scaling") == "True/KEDA", within=120)
+
+
+@scenario(
+    gateway_spec(
+        autoscaling=scaled({"concurrency": "8"}),
+        rollout={"canary": {"steps": [{"weight": 10, "hold": "4m"}, {"weight": 50, "hold": "20s"}]}},
+    )
+)
+def metrics_of_the_canary_that_nobody_serves_are_said(world: World) -> None:
+    """The canary's autoscaler alone can't read: that is said of the canary, and goes with the canary."""
+    grown(world, 4)
+    world.behave("v2", errors=0.0)
+    world.release("v2")
+    world.until_stage(Stage.HOLDING, 1)
+    world.autoscalers.fails = "FailedGetPodsMetric"
+    world.autoscalers.fails_of = frozenset({world.revision_child("v2")})
+    world.until(lambda: world.condition("Scaling") == "False/MetricsUnreadable", within=120)
+    said = next(item.message for item in world.status.conditions if item.type == "Scaling")
+    revision = world.rollout.revision if world.rollout else ""
+    assert f"the autoscaler of {revision} can't read concurrency" in said
+    assert f"kubectl describe hpa {world.revision_child('v2')}" in said
+    assert world.rollout is not None
+    world.edit("rollout.abort", world.rollout.id)
+    world.until_settled()
+    expect(world, stable="v1", outcome="Aborted")
+    assert world.condition("Scaling") == "True/HPA"
+
+
 @scenario(gateway_spec(autoscaling=scaled(SHARED, HOURS), rollout={"canary": {"steps": STEPS}}))
 def a_query_of_all_revisions_sizes_no_canary(world: World) -> None:
     """A queue that all revisions share, and a clock, are stable's: the canary has the pods of its weight."""
