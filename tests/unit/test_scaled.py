@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ekiben.caches import Caches
-from ekiben.core.snapshot import Model, Scaler
+from ekiben.core.snapshot import Model, Reading, Scaler
 from ekiben.kube.client import ApiError
 from ekiben.kube.kinds import HPA, SCALEDOBJECT, Kind
 from ekiben.observe_scalers import scalers_of, wants_keda
@@ -166,6 +166,52 @@ def test_of_our_autoscalers_status_only_whether_it_can_read_is_kept() -> None:
     status = {"conditions": conditions, "currentMetrics": [{"type": "Pods"}], "currentReplicas": 3}
     assert trim_autoscaler({**raw, "status": status})["status"] == {"conditions": [active]}
     assert trim_autoscaler(raw)["status"] == {"conditions": []}
+
+
+def test_of_one_that_keda_made_of_ours_bounds_are_kept_and_whether_it_can_read() -> None:
+    active = {"type": "ScalingActive", "status": "False", "reason": "FailedGetExternalMetric"}
+    active["lastTransitionTime"] = "2026-01-01T00:00:00Z"
+    raw = autoscaler("keda-hpa-a", DEPLOYMENT, labels=OURS, ownerReferences=owned("ScaledObject", DEPLOYMENT))
+    raw["spec"] |= {"minReplicas": 2, "behavior": {"scaleUp": {}}, "metrics": [{"type": "External"}]}
+    raw["status"] = {"conditions": [{**active, "message": "other words"}], "currentReplicas": 3}
+    trimmed = trim_autoscaler(raw)
+    assert trimmed["spec"].keys() == {"scaleTargetRef", "minReplicas", "maxReplicas"}
+    (found,) = scalers_of([trimmed], MODEL)
+    assert found.bounds == (2, 9)
+    assert found.reading == Reading("False", "FailedGetExternalMetric", "2026-01-01T00:00:00Z")
+    of_theirs = trim_autoscaler({**raw, "metadata": {**raw["metadata"], "labels": {}}})
+    assert (of_theirs["spec"].keys(), "status" in of_theirs) == ({"scaleTargetRef"}, False)
+
+
+@pytest.mark.parametrize(
+    "status", [None, [], {"conditions": 7}, {"conditions": [7, {"type": "ScalingActive"}]}]
+)
+def test_whatever_an_autoscaler_of_kedas_says_is_read(status: Any) -> None:
+    raw = autoscaler("keda-hpa-a", DEPLOYMENT, labels=OURS, ownerReferences=owned("ScaledObject", DEPLOYMENT))
+    (found,) = scalers_of([raw | {"status": status, "spec": {**raw["spec"], "minReplicas": "2"}}], MODEL)
+    assert (found.ours, found.bounds) == (True, None)
+    assert found.reading in (None, Reading("", "", ""))
+
+
+@pytest.mark.parametrize(
+    ("managed", "asked_at"),
+    [
+        (
+            [{"manager": "ekiben", "operation": "Apply", "time": "2026-01-01T00:00:00Z"}],
+            "2026-01-01T00:00:00Z",
+        ),
+        ([{"manager": "keda", "operation": "Update", "time": "2026-01-01T00:00:00Z"}], None),
+        ([{"manager": "ekiben", "operation": "Apply", "subresource": "status", "time": "x"}], None),
+        ([{"manager": "ekiben", "operation": "Apply"}], None),
+        ([7], None),
+        (None, None),
+    ],
+)
+def test_of_who_wrote_a_scaled_object_only_when_we_asked_last_is_kept(
+    managed: Any, asked_at: str | None
+) -> None:
+    trimmed = trim_scaled_object({"metadata": {"name": "x", "managedFields": managed}, "spec": {}})
+    assert trimmed["metadata"] == ({"name": "x"} if asked_at is None else {"name": "x", "askedAt": asked_at})
 
 
 def test_of_a_scaled_objects_status_only_trouble_is_kept() -> None:
