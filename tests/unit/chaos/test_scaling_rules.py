@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from rules.history import Entry
+from ekiben.kube.kinds import SCALEDOBJECT, Kind
+from rules.history import Entry, History, Manifest
 from rules.judge import made_once
 from rules.scaling import judge_scalers
 from unit.chaos.test_rules import NEW, OLD, child, model
@@ -87,3 +90,46 @@ def test_a_promotion_with_fewer_pods_is_a_breach() -> None:
 def test_no_scaler_is_judged_while_another_may_have_ended(since: int, breaches: int) -> None:
     ended = scaler(20, KEDA, gone=True, after_gap=True, since=since)
     assert len(judge_scalers([*without(7), ended])) == breaches
+
+
+class Server:
+    """Answers each list with the next of `lists`, each watch with the events behind it, the last one for good."""
+
+    def __init__(self, *lists: tuple[list[str], int, list[tuple[str, str, int]]]) -> None:
+        self.lists = list(lists)
+        self.events: list[tuple[str, str, int]] = []
+        self.over = asyncio.Event()
+
+    async def list(self, kind: Kind, namespace: str) -> tuple[list[Manifest], str]:
+        if kind is not SCALEDOBJECT:
+            return [], "0"
+        found, version, self.events = self.lists.pop(0)
+        return [_item(name, 1) for name in found], str(version)
+
+    async def watch(
+        self, kind: Kind, namespace: str, version: str
+    ) -> AsyncGenerator[tuple[str, Manifest], None]:
+        for event, name, at in self.events if kind is SCALEDOBJECT else ():
+            yield event, _item(name, at)
+        if kind is SCALEDOBJECT and self.lists:
+            return
+        if kind is SCALEDOBJECT:
+            self.over.set()
+        await asyncio.Event().wait()
+
+
+def _item(name: str, version: int) -> Manifest:
+    return {"metadata": {"name": name, "uid": name, "resourceVersion": str(version)}}
+
+
+async def test_the_end_of_a_scaler_is_kept_and_one_that_nobody_saw_has_a_time_before_it() -> None:
+    server = Server((["a", "b"], 5, [("DELETED", "a", 7)]), ([], 20, []))
+    history = History(server, "shop", scalers=True)  # type: ignore[arg-type]
+    task = asyncio.create_task(history.run())
+    await asyncio.wait_for(server.over.wait(), 5)
+    task.cancel()
+    await asyncio.wait({task})
+    ends = [
+        (entry.name, entry.version, entry.after_gap, entry.since) for entry in history.ordered() if entry.gone
+    ]
+    assert ends == [("a", 7, False, 0), ("b", 20, True, 7)]
