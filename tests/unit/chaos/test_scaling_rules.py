@@ -93,7 +93,7 @@ def test_no_scaler_is_judged_while_another_may_have_ended(since: int, breaches: 
 
 
 class Server:
-    """Answers each list with the next of `lists`, each watch with the events behind it, the last one for good."""
+    """Answers each list with the next of `lists`, and each watch with the events behind it."""
 
     def __init__(self, *lists: tuple[list[str], int, list[tuple[str, str, int]]]) -> None:
         self.lists = list(lists)
