@@ -21,7 +21,7 @@ from ekiben.core.view import View
 # Longer than a KEDA needs that is moved to another node: a pod that starts, and a lease that runs out.
 LASTS = timedelta(seconds=60)
 # What KEDA says may be as long as a Prometheus likes.
-_LONGEST = 300
+LONGEST = 300
 
 
 class KedaSaid(NamedTuple):
@@ -39,7 +39,7 @@ def hindrance(view: View, revision: str) -> KedaSaid | None:
     name, told = str(live["metadata"]["name"]), _told(live)
     if (ready := told.get("Ready", {})).get("status") == "False":
         message = f"KEDA says of ScaledObject {name}: {ready.get('message') or ready.get('reason')}"
-        return KedaSaid("KEDANotReady", message[:_LONGEST])
+        return KedaSaid("KEDANotReady", message[:LONGEST])
     undone = _undone(view, revision, live)
     if undone and told.get("Paused", {}).get("status") == "True":
         return KedaSaid(

@@ -125,7 +125,7 @@ def _refused(view: View) -> str:
     """Return what was said to a scaler, or to what it needs, that is refused; KEDA's webhooks do that."""
     kinds = {*SCALERS.values(), "TriggerAuthentication"}
     told = (why for ref, why in sorted(view.snapshot.rejections.items()) if ref.kind in kinds)
-    return next((f"rejected: {why}"[:_LONGEST] for why in told), "")
+    return next((f"rejected: {why}"[: keda_said.LONGEST] for why in told), "")
 
 
 def _leaving(left: Ref) -> str:
