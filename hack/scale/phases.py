@@ -11,7 +11,7 @@ from typing import Any
 
 from bench.figures import Figure, Result
 from ekiben.kube.client import Client
-from ekiben.kube.kinds import CONTROLLERREVISION, DEPLOYMENT, MODELDEPLOYMENT, POD, kind_of
+from ekiben.kube.kinds import DEPLOYMENT, MODELDEPLOYMENT, POD
 from scale import figures as f
 from scale.fleet import (
     IMAGE,
@@ -24,11 +24,11 @@ from scale.fleet import (
     is_rolled,
     is_served,
     model,
-    renamed,
 )
 from scale.operator_process import Cost, Operator
 from scale.process import cpu_seconds
 from scale.world import World
+from scale.writer import Order, Writer
 
 HAND, OURS, SAMPLE = "by-hand", "models", "sample-model"
 SINGLES = 10
@@ -46,6 +46,8 @@ class Run:
     say: Callable[[str], None]
     results: list[Result] = field(default_factory=list)
     floors: dict[str, float] = field(default_factory=dict)
+    # CPU of a client that only writes, 0 where no floor was measured.
+    request_ms: float = 0.0
     children: int = 0
     costs: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -66,6 +68,12 @@ class Run:
         per_object = {"cpu_ms": cost.cpu / self.size * 1000, "requests": cost.requests.per_object(self.size)}
         self.costs[phase] = {**per_object, "peak_mib": cost.peak_mib}
         return cost
+
+    def found_cpu(self, figure: Figure, cost: Cost) -> None:
+        """Take note of the CPU per object; its floor is what as many bare requests cost."""
+        if self.request_ms:
+            self.floors[figure.title] = self.request_ms * cost.requests.counts.total() / self.size
+        self.found(figure, cost.cpu / self.size * 1000, *cost.told(self.size))
 
     def found(self, figure: Figure, value: float, *details: str, limit: float | None = None) -> None:
         """Take note of a figure."""
@@ -97,11 +105,15 @@ async def measure_floors(run: Run, children: Sequence[Manifest]) -> None:
     (pattern,) = (item["metadata"]["name"] for item in children if item["kind"] == DEPLOYMENT.kind)
     names = [pattern.replace(SAMPLE, name) for name in run.names]
     kcm = run.world.plane.pids()["kube-controller-manager"]
+    writer = Writer(Order(str(run.world.plane.kubeconfig), HAND, SAMPLE, children, run.names))
+    await writer.start()
     began, cpu = time.monotonic(), cpu_seconds(kcm)
-    await at_once(_write_children(run, children, name) for name in run.names)
+    written = await writer.write()
+    run.request_ms = written.request_ms
     ready = await deployments.until(names, is_rolled, run.patience)
     run.floors[f.CREATE_WALL.title] = max(ready.values()) - began
     run.say(f"floor: created in {max(ready.values()) - began:.1f} s, kcm CPU {cpu_seconds(kcm) - cpu:.1f} s")
+    run.say(f"floor: {written.requests} writes, {run.request_ms:.2f} ms of the writer's CPU each")
     took = [await _single(run, pods, deployments, name) for name in names[:SINGLES]]
     run.floors[f.SINGLE_P50.title], run.floors[f.SINGLE_MAX.title] = statistics.median(took), max(took)
     began, cpu = time.monotonic(), cpu_seconds(kcm)
@@ -112,19 +124,6 @@ async def measure_floors(run: Run, children: Sequence[Manifest]) -> None:
     await deployments.close()
     await pods.close()
     await asyncio.to_thread(run.world.kubectl, "delete", "namespace", HAND, "--wait", seconds=900)
-
-
-async def _write_children(run: Run, children: Sequence[Manifest], name: str) -> None:
-    written = renamed(children, SAMPLE, name)
-    # A revision's record first, then everything else at once: as the operator does.
-    for records in (True, False):
-        await asyncio.gather(
-            *(
-                run.client.apply(kind_of(item["apiVersion"], item["kind"]), HAND, item)
-                for item in written
-                if (item["kind"] == CONTROLLERREVISION.kind) is records
-            )
-        )
 
 
 async def _set_image(run: Run, deployment: Manifest, image: str) -> Manifest:
@@ -166,7 +165,7 @@ async def create(run: Run, models: Watched) -> None:
     cost = run.spent("create")
     asked = cost.requests
     run.found(f.CREATE_WALL, wall, f"p50 {statistics.median(ready.values()) - began:.2f} s")
-    run.found(f.CREATE_CPU, cost.cpu / run.size * 1000, *cost.told(run.size))
+    run.found_cpu(f.CREATE_CPU, cost)
     run.found(f.CREATE_WRITES, asked.writes / run.size)
     run.found(f.CREATE_READS, asked.gets / run.size / run.children, f"{run.children} children each")
 
@@ -183,7 +182,7 @@ async def roll(run: Run, models: Watched, version: int) -> None:
     cost = run.spent("roll")
     asked = cost.requests
     run.found(f.ROLL_WALL, wall, f"p50 {statistics.median(ready.values()) - began:.2f} s")
-    run.found(f.ROLL_CPU, cost.cpu / run.size * 1000, *cost.told(run.size))
+    run.found_cpu(f.ROLL_CPU, cost)
     run.found(f.ROLL_WRITES, asked.writes / run.size)
     # What a rollout makes anew: the revision's record, its Deployment, its disruption budget.
     run.found(f.ROLL_READS, max(asked.gets / run.size - 3, 0.0) + asked.lists / run.size)
