@@ -8,7 +8,7 @@ tools: venv ## Build the pinned Go tools that are not in the cache yet (minutes,
 	@$(CLUSTER) tools build kubernetes helm >/dev/null
 
 keda-tools: venv
-	@$(CLUSTER) tools build keda-operator keda-adapter prometheus >/dev/null
+	@$(CLUSTER) tools build keda-operator keda-adapter keda-webhooks prometheus >/dev/null
 
 cluster-keda: venv ## Install KEDA and a Prometheus into the running cluster (minutes of building, once)
 	@$(CLUSTER) keda

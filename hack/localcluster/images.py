@@ -10,7 +10,16 @@ from localcluster.oci import ImageConfig, write_archive, write_layer
 from localcluster.paths import cache_dir, locked
 from localcluster.progress import say
 from localcluster.pypi import install
-from localcluster.tools import KEDA_ADAPTER, KEDA_OPERATOR, KUBERNETES, PAUSE, PROMETHEUS, Tool, ensure
+from localcluster.tools import (
+    KEDA_ADAPTER,
+    KEDA_OPERATOR,
+    KEDA_WEBHOOKS,
+    KUBERNETES,
+    PAUSE,
+    PROMETHEUS,
+    Tool,
+    ensure,
+)
 
 TRAEFIK_VERSION = "3.7.15"
 _NOBODY = "65532"
@@ -56,6 +65,11 @@ def keda_operator_image() -> SystemImage:
 def keda_adapter_image() -> SystemImage:
     """Return the image of KEDA's metrics adapter."""
     return _tool_image(KEDA_ADAPTER)
+
+
+def keda_webhooks_image() -> SystemImage:
+    """Return the image of KEDA's admission webhooks."""
+    return _tool_image(KEDA_WEBHOOKS)
 
 
 def prometheus_image() -> SystemImage:

@@ -12,7 +12,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from localcluster.errors import LocalClusterError
 from localcluster.images import SystemImage
-from localcluster.keda import manifests
+from localcluster.keda import Images, manifests
 from localcluster.kedasource import TRIGGERS, without_cases
 from localcluster.pki import Authority
 
@@ -70,7 +70,7 @@ def test_a_source_without_a_trigger_of_ours_is_refused() -> None:
 
 def kedas(folder: Path) -> list[dict[str, Any]]:
     """Return what is applied of a small config folder like KEDA's own."""
-    for part in ("service_account", "rbac", "manager", "metrics-server"):
+    for part in ("service_account", "rbac", "manager", "metrics-server", "webhooks"):
         (folder / part).mkdir()
         (folder / part / "kustomization.yaml").write_text("kind: Kustomization\nresources: []\n")
     (folder / "manager" / "manager.yaml").write_text(DEPLOYMENT.replace("NAME", "keda-operator"))
@@ -78,8 +78,13 @@ def kedas(folder: Path) -> list[dict[str, Any]]:
     (folder / "metrics-server" / "deployment.yaml").write_text(served)
     api = {"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "spec": {"group": "x"}}
     (folder / "metrics-server" / "api_service.yaml").write_text(yaml.safe_dump(api))
-    operator, adapter = (SystemImage(f"localhost/{name}:1", Path()) for name in ("operator", "adapter"))
-    return list(manifests(folder, operator, adapter, "Q0E="))
+    (folder / "webhooks" / "webhooks.yaml").write_text(DEPLOYMENT.replace("NAME", "keda-admission"))
+    asked = {"kind": "ValidatingWebhookConfiguration", "metadata": {"name": "keda-admission"}}
+    asked["webhooks"] = [{"failurePolicy": "Ignore", "clientConfig": {"service": {"name": "x"}}}]
+    (folder / "webhooks" / "validation_webhooks.yaml").write_text(yaml.safe_dump(asked))
+    names = ("operator", "adapter", "webhooks")
+    images = Images(*(SystemImage(f"localhost/{name}:1", Path()) for name in names))
+    return list(manifests(folder, images, "Q0E="))
 
 
 def test_kedas_own_manifests_run_our_images_with_a_certificate_of_ours(tmp_path: Path) -> None:
@@ -88,9 +93,18 @@ def test_kedas_own_manifests_run_our_images_with_a_certificate_of_ours(tmp_path:
         ("Deployment", "keda-operator"),
         ("Deployment", "keda-metrics-apiserver"),
         ("APIService", None),
+        ("Deployment", "keda-admission"),
+        ("ValidatingWebhookConfiguration", "keda-admission"),
     }
     assert made["APIService", None]["spec"]["caBundle"] == "Q0E="
-    for name, image in (("keda-operator", "operator"), ("keda-metrics-apiserver", "adapter")):
+    (webhook,) = made["ValidatingWebhookConfiguration", "keda-admission"]["webhooks"]
+    assert webhook["failurePolicy"] == "Fail"
+    assert webhook["clientConfig"] == {"service": {"name": "x"}, "caBundle": "Q0E="}
+    for name, image in (
+        ("keda-operator", "operator"),
+        ("keda-metrics-apiserver", "adapter"),
+        ("keda-admission", "webhooks"),
+    ):
         (container,) = made["Deployment", name]["spec"]["template"]["spec"]["containers"]
         assert container["image"] == f"localhost/{image}:1"
         assert container["imagePullPolicy"] == "IfNotPresent"
