@@ -6,25 +6,26 @@ With `pytest -s` they say how long everything took.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from e2e.guarded import KEYS, address_of, build_guard, build_secret
 from e2e.test_autoscaling import SLOW, stable_pods
 from e2e.test_strategies import ANALYSIS, routed
 from e2e.test_zero import PATIENT, all_answered, until_asleep
+from e2e.watching import Clock, watched
 from ekiben.kube.client import Client
-from ekiben.kube.kinds import DEPLOYMENT, HPA, SCALEDOBJECT
+from ekiben.kube.kinds import HPA, SCALEDOBJECT
 from localcluster import backends
 from localcluster.client import Kubectl
 from localcluster.keda import install_keda, remove_keda
 from rig.models import condition, follow, is_awake, is_serving, is_settled
-from rig.site import Site, apply, install_operator, kubectl
+from rig.site import Site, SiteError, apply, install_operator, kubectl
 from rig.traffic import traffic
 
 pytestmark = pytest.mark.cluster
@@ -86,60 +87,11 @@ def scaling_says(found: dict[str, Any], status: str, reason: str) -> bool:
     return (said.get("status"), said.get("reason")) == (status, reason)
 
 
-@dataclass
-class Pods:
-    """How many pods the model's Deployments ask for, and how many were ready, at each look."""
-
-    asked: list[int] = field(default_factory=list)
-    ready: list[int] = field(default_factory=list)
-    news: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def until(self, asked: Callable[[int], bool]) -> None:
-        """Wait until as many are asked for as wanted; raises TimeoutError."""
-        async with asyncio.timeout(150):
-            while not self.asked or not asked(self.asked[-1]):
-                self.news.clear()
-                await self.news.wait()
-
-
-@contextlib.asynccontextmanager
-async def watched(client: Client, namespace: str) -> AsyncIterator[Pods]:
-    """Look at the model's Deployments while the block runs."""
-    pods = Pods()
-
-    async def look() -> None:
-        while True:
-            deployments = (await client.list(DEPLOYMENT, namespace))[0]
-            pods.asked.append(sum(item["spec"]["replicas"] for item in deployments))
-            pods.ready.append(sum(item["status"].get("readyReplicas", 0) for item in deployments))
-            pods.news.set()
-            await asyncio.sleep(0.1)
-
-    task = asyncio.create_task(look())
-    try:
-        yield pods
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-
-
 async def prometheus_runs(site: Site, pods: int) -> None:
     """Have so many pods of Prometheus, and wait for them."""
     where = ("--namespace=monitoring", "deployment/prometheus")
     await kubectl(site, "scale", *where, f"--replicas={pods}")
     await kubectl(site, "rollout", "status", *where, "--timeout=60s")
-
-
-class Clock:
-    """Says how long something took since it was set."""
-
-    def __init__(self, what: str) -> None:
-        self.what, self.since = what, time.monotonic()
-
-    def tell(self, until: str) -> None:
-        """Say what has come, and after how long."""
-        print(f"{self.what} -> {until}: {time.monotonic() - self.since:.1f} s")
 
 
 async def test_a_model_scales_by_a_query_out_and_back_and_an_outage_takes_no_pod(
@@ -191,6 +143,10 @@ async def test_from_engine_to_engine_no_pod_and_no_request_is_lost(
         autoscalers = (await client.list(HPA, namespace))[0]
         return len(autoscalers), len((await client.list(SCALEDOBJECT, namespace))[0])
 
+    def unrefused(found: dict[str, Any]) -> None:
+        # KEDA's webhook refuses a ScaledObject for pods that an autoscaler has.
+        assert condition(found, "Reconciling").get("reason") != "ChildRejected", found["status"]["message"]
+
     by_hpa = slow(site, namespace, prometheus, engine="hpa", minReplicas=2, metrics=[{"cpu": "400%"}])
     await apply(site, namespace, by_hpa)
     await follow(client, namespace, "iris", lambda m: is_serving(m) and stable_pods(m) == 2, 120)
@@ -204,6 +160,7 @@ async def test_from_engine_to_engine_no_pod_and_no_request_is_lost(
             "iris",
             lambda m: scaling_says(m, "True", "KEDA") and stable_pods(m) == MOST,
             150,
+            unrefused,
         )
         # KEDA's own beside ours.
         assert await kinds() == (1, 1)
@@ -260,3 +217,108 @@ async def test_by_keda_a_model_goes_to_zero_and_comes_back(
     assert held > 1, "nothing was held: it was not asleep"
     print(f"first request to a sleeping model -> its answer: {held:.1f} s")
     assert len((await client.list(SCALEDOBJECT, namespace))[0]) == 1
+
+
+async def test_a_query_that_needs_a_secret_is_asked_with_it_and_no_pod_goes_while_it_is_wrong(
+    site: Site, client: Client, namespace: str, prometheus: str
+) -> None:
+    async def until(status: str, reason: str, pods: int) -> dict[str, Any]:
+        return await follow(
+            client,
+            namespace,
+            "iris",
+            lambda m: scaling_says(m, status, reason) and stable_pods(m) == pods,
+            120,
+        )
+
+    await apply(site, namespace, *build_guard(site, prometheus))
+    metrics = [
+        {
+            "prometheus": {
+                "address": address_of(namespace, way),
+                "query": QUERY,
+                "threshold": THRESHOLD,
+                way: keys,
+            }
+        }
+        for way, keys in KEYS.items()
+    ]
+    await apply(site, namespace, slow(site, namespace, prometheus, metrics=metrics))
+    await follow(client, namespace, "iris", is_serving, 120)
+    clock = Clock("no Secret")
+    found = await until("False", "KEDANotReady", 1)
+    clock.tell("Scaling is False (KEDANotReady)")
+    print(condition(found, "Scaling")["message"])
+    await kubectl(site, "wait", "--namespace", namespace, "--for=condition=Available", "deployment/guard")
+    async with (
+        watched(client, namespace) as pods,
+        traffic(site.target(f"{namespace}.example.com"), MANY, site.prefix) as seen,
+    ):
+        await apply(site, namespace, build_secret("wrong", "wrong"))
+        clock = Clock("a wrong Secret")
+        found = await until("False", "Fallback", 1)
+        clock.tell("Scaling is False (Fallback)")
+        print(condition(found, "Scaling")["message"])
+        assert set(pods.asked) == {1}
+        await apply(site, namespace, build_secret())
+        clock = Clock("the right Secret")
+        await until("True", "KEDA", MOST)
+        clock.tell(f"Scaling is True, {MOST} pods are ready")
+    all_answered(seen)
+    (made,) = (await client.list(HPA, namespace))[0]
+    told = [metric["external"]["current"]["averageValue"] for metric in made["status"]["currentMetrics"]]
+    assert len(told) == len(metrics)
+
+
+def around(hour: int, replicas: int) -> dict[str, Any]:
+    """Return a schedule from an hour before one of the clock to two hours after it, in UTC."""
+    start, end = (f"0 {(hour + by) % 24} * * *" for by in (-1, 2))
+    return {"schedule": {"start": start, "end": end, "replicas": replicas}}
+
+
+def beside(scaled: dict[str, Any]) -> dict[str, Any]:
+    """Return somebody else's ScaledObject for the same pods."""
+    kept = {key: scaled[key] for key in ("apiVersion", "kind", "spec")}
+    return kept | {"metadata": {"name": "theirs"}}
+
+
+async def until_read(client: Client, namespace: str, resources: set[str]) -> dict[str, dict[str, Any]]:
+    """Wait until the autoscaler has read these resources of its pods; return what it read."""
+    async with asyncio.timeout(60):
+        while True:
+            read = {
+                told["name"]: told["current"]
+                for autoscaler in (await client.list(HPA, namespace))[0]
+                for metric in (autoscaler.get("status") or {}).get("currentMetrics") or ()
+                if (told := metric.get("containerResource"))
+            }
+            if resources <= set(read):
+                return read
+            await asyncio.sleep(0.5)
+
+
+async def test_a_schedule_brings_its_pods_and_cpu_and_memory_are_read(
+    site: Site, client: Client, namespace: str, prometheus: str
+) -> None:
+    def scheduled(hour: int) -> dict[str, Any]:
+        # No pod of this model has as much of either: the schedule alone asks for pods.
+        metrics = [around(hour, MOST), {"cpu": "4"}, {"memory": "400%"}]
+        return slow(site, namespace, prometheus, metrics=metrics)
+
+    now = datetime.now(UTC).hour
+    await apply(site, namespace, scheduled(now))
+    await follow(client, namespace, "iris", is_serving, 120)
+    clock = Clock("in the window")
+    found = await follow(client, namespace, "iris", lambda m: stable_pods(m) == MOST, 120)
+    clock.tell(f"{MOST} pods are ready")
+    assert scaling_says(found, "True", "KEDA")
+    read = await until_read(client, namespace, {"cpu", "memory"})
+    clock.tell("cpu and memory are read")
+    print(read)
+    assert read["memory"]["averageUtilization"] > 0
+    await apply(site, namespace, scheduled(now + 12))
+    clock = Clock("no window")
+    await follow(client, namespace, "iris", lambda m: stable_pods(m) == 1, 120)
+    clock.tell("one pod is left")
+    with pytest.raises(SiteError, match="is already managed by the"):
+        await apply(site, namespace, beside((await client.list(SCALEDOBJECT, namespace))[0][0]))
