@@ -203,6 +203,37 @@ RAW: dict[str, dict[str, Any]] = {
             "behavior": {"scaleUp": {"policies": [{"type": "Pods", "value": 4, "periodSeconds": 15}]}},
         },
     },
+    "by-formula": {
+        "bento": {"image": IMAGE},
+        "autoscaling": {
+            "minReplicas": 2,
+            "maxReplicas": 10,
+            "metrics": [
+                {
+                    "name": "waiting",
+                    "trigger": {
+                        "type": "rabbitmq",
+                        "metadata": {
+                            "queueName": "{{model.namespace}}-{{model.name}}",
+                            "mode": "QueueLength",
+                            "value": "20",
+                        },
+                        "authenticationRef": {"name": "rabbitmq"},
+                        "metricType": "Value",
+                    },
+                },
+                {
+                    "name": "work",
+                    "prometheus": {
+                        "address": "http://prometheus.monitoring.svc:9090",
+                        "query": 'sum(load{revision="{{revision}}"})',
+                        "threshold": "8",
+                    },
+                },
+            ],
+            "formula": {"expression": "max([waiting / 20, work / 8]) * 10", "target": "10"},
+        },
+    },
     "everything": EVERYTHING,
 }
 SPECS: dict[str, Spec] = {name: parse_spec(raw) for name, raw in RAW.items()}
@@ -229,7 +260,7 @@ def keda_children(spec: Spec, model: Model, record: Record) -> list[Manifest]:
     return [scaled] + [
         build_trigger_authentication(model, record.revision, number, metric.prometheus)
         for number, metric in enumerate(block.metrics)
-        if metric.prometheus
+        if metric.prometheus and (metric.prometheus.bearer or metric.prometheus.basic)
     ]
 
 

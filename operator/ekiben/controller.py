@@ -63,6 +63,7 @@ class Controller:
         self._worker_count = settings.workers
         self._policy = settings.pod_policy
         self._preflight = settings.preflight
+        self._triggers = frozenset(settings.keda_triggers)
         self._queue: WorkQueue[Key] = WorkQueue()
         self._fleet = Fleet(
             settings.max_concurrent_rollouts,
@@ -257,7 +258,9 @@ class Controller:
             settled=memory.settled,
             readings=memory.readings,
         )
-        snapshot = build_snapshot(seen, remembered, datetime.now(UTC), self._policy, self._preflight)
+        snapshot = build_snapshot(
+            seen, remembered, datetime.now(UTC), self._policy, self._preflight, self._triggers
+        )
         memory.records = snapshot.records
         return snapshot
 

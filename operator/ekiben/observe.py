@@ -126,10 +126,12 @@ def build_snapshot(
     now: datetime,
     policy: PodPolicy = RESTRICTED,
     preflight: Preflight = "none",
+    triggers: frozenset[str] = frozenset(),
 ) -> Snapshot:
     """Gather everything that one decision may see.
 
-    `policy` is what models may ask for, `preflight` where their rollouts look for room.
+    `policy` is what models may ask for, `preflight` where their rollouts look for room, `triggers` the types
+    of KEDA's triggers that they may name.
     """
     readings = remembered.readings
     readings.turn()
@@ -161,6 +163,7 @@ def build_snapshot(
             _cluster(seen, model, spec, live),
             preflight=preflight,
             keda=seen.keda,
+            triggers=triggers,
             scalers=scalers_of(seen.scalers, model),
             activators=seen.activators,
             demanded=seen.demanded,

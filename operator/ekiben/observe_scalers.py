@@ -10,6 +10,7 @@ from ekiben.core.snapshot import Manifest, Model, Reading, Scaler
 from ekiben.ownership import controller_of, is_ours
 
 _REVISION_CHILD = re.compile(r"^(.+)-[a-z][a-z0-9]{9}$")
+_KEDA_METRICS = ("prometheus", "schedule", "trigger")
 _OURS, _KEDA = "HorizontalPodAutoscaler", "ScaledObject"
 
 
@@ -96,7 +97,7 @@ def wants_keda(model: Manifest, autoscalers: Iterable[Manifest] = ()) -> bool:
         return True
     metrics = block.get("metrics")
     return block.get("engine", "auto") == "auto" and any(
-        "prometheus" in item or "schedule" in item
+        any(field in item for field in _KEDA_METRICS)
         for item in (metrics if isinstance(metrics, list) else ())
         if isinstance(item, Mapping)
     )

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from ekiben.api.fields import DNS_LABEL_PATTERN, seconds
 from ekiben.api.policy import EVERY_ACCOUNT, NAMES
 from ekiben.api.selector import parse_selector
+from ekiben.api.triggers import EVERY_TRIGGER
 
 
 class Address(NamedTuple):
@@ -40,6 +41,13 @@ def rule(text: str) -> str:
 def account(text: str) -> str:
     """Read the name of a ServiceAccount, or that of all."""
     return text if text == EVERY_ACCOUNT else object_name(text)
+
+
+def trigger(text: str) -> str:
+    """Read a type of KEDA's triggers, or * for every one."""
+    if text != EVERY_TRIGGER and (len(text) > 63 or not re.match(DNS_LABEL_PATTERN, text)):
+        raise ValueError(f"{text!r} is no type of a trigger; write one of KEDA's, such as rabbitmq, or *")
+    return text
 
 
 def host(text: str) -> str:

@@ -58,6 +58,9 @@ class Settings:
     keda: bool = False
     """Models may be scaled by KEDA; needs rights on its ScaledObjects, see docs/autoscaling.md."""
 
+    keda_triggers: tuple[str, ...] = ()
+    """Types of KEDA's triggers that models may name, separated by commas; * means every one. Empty: none."""
+
     activator: str = ""
     """The activator's Service, as namespace/name: it holds requests to models without pods. Empty: none."""
 
@@ -193,6 +196,7 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "secret_namespaces": parsers.listed(parsers.label),
     "preflight": parsers.one_of("none", "quotas", "nodes"),
     "keda": parsers.switch,
+    "keda_triggers": parsers.listed(parsers.trigger),
     "activator": parsers.service,
     "workers": parsers.count,
     "max_concurrent_rollouts": parsers.limit,

@@ -63,6 +63,16 @@ def by_hours(**fields: Any) -> Json:
     return {"schedule": {"start": "0 8 * * 1-5", "end": "0 20 * * 1-5", "replicas": 3} | fields}
 
 
+def by_trigger(**fields: Any) -> Json:
+    metadata = {"queueName": "jobs", "mode": "QueueLength", "value": "10"}
+    return {"trigger": {"type": "rabbitmq", "metadata": metadata} | fields}
+
+
+def by_formula(expression: str, *more: Json, target: str = "10", **fields: Any) -> Json:
+    metrics = (by_trigger() | {"name": "queue"}, by_query() | {"name": "work"}, *more)
+    return scaling(*metrics, formula={"expression": expression, "target": target}, **fields)
+
+
 def parents(*refs: Json) -> Json:
     return {"traffic": {"parentRefs": [*refs]}}
 
@@ -194,6 +204,29 @@ ACCEPTED: dict[str, Json] = {
     "eight windows": scaling(*(by_hours(replicas=n) for n in range(1, 5)), *(by_hours() for _ in range(4))),
     "a ScaledObject for CPU": scaling({"cpu": "70%"}, engine="keda", fallbackReplicas=4),
     "an HPA, whatever is installed": scaling({"concurrency": "8"}, engine="hpa"),
+    "autoscaling by a queue": scaling(by_trigger()),
+    "autoscaling by each revision's own queue, with authentication": scaling(
+        by_trigger(
+            metadata={"queueName": "{{model.namespace}}-{{model.name}}-{{revision}}", "vhostName": ""},
+            authenticationRef={"name": "rabbitmq"},
+            metricType="Value",
+        ),
+        {"cpu": "70%"},
+        engine="keda",
+    ),
+    "autoscaling by every type of trigger that a cluster has": scaling(
+        *(by_trigger(type=type_) for type_ in ("kafka", "aws-sqs-queue", "external", "metrics-api"))
+    ),
+    "autoscaling by a trigger whose metadata has braces": scaling(
+        by_trigger(metadata={"query": '{"size": 0, "aggs": {"a": {"max": {"field": "x"}}}}', "lone": "{"})
+    ),
+    "autoscaling to zero and by a queue": scaling(by_trigger(), minReplicas=0),
+    "autoscaling by a formula": by_formula("max([queue, work * 2])"),
+    "autoscaling by a formula with hours, of all pods together": by_formula(
+        "(queue + work) / max(office, 1)", by_hours() | {"name": "office"}, engine="keda"
+    ),
+    "a name without a formula": scaling(by_query() | {"name": "work"}),
+    "a formula switched off as it stands": by_formula("queue + work", engine="none"),
     "autoscaling left to others": {"autoscaling": {"engine": "external"}, "replicas": 3},
     "autoscaling whose changes are canaried": scaling({"concurrency": "8"}, canary=True, engine="hpa"),
     "autoscaling left to others, canary false": {"autoscaling": {"engine": "external", "canary": False}},
@@ -359,9 +392,13 @@ TMP_MOUNT = (
 )
 BAD_METRIC = (
     "autoscaling.metrics takes exactly one of cpu, memory, concurrency, requestsPerSecond, latency,"
-    " prometheus and schedule per item: write one item for each target"
+    " prometheus, schedule and trigger per item: write one item for each target"
 )
 QUANTILE = "autoscaling.metrics: latency takes exactly one of p50, p95 and p99: write one item for each"
+FORMULA_OF_ALL = (
+    "autoscaling.formula takes the place of all metrics: give each of them a name, a prometheus, schedule or"
+    " trigger, and have it in the expression; leave out what is not in it, cpu and memory too"
+)
 BAD_PER_POD = 'must be a number per pod, above zero, in quotes, such as "8" or "0.5"'
 BAD_CRON = "must be a cron schedule of five fields, such as 0 8 * * 1-5, where Sunday is 0"
 NEEDS_ZERO = (
@@ -797,7 +834,7 @@ REFUSED = [
         "KEDA's metrics and the adapter's together",
         scaling(by_query(), {"concurrency": "8"}),
         METRICS,
-        "autoscaling.metrics: prometheus and schedule need KEDA, which can't read concurrency,"
+        "autoscaling.metrics: prometheus, schedule and trigger need KEDA, which can't read concurrency,"
         " requestsPerSecond and latency: leave one kind out, or ask a Prometheus for the requests too",
     ),
     Refused(
@@ -818,7 +855,7 @@ REFUSED = [
         "a latency beside a query",
         scaling(by_query(), {"latency": {"p95": "500ms"}}),
         METRICS,
-        "autoscaling.metrics: prometheus and schedule need KEDA, which can't read concurrency,"
+        "autoscaling.metrics: prometheus, schedule and trigger need KEDA, which can't read concurrency,"
         " requestsPerSecond and latency: leave one kind out, or ask a Prometheus for the requests too",
     ),
     Refused(
@@ -853,7 +890,114 @@ REFUSED = [
         "KEDA's metric for an HPA",
         scaling(by_hours(), engine="hpa"),
         METRICS,
-        "autoscaling.engine hpa can't read prometheus and schedule: write engine: keda, or remove them",
+        "autoscaling.engine hpa can't read prometheus, schedule and trigger: write engine: keda, or remove"
+        " them",
+    ),
+    Refused(
+        "a trigger for an HPA",
+        scaling(by_trigger(), engine="hpa"),
+        METRICS,
+        "autoscaling.engine hpa can't read prometheus, schedule and trigger: write engine: keda, or remove"
+        " them",
+    ),
+    Refused("a query and a trigger in one", scaling(by_query() | by_trigger()), METRIC, BAD_METRIC),
+    *(
+        Refused(
+            f"a trigger of type {type_}, which has a field of its own",
+            scaling(by_trigger(type=type_)),
+            f"{METRIC}.trigger.type",
+            "autoscaling.metrics: a trigger is for what has no field of its own: write cpu, memory,"
+            " prometheus, or for cron schedule instead",
+        )
+        for type_ in ("cpu", "memory", "prometheus", "cron")
+    ),
+    Refused(
+        "a trigger of a type that is no name",
+        scaling(by_trigger(type="Rabbit MQ")),
+        f"{METRIC}.trigger.type",
+        "must be the type of one of KEDA's triggers, such as rabbitmq or aws-sqs-queue",
+    ),
+    Refused(
+        "a trigger with a word that nobody knows",
+        scaling(by_trigger(metadata={"queueName": "{{canary.revision}}"})),
+        f"{METRIC}.trigger.metadata[queueName]",
+        "must hold in {{ }} only one of revision, model.name, model.namespace, without spaces",
+    ),
+    Refused(
+        "a trigger with a key that is none",
+        scaling(by_trigger(metadata={"queue name": "jobs"})),
+        f"{METRIC}.trigger.metadata",
+        "must have keys as KEDA's trigger has them, such as queueName",
+    ),
+    Refused(
+        "a trigger without metadata",
+        scaling({"trigger": {"type": "rabbitmq"}}),
+        f"{METRIC}.trigger.metadata",
+        "Required value",
+    ),
+    Refused(
+        "a number where KEDA wants text",
+        scaling(by_trigger(metadata={"value": 10})),
+        f"{METRIC}.trigger.metadata.value",
+        f'{METRIC}.trigger.metadata.value in body must be of type string: "integer"',
+    ),
+    Refused(
+        "a trigger with an authentication by no name",
+        scaling(by_trigger(authenticationRef={"name": "Rabbit MQ"})),
+        f"{METRIC}.trigger.authenticationRef.name",
+        BAD_SUBDOMAIN,
+    ),
+    Refused(
+        "a trigger by utilization",
+        scaling(by_trigger(metricType="Utilization")),
+        f"{METRIC}.trigger.metricType",
+        'Unsupported value: "Utilization": supported values: "AverageValue", "Value"',
+    ),
+    Refused(
+        "a name for what KEDA can't compute with",
+        scaling({"cpu": "70%", "name": "work"}),
+        f"{METRIC}.name",
+        "autoscaling.metrics: name is what formula calls a prometheus, schedule or trigger, and KEDA computes"
+        " with nothing else: leave it out",
+    ),
+    Refused(
+        "a name that no formula can hold",
+        scaling(by_trigger() | {"name": "my-queue"}),
+        f"{METRIC}.name",
+        "must be a name for the formula, of letters, digits and underscores, such as queue",
+    ),
+    Refused(
+        "a name twice",
+        scaling(by_trigger() | {"name": "work"}, by_query() | {"name": "work"}),
+        METRICS,
+        "autoscaling.metrics must not have a name twice: write another",
+    ),
+    Refused(
+        "a formula for an HPA",
+        by_formula("queue + work", engine="hpa"),
+        METRICS,
+        "autoscaling.engine hpa can't read prometheus, schedule and trigger: write engine: keda, or remove"
+        " them",
+    ),
+    *(
+        Refused(f"a formula {why}", spec, "spec.autoscaling.formula", FORMULA_OF_ALL)
+        for why, spec in (
+            ("without metrics", scaling(formula={"expression": "queue", "target": "10"}, engine="keda")),
+            ("that leaves one out", by_formula("queue * 2")),
+            ("beside CPU, which KEDA would drop", by_formula("queue + work", {"cpu": "70%"})),
+            ("over one without a name", by_formula("queue + work", by_hours())),
+            ("of nothing", by_formula("  ")),
+        )
+    ),
+    *(
+        Refused(
+            f"a formula's target of {target}",
+            by_formula("queue + work", target=target),
+            "spec.autoscaling.formula.target",
+            'must be a whole number above zero, in quotes, such as "10", for KEDA falls back by no other:'
+            " multiply in the expression instead",
+        )
+        for target in ("0", "0.5", "10m")
     ),
     Refused(
         "a window with more pods than there may be",
@@ -1629,6 +1773,16 @@ def test_refuses_misspelt_field_for_strict_clients(server: Server) -> None:
 
     assert [refusal.sentence.split(": ", 1)[1] for refusal in said] == [
         'strict decoding error: unknown field "spec.rollout.scaledownDelay"'
+    ]
+
+
+def test_a_trigger_names_no_authentication_of_the_whole_cluster(server: Server) -> None:
+    """Those are about Secrets in KEDA's own namespace; clients that are not strict lose the field."""
+    reference = {"name": "aws", "kind": "ClusterTriggerAuthentication"}
+    said = server.refusals(model({"bento": BENTO} | scaling(by_trigger(authenticationRef=reference))))
+
+    assert [refusal.sentence.split(": ", 1)[1] for refusal in said] == [
+        f'strict decoding error: unknown field "{METRIC}.trigger.authenticationRef.kind"'
     ]
 
 

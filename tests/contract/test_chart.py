@@ -220,7 +220,7 @@ def test_looking_for_room_is_granted_as_far_as_the_value_says(helm: Path) -> Non
 def test_keda_is_granted_where_the_value_says_so_and_nowhere_else(helm: Path) -> None:
     (plain,) = of_kind(template(helm), "ClusterRole")
     assert "keda.sh" not in {group for group, _, _ in granted(plain)}
-    objects = template(helm, "--set", "keda.enabled=true,namespaces={shop}")
+    objects = template(helm, "--set", "keda.enabled=true,namespaces={shop},keda.triggers={kafka,redis}")
     (everywhere,), (there,) = (
         of_kind(objects, "ClusterRole"),
         [role for role in of_kind(objects, "Role") if role["metadata"]["namespace"] == "shop"],
@@ -233,13 +233,15 @@ def test_keda_is_granted_where_the_value_says_so_and_nowhere_else(helm: Path) ->
     }
     (deployment,) = of_kind(objects, "Deployment")
     environment = deployment["spec"]["template"]["spec"]["containers"][0]["env"]
-    assert {item["name"]: item.get("value") for item in environment}["EKIBEN_KEDA"] == "true"
+    told = {item["name"]: item.get("value") for item in environment}
+    assert (told["EKIBEN_KEDA"], told["EKIBEN_KEDA_TRIGGERS"]) == ("true", "kafka,redis")
 
 
 @pytest.mark.parametrize(
     ("option", "named"),
     [
         ("keda.enabled=maybe", "enabled"),
+        ("keda.triggers={Rabbit MQ}", "triggers"),
         ("image.tag=latest", "tag"),
         ("workers=0", "workers"),
         ("maxConcurrentRollouts=-1", "maxConcurrentRollouts"),

@@ -231,6 +231,7 @@ def test_of_a_scaled_objects_status_only_trouble_is_kept() -> None:
         ({"engine": "keda"}, {}, True),
         ({"metrics": [{"prometheus": {}}]}, {}, True),
         ({"engine": "auto", "metrics": [{"cpu": "70%"}, {"schedule": {}}]}, {}, True),
+        ({"metrics": [{"name": "queue", "trigger": {}}]}, {}, True),
         ({"engine": "hpa", "metrics": [{"schedule": {}}]}, {}, False),
         ({"metrics": [{"cpu": "70%"}, 7]}, {}, False),
         ({"metrics": "prometheus"}, {}, False),

@@ -79,6 +79,8 @@ def test_every_field_can_be_set_and_is_in_the_help() -> None:
         ("EKIBEN_MAX_CONCURRENT_ROLLOUTS", "-1", "0 for no limit"),
         ("EKIBEN_WORKERS", "many", "from 1 to 64"),
         ("EKIBEN_CALL_HOSTS", "http://prometheus", "no host"),
+        ("EKIBEN_KEDA_TRIGGERS", "kafka,RabbitMQ", "no type of a trigger"),
+        ("EKIBEN_KEDA_TRIGGERS", "*kafka", "no type of a trigger"),
         ("EKIBEN_SECRET_NAMESPACES", "Shop", "no namespace"),
         ("EKIBEN_METRICS_ADDRESS", "9090", "host:port"),
         ("EKIBEN_METRICS_ADDRESS", "0.0.0.0:99999", "host:port"),

@@ -19,7 +19,7 @@ from ekiben.api.fields import (
 )
 from ekiben.api.rules import serving as say
 from ekiben.api.sleeping import DEFAULT_IDLE_AFTER, Activation, IdleAfter
-from ekiben.api.triggers import ScalingPrometheus, Schedule
+from ekiben.api.triggers import Formula, ScalingPrometheus, Schedule, Trigger
 
 Engine = Literal["auto", "hpa", "keda", "external", "none"]
 
@@ -49,6 +49,12 @@ PerPod = Annotated[
     ),
 ]
 
+MetricName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", min_length=1, max_length=32),
+    Worded("must be a name for the formula, of letters, digits and underscores, such as queue"),
+]
+
 
 # An autoscaler counts seconds in thousandths: of a smaller limit it could not tell a little too much.
 LatencyBound = Annotated[str, DURATION, at_least("10ms", example="500ms")]
@@ -75,9 +81,13 @@ class LatencyLimit(ApiModel):
 
 
 class ScalingMetric(ApiModel):
-    """One autoscaling target; exactly one of its fields is set."""
+    """One autoscaling target; exactly one of its fields is set, beside its name."""
 
-    model_config = rules(say.METRIC_ONE_TARGET)
+    model_config = rules(say.METRIC_ONE_TARGET, say.NAME_FOR_FORMULA)
+
+    name: Annotated[
+        MetricName | None, Field(description="What `formula` calls it; with KEDA's metrics alone.")
+    ] = None
 
     cpu: Annotated[
         CpuTarget | None,
@@ -108,6 +118,10 @@ class ScalingMetric(ApiModel):
     ] = None
     schedule: Annotated[
         Schedule | None, Field(description="Pods at least in a window of time; needs KEDA.")
+    ] = None
+    trigger: Annotated[
+        Trigger | None,
+        Field(description="Any other source that KEDA knows: queues, clouds, databases; needs KEDA."),
     ] = None
 
 
@@ -164,6 +178,8 @@ class Autoscaling(ApiModel):
         say.IDLE_NEEDS_ZERO,
         say.ZERO_NEEDS_ENGINE,
         say.CANARY_NEEDS_ENGINE,
+        say.NAMES_DIFFER,
+        say.FORMULA_NAMES_ALL,
     )
 
     engine: Annotated[
@@ -193,6 +209,10 @@ class Autoscaling(ApiModel):
             description="Targets; the one that asks for most pods wins. Default: cpu 70%; none with a GPU.",
         ),
     ] = ()
+    formula: Annotated[
+        Formula | None,
+        Field(description="With KEDA: one number out of all metrics, by which alone is scaled."),
+    ] = None
     behavior: Annotated[Behavior, Field(description="How fast the number of pods follows.")] = Behavior()
     fallback_replicas: Annotated[
         int | None,

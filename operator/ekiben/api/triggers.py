@@ -1,12 +1,12 @@
-"""The fields of the API that say on what KEDA scales: a query to a Prometheus, and a schedule."""
+"""The fields of the API that say on what KEDA scales: a query, a schedule, any of its triggers, a formula."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from ekiben.api.fields import ApiModel, Subdomain, Worded, matches, rules
+from ekiben.api.fields import ApiModel, Subdomain, Worded, cel, checked, matches, rules
 from ekiben.api.freeze import zone
 from ekiben.api.rules import serving as say
 from ekiben.api.sources import ADDRESS_PATTERN, DataKey
@@ -17,6 +17,11 @@ _KNOWN = "|".join(name.replace(".", "[.]") for name in QUERY_WORDS)
 _QUERY_PATTERN = rf"^([^{{]|[{{][^{{]|[{{][{{]({_KNOWN})[}}][}}])*[{{]?$"
 _CRON_PATTERN = r"^[0-9A-Za-z*,/-]+( [0-9A-Za-z*,/-]+){4}$"
 CRON_SENTENCE = "must be a cron schedule of five fields, such as 0 8 * * 1-5, where Sunday is 0"
+
+# In the chart value keda.triggers: every type.
+EVERY_TRIGGER = "*"
+# For KEDA's own sources the autoscaler knows no other two.
+MetricType = Literal["AverageValue", "Value"]
 
 ScalingQuery = Annotated[
     str,
@@ -51,6 +56,31 @@ Zone = Annotated[
     StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_+/-]*$", max_length=64),
     Worded("must be an IANA time zone, such as Europe/Berlin"),
     AfterValidator(zone),
+]
+TriggerType = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", min_length=1, max_length=63),
+    Worded("must be the type of one of KEDA's triggers, such as rabbitmq or aws-sqs-queue"),
+]
+TriggerValue = Annotated[
+    str,
+    StringConstraints(pattern=_QUERY_PATTERN, max_length=2048),
+    Worded(f"must hold in {{{{ }}}} only one of {', '.join(QUERY_WORDS)}, without spaces"),
+]
+_KEYS = cel(
+    f"self.all(k, {matches('^[A-Za-z][A-Za-z0-9_.-]{0,62}$', 'k')})",
+    "must have keys as KEDA's trigger has them, such as queueName",
+)
+# A rule of the block wants the names of all metrics in it; KEDA compiles it.
+Expression = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+FormulaTarget = Annotated[
+    str,
+    # Of any other number KEDA makes a target, and no fallback.
+    StringConstraints(pattern=r"^[1-9][0-9]{0,8}$", max_length=9),
+    Worded(
+        'must be a whole number above zero, in quotes, such as "10", for KEDA falls back by no other:'
+        " multiply in the expression instead"
+    ),
 ]
 
 
@@ -95,3 +125,60 @@ class Schedule(ApiModel):
     end: Annotated[Cron, Field(description="When it ends, as cron says it.")]
     time_zone: Annotated[Zone | None, Field(description="Where that clock hangs. Default: UTC.")] = None
     replicas: Annotated[int, Field(ge=1, le=10000, description="Fewest pods of stable in it.")]
+
+
+class AuthenticationRef(ApiModel):
+    """What tells KEDA how to authenticate."""
+
+    name: Annotated[
+        Subdomain, Field(description="Name of a TriggerAuthentication of yours in the model's namespace.")
+    ]
+
+
+class Trigger(ApiModel):
+    """Any other source of KEDA, passed on to it as it is written here."""
+
+    model_config = rules(say.TRIGGER_IS_NO_METRIC)
+
+    type: Annotated[
+        TriggerType,
+        Field(description="Which one, as KEDA names it; the chart value `keda.triggers` must list it."),
+    ]
+    metadata: Annotated[
+        dict[str, TriggerValue],
+        Field(
+            max_length=32,
+            description="What KEDA's documentation says of this type, each value as text. `{{revision}}`,"
+            " `{{model.name}}` and `{{model.namespace}}` are filled in; without `{{revision}}` the answer is"
+            " the same for every revision, and a canary is sized by its weight alone. Nothing secret.",
+            json_schema_extra=checked(_KEYS),
+        ),
+    ]
+    authentication_ref: Annotated[
+        AuthenticationRef | None, Field(description="How KEDA authenticates, where it must.")
+    ] = None
+    metric_type: Annotated[
+        MetricType | None,
+        Field(
+            description="AverageValue: so much for each pod; Value: so much in all. Default: AverageValue."
+        ),
+    ] = None
+
+
+class Formula(ApiModel):
+    """One number out of several metrics; KEDA computes it, and it takes their place."""
+
+    expression: Annotated[
+        Expression,
+        Field(
+            description="The number, in KEDA's language of formulas, over the names of all metrics, such as"
+            " `max([queue, work * 2])`."
+        ),
+    ]
+    target: Annotated[FormulaTarget, Field(description="How much of it one pod can take.")]
+    metric_type: Annotated[
+        MetricType | None,
+        Field(
+            description="AverageValue: so much for each pod; Value: so much in all. Default: AverageValue."
+        ),
+    ] = None

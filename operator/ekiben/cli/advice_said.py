@@ -124,8 +124,8 @@ def _about_yaml(watched: Watched, advice: Advice) -> list[str]:
     block, notes = watched.autoscaling, list[str]()
     if block and any(map(needs_keda, block.metrics)):
         notes.append(
-            "no engine serves concurrency together with prometheus and schedule, which the model has now:"
-            " leave those out, or ask the Prometheus for the requests in flight"
+            "no engine serves concurrency together with prometheus, schedule and trigger, which the model has"
+            " now: leave those out, and their formula, or ask a Prometheus for the requests in flight"
         )
     if advice.most is None:
         return notes

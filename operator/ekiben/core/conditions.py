@@ -133,6 +133,7 @@ REASONS: tuple[Reason, ...] = (
     Reason(SCALING, "LatencyAlone", "Only a latency is given, which takes no pod away: no pod goes."),
     Reason(SCALING, "NoMetric", "No metric is given for a model with a GPU: its pods stay as they are."),
     Reason(SCALING, "ScalerRejected", "The API server, or a webhook, refuses the scaler; see its words."),
+    Reason(SCALING, "TriggerForbidden", "A trigger is of a type that the chart does not allow: no pod goes."),
     Reason(SCALING, "KEDANotReady", "KEDA can't use the ScaledObject; its own words are shown."),
     Reason(SCALING, "KEDAPaused", "Annotations of the ScaledObject keep KEDA from scaling."),
     Reason(

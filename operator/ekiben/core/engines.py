@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from ekiben.api.scaling import Autoscaling, ScalingMetric
+from ekiben.api.triggers import EVERY_TRIGGER
 from ekiben.core.blocks import block_of
 from ekiben.core.devices import asks_for_device
 from ekiben.core.view import View, once
@@ -17,9 +18,10 @@ Name = Literal["hpa", "keda", "external", "none"]
 
 # The kind of object by which an engine scales a revision.
 SCALERS: dict[str, str] = {"hpa": "HorizontalPodAutoscaler", "keda": "ScaledObject"}
+_REVISION = "{{revision}}"
 DEFAULT_METRIC = ScalingMetric(cpu="70%")
 _ONE_OF_THESE = (
-    "prometheus and schedule need KEDA, and concurrency, requestsPerSecond and latency a"
+    "prometheus, schedule and trigger need KEDA, and concurrency, requestsPerSecond and latency a"
     " HorizontalPodAutoscaler"
 )
 # The API server refuses it, but for a CRD that is older.
@@ -51,7 +53,7 @@ class Chosen:
 
 def needs_keda(metric: ScalingMetric) -> bool:
     """Tell whether only KEDA serves a metric."""
-    return metric.prometheus is not None or metric.schedule is not None
+    return any(target is not None for target in (metric.prometheus, metric.schedule, metric.trigger))
 
 
 def needs_adapter(metric: ScalingMetric) -> bool:
@@ -105,15 +107,38 @@ def _keda(view: View, block: Autoscaling, asked: str) -> Chosen:
         return Chosen("hpa", "KEDA is not there", _hpa(block, "").metrics, Problem("KEDAMissing", lacks))
     if not block.metrics:
         return Chosen("keda", why, None)
-    served = tuple(metric for metric in block.metrics if not needs_adapter(metric))
-    problem = None if len(served) == len(block.metrics) else Problem("MetricUnserved", _unserved(block))
-    return Chosen("keda", why, served, problem)
+    forbidden = forbidden_types(block, view.snapshot.cluster.triggers)
+    served = tuple(
+        metric
+        for metric in block.metrics
+        if not (needs_adapter(metric) or (metric.trigger and metric.trigger.type in forbidden))
+    )
+    if len(served) == len(block.metrics):
+        return Chosen("keda", why, served)
+    problem = Problem("MetricUnserved", _unserved(block))
+    if forbidden:
+        problem = Problem("TriggerForbidden", _forbidding(forbidden))
+    # A formula that lacks one of its numbers is no formula.
+    return Chosen("keda", why, () if block.formula else served, problem)
+
+
+def forbidden_types(block: Autoscaling, allowed: frozenset[str]) -> tuple[str, ...]:
+    """Name the types of triggers in a block that the chart does not allow."""
+    asked = dict.fromkeys(metric.trigger.type for metric in block.metrics if metric.trigger)
+    return () if EVERY_TRIGGER in allowed else tuple(type_ for type_ in asked if type_ not in allowed)
+
+
+def _forbidding(types: tuple[str, ...]) -> str:
+    return (
+        f"autoscaling.metrics: a trigger of type {', '.join(types)} is none that the chart allows, so no pod"
+        " goes: list it in the chart value keda.triggers, or take another metric"
+    )
 
 
 def _lacking(view: View) -> str:
     """Say what is missing for KEDA, and what to do; "" where nothing is."""
     keda = view.snapshot.cluster.keda
-    instead = "or set autoscaling.engine to hpa and leave prometheus and schedule out"
+    instead = "or set autoscaling.engine to hpa and leave prometheus, schedule and trigger out"
     if keda == "disabled":
         return f"autoscaling needs KEDA, which the chart does not allow: set keda.enabled, {instead}"
     if keda == "absent":
@@ -132,8 +157,8 @@ def _unserved(block: Autoscaling) -> str:
 def metrics_for(view: View, revision: str) -> tuple[ScalingMetric, ...]:
     """Return on what a revision is scaled; nothing where nothing is known of the revision alone.
 
-    A clock, and a query that is the same for every revision, are stable's: what others need follows from
-    their weight.
+    A clock, and a query or a trigger that is the same for every revision, are stable's, and so is a formula
+    with any of them: what others need follows from their weight.
     """
     chosen, record = engine_for(view, revision), view.record(revision)
     if chosen is None or record is None:
@@ -142,10 +167,14 @@ def metrics_for(view: View, revision: str) -> tuple[ScalingMetric, ...]:
         return () if asks_for_device(record) else (DEFAULT_METRIC,)
     if revision == view.stable_revision:
         return chosen.metrics
-    return tuple(metric for metric in chosen.metrics if _is_of_one_revision(metric))
+    own = tuple(metric for metric in chosen.metrics if _is_of_one_revision(metric))
+    block = block_of(view, revision)
+    return () if block and block.formula and own != chosen.metrics else own
 
 
 def _is_of_one_revision(metric: ScalingMetric) -> bool:
     if metric.prometheus is not None:
-        return "{{revision}}" in metric.prometheus.query
+        return _REVISION in metric.prometheus.query
+    if metric.trigger is not None:
+        return any(_REVISION in value for value in metric.trigger.metadata.values())
     return metric.schedule is None

@@ -38,7 +38,9 @@ def hindrance(view: View, revision: str) -> KedaSaid | None:
         return None
     name, told = str(live["metadata"]["name"]), _told(live)
     if (ready := told.get("Ready", {})).get("status") == "False":
-        message = f"KEDA says of ScaledObject {name}: {ready.get('message') or ready.get('reason')}"
+        # Of a formula that is wrong it says so in several lines, with a drawing of where.
+        words = " ".join(str(ready.get("message") or ready.get("reason")).split())
+        message = f"KEDA says of ScaledObject {name}: {words}"
         return KedaSaid("KEDANotReady", message[:LONGEST])
     undone = _undone(view, revision, live)
     if undone and told.get("Paused", {}).get("status") == "True":
@@ -52,7 +54,7 @@ def hindrance(view: View, revision: str) -> KedaSaid | None:
     return KedaSaid(
         "KEDASilent",
         f"KEDA does not run, or not for this namespace: {undone}; see to its operator, or set"
-        " autoscaling.engine to hpa and leave prometheus and schedule out",
+        " autoscaling.engine to hpa and leave prometheus, schedule and trigger out",
     )
 
 

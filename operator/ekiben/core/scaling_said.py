@@ -124,7 +124,9 @@ def _left(view: View) -> Ref | None:
 def _refused(view: View) -> str:
     """Return what was said to a scaler, or to what it needs, that is refused; KEDA's webhooks do that."""
     kinds = {*SCALERS.values(), "TriggerAuthentication"}
-    told = (why for ref, why in sorted(view.snapshot.rejections.items()) if ref.kind in kinds)
+    told = (
+        " ".join(why.split()) for ref, why in sorted(view.snapshot.rejections.items()) if ref.kind in kinds
+    )
     return next((f"rejected: {why}"[: keda_said.LONGEST] for why in told), "")
 
 

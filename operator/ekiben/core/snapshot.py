@@ -199,8 +199,9 @@ class Cluster:
     """What the cluster offers beyond the model's own children.
 
     `claims` are others' routes in the place of ours, `preview_claims` in the place of the preview's;
-    `preflight` is what may be read for room. `keda` tells whether ScaledObjects can be had, and `scalers` are
-    autoscalers that others made for the model or its Deployments, KEDA's for our ScaledObjects included.
+    `preflight` is what may be read for room. `keda` tells whether ScaledObjects can be had, `triggers`
+    are the types of its triggers that the chart allows, and `scalers` autoscalers that others made for the
+    model or its Deployments, KEDA's for our ScaledObjects included.
     `preflight` is what may be read for room. `activators` are where requests to a model without pods can be
     held, None where no activator is installed; `demanded` tells whether any is held there for this model.
     """
@@ -212,6 +213,7 @@ class Cluster:
     watches_fresh: bool = True
     preflight: Preflight = "none"
     keda: Keda = "disabled"
+    triggers: frozenset[str] = frozenset()
     scalers: tuple[Scaler, ...] = ()
     activators: tuple[str, ...] | None = None
     demanded: bool = False

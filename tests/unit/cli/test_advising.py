@@ -406,7 +406,9 @@ def test_the_yaml_leaves_the_room_that_there_is(now: int, kept: int) -> None:
 def test_keda_and_a_bound_that_pods_lack_are_noted() -> None:
     hours = {"schedule": {"start": "0 8 * * *", "end": "0 9 * * *", "replicas": 2}}
     notes = as_data(watched(metrics=[hours]), advise(SHARED, LIMIT))["notes"]
-    assert any("no engine serves concurrency together with prometheus and schedule" in note for note in notes)
+    assert any(
+        "no engine serves concurrency together with prometheus, schedule and" in note for note in notes
+    )
     between = Limit(0.95, 0.3)
     notes = as_data(watched(between), advise([sample(0, 2.0, [0.2] * 500)], between))["notes"]
     assert notes[0].startswith("the pods don't count by 300ms")

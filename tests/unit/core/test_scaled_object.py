@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from ekiben.api.scaling import Autoscaling
 from ekiben.core import names
@@ -15,6 +16,9 @@ from ekiben.core.snapshot import Record
 from sample_specs import MODEL, SPECS, children
 
 RECORD = revision_of(SPECS["by-keda"])
+BY_FORMULA: dict[str, Any] = {child["kind"]: child for child in children(SPECS["by-formula"])}[
+    "ScaledObject"
+]["spec"]
 RENDERED = {child["kind"]: child for child in children(SPECS["by-keda"])}
 
 
@@ -77,6 +81,45 @@ def test_secrets_are_named_and_never_read() -> None:
     triggers = RENDERED["ScaledObject"]["spec"]["triggers"]
     referred = [item["authenticationRef"]["name"] for item in triggers if "authenticationRef" in item]
     assert referred == [child["metadata"]["name"] for child in found]
+
+
+def test_a_trigger_is_passed_on_as_it_is_written_with_its_words_filled_in() -> None:
+    (queue, query), spec = BY_FORMULA["triggers"], BY_FORMULA
+    assert queue == {
+        "name": "waiting",
+        "type": "rabbitmq",
+        "metricType": "Value",
+        "metadata": {"queueName": "shop-iris", "mode": "QueueLength", "value": "20"},
+        "authenticationRef": {"name": "rabbitmq"},
+    }
+    assert query["name"] == "work"
+    assert spec["fallback"]["behavior"] == "currentReplicasIfHigher"
+    kinds = [child["kind"] for child in children(SPECS["by-formula"])]
+    assert "TriggerAuthentication" not in kinds, "theirs is made by whoever knows the secret"
+
+
+def test_each_revision_has_a_trigger_of_its_own_where_the_metadata_names_it() -> None:
+    (trigger,) = scaled(
+        metrics=[{"trigger": {"type": "kafka", "metadata": {"topic": "{{revision}}", "filter": '{"a": {}}'}}}]
+    )["triggers"]
+    assert trigger == {"type": "kafka", "metadata": {"topic": RECORD.revision, "filter": '{"a": {}}'}}
+
+
+def test_a_formula_takes_the_place_of_the_metrics_for_each_pod() -> None:
+    assert BY_FORMULA["advanced"]["scalingModifiers"] == {
+        "formula": "max([waiting / 20, work / 8]) * 10",
+        "target": "10",
+        "metricType": "AverageValue",
+    }
+    assert "scalingModifiers" not in scaled(metrics=[{"cpu": "70%"}])["advanced"]
+
+
+def test_by_a_formula_keda_falls_back_for_it_reads_a_whole_number_as_target() -> None:
+    """KEDA's own check of a fallback beside a formula reads the target as an integer, and else has none."""
+    for target in ("0.5", "0", "-1", "10m"):
+        with pytest.raises(ValidationError):
+            Autoscaling.model_validate({"formula": {"expression": "a", "target": target}})
+    assert int(BY_FORMULA["advanced"]["scalingModifiers"]["target"]) > 0
 
 
 @pytest.mark.parametrize("hold", [True, False])

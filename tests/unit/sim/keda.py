@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Any
 
 from ekiben.core.snapshot import Manifest, Ref
@@ -16,7 +17,8 @@ KINDS = ("ScaledObject", "TriggerAuthentication")
 class Keda:
     """`runs` tells whether its operator is there; `broken` what it says of a ScaledObject that it can't use.
 
-    `outage` says that no query is answered, `window` how many pods the schedules ask for now.
+    `outage` says that nobody whom it asks answers, `window` how many pods the schedules ask for now, `queues`
+    how many messages wait in each, and `computed` what every formula gives.
     """
 
     def __init__(self, clock: Clock, server: ApiServer) -> None:
@@ -25,6 +27,8 @@ class Keda:
         self.broken = ""
         self.outage = False
         self.window = 0
+        self.queues: dict[str, int] = {}
+        self.computed = 0
         server.watchers.append(self._changed)
 
     def look_again(self) -> None:
@@ -42,13 +46,22 @@ class Keda:
         scaled = self.server.objects.get(Ref("ScaledObject", made_of)) if made_of else None
         if scaled is None:
             return by_load
-        kinds = {trigger["type"] for trigger in scaled["spec"]["triggers"]}
-        asked = [self.window] if "cron" in kinds else []
-        if kinds - {"cron"}:
-            fallback = scaled["spec"].get("fallback")
-            without = max(current, fallback["replicas"]) if fallback else current
-            asked.append(without if self.outage and "prometheus" in kinds else by_load)
-        return max(asked)
+        spec = scaled["spec"]
+        if self.outage and "fallback" in spec:
+            return max(current, int(spec["fallback"]["replicas"]))
+        if modifiers := spec["advanced"].get("scalingModifiers"):
+            return ceil(self.computed / int(modifiers["target"]))
+        return max(self._asked(trigger, by_load) for trigger in spec["triggers"])
+
+    def _asked(self, trigger: Manifest, by_load: int) -> int:
+        """Return for how many pods one trigger asks."""
+        told = trigger["metadata"]
+        match trigger["type"]:
+            case "cron":
+                return self.window
+            case "rabbitmq":
+                return ceil(self.queues.get(told["queueName"], 0) / int(told["value"]))
+        return by_load
 
     def _changed(self, ref: Ref) -> None:
         if ref.kind == "ScaledObject" and self.runs:

@@ -45,6 +45,7 @@ class Cluster:
         self.watches_fresh = True
         self.preflight: Preflight = "none"
         self.keda: Keda = "disabled"
+        self.triggers: frozenset[str] = frozenset()
         self.activators: tuple[str, ...] | None = None
         self.demanded = False
         self.templates: dict[str, Manifest] = {}
@@ -146,7 +147,9 @@ class Cache:
             settled=self.settled,
             readings=self.readings,
         )
-        return build_snapshot(seen, remembered, now, preflight=self.cluster.preflight)
+        return build_snapshot(
+            seen, remembered, now, preflight=self.cluster.preflight, triggers=self.cluster.triggers
+        )
 
 
 def _trimmed(manifest: Manifest) -> Manifest:

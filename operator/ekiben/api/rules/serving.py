@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from ekiben.api.fields import cel
 
-SCALING_METRICS = ("cpu", "memory", "concurrency", "requestsPerSecond", "latency", "prometheus", "schedule")
+SCALING_METRICS = (
+    *("cpu", "memory", "concurrency", "requestsPerSecond", "latency"),
+    *("prometheus", "schedule", "trigger"),
+)
 METRIC_ONE_TARGET = cel(
     f"[{', '.join(f'has(self.{name})' for name in SCALING_METRICS)}].filter(x, x).size() == 1",
     f"autoscaling.metrics takes exactly one of {', '.join(SCALING_METRICS[:-1])} and {SCALING_METRICS[-1]}"
@@ -12,7 +15,7 @@ METRIC_ONE_TARGET = cel(
 )
 _SCALED = "!(self.engine in ['external', 'none'])"
 _BY_KEDA, _BY_ADAPTER = (
-    "has(m.prometheus) || has(m.schedule)",
+    "has(m.prometheus) || has(m.schedule) || has(m.trigger)",
     "has(m.concurrency) || has(m.requestsPerSecond) || has(m.latency)",
 )
 MAX_IS_GIVEN = cel(
@@ -22,7 +25,7 @@ MAX_IS_GIVEN = cel(
 ONE_ENGINE_FOR_ALL = cel(
     "self.engine != 'auto' || !has(self.metrics)"
     f" || !self.metrics.exists(m, {_BY_KEDA}) || !self.metrics.exists(m, {_BY_ADAPTER})",
-    "autoscaling.metrics: prometheus and schedule need KEDA, which can't read concurrency,"
+    "autoscaling.metrics: prometheus, schedule and trigger need KEDA, which can't read concurrency,"
     " requestsPerSecond and latency: leave one kind out, or ask a Prometheus for the requests too",
     ".metrics",
 )
@@ -34,8 +37,34 @@ KEDA_SERVES = cel(
 )
 HPA_SERVES = cel(
     f"self.engine != 'hpa' || !has(self.metrics) || !self.metrics.exists(m, {_BY_KEDA})",
-    "autoscaling.engine hpa can't read prometheus and schedule: write engine: keda, or remove them",
+    "autoscaling.engine hpa can't read prometheus, schedule and trigger: write engine: keda, or remove them",
     ".metrics",
+)
+TRIGGER_IS_NO_METRIC = cel(
+    "!(self.type in ['cpu', 'memory', 'prometheus', 'cron'])",
+    "autoscaling.metrics: a trigger is for what has no field of its own: write cpu, memory, prometheus, or"
+    " for cron schedule instead",
+    ".type",
+)
+NAME_FOR_FORMULA = cel(
+    "!has(self.name) || has(self.prometheus) || has(self.schedule) || has(self.trigger)",
+    "autoscaling.metrics: name is what formula calls a prometheus, schedule or trigger, and KEDA computes"
+    " with nothing else: leave it out",
+    ".name",
+)
+NAMES_DIFFER = cel(
+    "!has(self.metrics) || self.metrics.all(a, !has(a.name)"
+    " || self.metrics.exists_one(b, has(b.name) && b.name == a.name))",
+    "autoscaling.metrics must not have a name twice: write another",
+    ".metrics",
+)
+# KEDA would scale by no other metric, and not say so: cpu and memory of one container included.
+FORMULA_NAMES_ALL = cel(
+    "!has(self.formula) || (has(self.metrics) && self.metrics.size() > 0"
+    " && self.metrics.all(m, has(m.name) && self.formula.expression.contains(m.name)))",
+    "autoscaling.formula takes the place of all metrics: give each of them a name, a prometheus, schedule or"
+    " trigger, and have it in the expression; leave out what is not in it, cpu and memory too",
+    ".formula",
 )
 ONE_QUANTILE = cel(
     "[has(self.p50), has(self.p95), has(self.p99)].filter(x, x).size() == 1",

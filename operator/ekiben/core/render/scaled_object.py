@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ekiben.api.scaling import ScalingMetric
-from ekiben.api.triggers import ScalingPrometheus, Schedule
+from ekiben.api.triggers import Formula, ScalingPrometheus, Schedule, Trigger
 from ekiben.core import names
 from ekiben.core.canonical import canonical_quantity
 from ekiben.core.filling import filled
@@ -25,7 +25,8 @@ def build_scaled_object(target: ScaleTarget, *, fallback: int) -> Manifest:
 
     Where a metric can't be read, `fallback` is the fewest pods, and there never are fewer than there were.
     """
-    asks = any(metric.prometheus or metric.schedule for metric in target.metrics)
+    asks = any(metric.prometheus or metric.schedule or metric.trigger for metric in target.metrics)
+    formula = target.block.formula
     return {
         "apiVersion": KEDA,
         "kind": "ScaledObject",
@@ -36,9 +37,12 @@ def build_scaled_object(target: ScaleTarget, *, fallback: int) -> Manifest:
             "maxReplicaCount": target.max_replicas,
             # KEDA refuses a fallback where every trigger is of a resource.
             **({"fallback": _fallback(fallback)} if asks else {}),
-            "advanced": {"horizontalPodAutoscalerConfig": {"behavior": build_behavior(target)}},
+            "advanced": {
+                "horizontalPodAutoscalerConfig": {"behavior": build_behavior(target)},
+                **({"scalingModifiers": _modifiers(formula)} if formula else {}),
+            },
             "triggers": [
-                trigger
+                trigger | ({"name": metric.name} if metric.name else {})
                 for number, metric in enumerate(target.metrics)
                 for trigger in _triggers(target.model, target.record, number, metric)
             ],
@@ -79,6 +83,8 @@ def _triggers(model: Model, record: Record, number: int, metric: ScalingMetric) 
         yield _query(model, record.revision, number, metric.prometheus)
     if metric.schedule is not None:
         yield _window(metric.schedule)
+    if metric.trigger is not None:
+        yield _passed_on(model, record.revision, metric.trigger)
 
 
 def _resource(name: str, value: str) -> dict[str, Any]:
@@ -95,7 +101,6 @@ def _resource(name: str, value: str) -> dict[str, Any]:
 
 
 def _query(model: Model, revision: str, number: int, metric: ScalingPrometheus) -> dict[str, Any]:
-    words = {"revision": revision, "model.name": model.name, "model.namespace": model.namespace}
     modes = "bearer" if metric.bearer else "basic" if metric.basic else ""
     reference = {"name": names.trigger_authentication(model.name, revision, number)}
     return {
@@ -103,13 +108,35 @@ def _query(model: Model, revision: str, number: int, metric: ScalingPrometheus) 
         "metricType": "AverageValue",
         "metadata": {
             "serverAddress": metric.address,
-            "query": filled(metric.query, words),
+            "query": filled(metric.query, _words(model, revision)),
             "threshold": metric.threshold,
             # To KEDA no series would be a load of 0, and the pods would go.
             "ignoreNullValues": "false",
             **({"authModes": modes} if modes else {}),
         },
         **({"authenticationRef": reference} if modes else {}),
+    }
+
+
+def _passed_on(model: Model, revision: str, trigger: Trigger) -> dict[str, Any]:
+    words, reference = _words(model, revision), trigger.authentication_ref
+    return {
+        "type": trigger.type,
+        **({"metricType": trigger.metric_type} if trigger.metric_type else {}),
+        "metadata": {key: filled(value, words) for key, value in trigger.metadata.items()},
+        **({"authenticationRef": {"name": reference.name}} if reference else {}),
+    }
+
+
+def _words(model: Model, revision: str) -> dict[str, str]:
+    return {"revision": revision, "model.name": model.name, "model.namespace": model.namespace}
+
+
+def _modifiers(formula: Formula) -> dict[str, str]:
+    return {
+        "formula": formula.expression,
+        "target": formula.target,
+        "metricType": formula.metric_type or "AverageValue",
     }
 
 

@@ -23,6 +23,7 @@ from unit.sim.scenarios import (
     starting,
     strategies,
     templates,
+    triggers,
     warming,
 )
 
@@ -49,5 +50,6 @@ __all__ = [
     "starting",
     "strategies",
     "templates",
+    "triggers",
     "warming",
 ]
