@@ -28,6 +28,15 @@ QUERY = {
     }
 }
 HOURS = {"schedule": {"start": "0 8 * * 1-5", "end": "0 20 * * 1-5", "replicas": 3}}
+QUEUE = {
+    "name": "waiting",
+    "trigger": {
+        "type": "rabbitmq",
+        "metadata": {"queueName": "{{model.name}}", "mode": "QueueLength", "value": "10"},
+        "authenticationRef": {"name": "rabbitmq"},
+        "metricType": "Value",
+    },
+}
 BY_KEDA = {"minReplicas": 2, "maxReplicas": 5, "metrics": [QUERY, HOURS]}
 FINALIZER = "finalizer.keda.sh"
 
@@ -104,6 +113,55 @@ async def test_a_scaled_object_is_made_handed_over_and_every_right_for_it_is_use
         for verb in ("get", "list", "watch", "create", "patch", "delete")
     }
     assert more <= asked
+
+
+async def test_a_trigger_is_passed_on_with_a_formula_and_only_of_a_type_that_the_chart_allows(
+    site: Site, more: set[Any]
+) -> None:
+    assert more
+    with site.lab.keda():
+        await site.running(keda=True, keda_triggers=("rabbitmq",))
+        formula = {"expression": "max([waiting, work * 2])", "target": "10"}
+        block = {"minReplicas": 2, "maxReplicas": 5, "metrics": [QUEUE, QUERY | {"name": "work"}]}
+        revision = await site.serve("v1", traffic=THROUGH_GATEWAY, autoscaling=block | {"formula": formula})
+        name = f"iris-{revision}"
+        await site.until(scaling_is("True", "KEDA"), "KEDA scales")
+        await become(site, SCALEDOBJECT, {name})
+        await become(site, TRIGGERAUTHENTICATION, {f"{name}-1"})
+        spec = (await site.get(SCALEDOBJECT, name))["spec"]
+        queue, query = spec["triggers"]
+        assert queue == QUEUE["trigger"] | {
+            "name": "waiting",
+            "metadata": {"queueName": "iris", "mode": "QueueLength", "value": "10"},
+        }
+        assert (query["name"], query["type"]) == ("work", "prometheus")
+        assert spec["advanced"]["scalingModifiers"] == {
+            "formula": "max([waiting, work * 2])",
+            "target": "10",
+            "metricType": "AverageValue",
+        }
+        await site.at_rest()
+        await site.client.scale(site.namespace, name, 4)
+        kafka = {"type": "kafka", "metadata": {"topic": "jobs", "lagThreshold": "10"}}
+        await site.change(autoscaling={"metrics": [QUEUE | {"trigger": kafka}, QUERY | {"name": "work"}]})
+        status = await site.until(scaling_is("False", "TriggerForbidden"), "the type is refused")
+        said = condition_of(status, "Scaling")["message"]
+        assert "type kafka" in said
+        assert "chart value keda.triggers" in said
+        # As a formula lacks one of its numbers there is none; the pods stay.
+        await become(site, SCALEDOBJECT, set())
+        await site.at_rest()
+        assert await replicas(site, revision) == 4
+        # KEDA's own watch says what it can't do with a formula, in several lines.
+        await site.change(autoscaling={"metrics": [QUEUE, QUERY | {"name": "work"}]})
+        await become(site, SCALEDOBJECT, {name})
+        message = "failed: error validating formula in ScalingModifiers\nunknown name work (1:5)\n | ...^"
+        ready = {"type": "Ready", "status": "False", "reason": "ScaledObjectCheckFailed", "message": message}
+        await site.client.patch_merge(
+            SCALEDOBJECT, site.namespace, name, {"status": {"conditions": [ready]}}, subresource="status"
+        )
+        status = await site.until(scaling_is("False", "KEDANotReady"), "KEDA's words are said")
+        assert "ScalingModifiers unknown name work (1:5) |" in condition_of(status, "Scaling")["message"]
 
 
 async def test_without_kedas_kinds_capacity_is_held_and_the_remedy_is_said(
