@@ -131,7 +131,7 @@ requests the API server's audit log, Events included, watches not.
 Each model: 2 pods, no Gateway, one step of 50% for 1 s, judged by the default check. The floor is the
 operator's own children, written by a client of the bench 32 at a time and rolled by kube-controller-manager.
 Of CPU it is what as many requests as the operator's cost that client, a process of its own with the
-operator's own code for requests, which watches and decides nothing: no operator in Python gets below that.
+operator's own code for requests, which watches and decides nothing: what is above it is ours to save.
 Seconds compare within one run only: everything shares the CPUs. A load average far above the number of CPUs
 says that others used them too: then every request waits, and even CPU seconds come out too high.
 

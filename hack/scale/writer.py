@@ -1,7 +1,7 @@
 """`python -m scale.writer`: write a fleet's children, and say what CPU that took.
 
 A process of its own, so that its CPU is that of the requests alone: it sends the operator's own children by
-the operator's own client, and neither watches nor decides anything. No operator in Python gets below that.
+the operator's own client, and neither watches nor decides anything.
 """
 
 from __future__ import annotations
