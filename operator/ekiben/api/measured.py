@@ -59,6 +59,15 @@ class Totals(ApiModel):
     resets: Annotated[int, Field(description="Canary counters that fell back.")] = 0
 
 
+class SetAside(ApiModel):
+    """What a window had counted before the pods were there that its autoscaler wanted."""
+
+    window: Annotated[str, Field(description="The window, as in `totals`.")] = ""
+    times: Annotated[int, Field(ge=0, le=1000, description="How often that happened in this window.")] = 0
+    stable: Annotated[Counters, Field(default_factory=Counters, description="Stable's counters.")]
+    canary: Annotated[Counters, Field(default_factory=Counters, description="The canary's counters.")]
+
+
 class CheckResult(ApiModel):
     """What one check says, with the numbers it rests on."""
 
@@ -72,6 +81,9 @@ class CheckResult(ApiModel):
     ]
     since: Annotated[Time | None, Field(description="Since when it says so, look after look.")] = None
     dry_run: Annotated[bool | None, Field(description="True: it is told, and decides nothing.")] = None
+    excused: Annotated[
+        bool | None, Field(description="True: it is not held against the revision that pods are missing.")
+    ] = None
     value: Annotated[str | None, Field(description="What was measured.")] = None
     limit: Annotated[str | None, Field(description="What is allowed.")] = None
     samples: Annotated[int, Field(description="Requests that the value rests on.")] = 0

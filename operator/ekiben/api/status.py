@@ -13,7 +13,7 @@ from pydantic import Field
 from ekiben.api.fields import ApiModel, keyed_by
 from ekiben.api.judging import Check
 from ekiben.api.kept import Kept
-from ekiben.api.measured import CheckResult, Totals
+from ekiben.api.measured import CheckResult, SetAside, Totals
 from ekiben.api.rollout import Step
 from ekiben.api.sizing import ScalingStatus, Sleep
 from ekiben.api.strategy import Strategy
@@ -145,6 +145,10 @@ class RolloutStatus(ApiModel):
         Field(description="What counts on while the spec is refused: parts of the last good one."),
     ] = None
     totals: Totals | None = None
+    growing_since: Annotated[
+        Time | None, Field(description="Since when pods are missing that its autoscaler wants.")
+    ] = None
+    set_aside: SetAside | None = None
     failed_looks: Annotated[int, Field(description="Failed looks of this step.")] = 0
     failed_look_at: Annotated[Time | None, Field(description="When the last of them was.")] = None
     checks: Annotated[

@@ -124,15 +124,13 @@ def dated(
     """Say of each result since when its check has said so; `before` are the results of the last look."""
     known = [*before, *[None] * len(results)]
     return tuple(
-        result.model_copy(
-            update={
-                "since": (old.since or at)
-                if old and (old.metric, old.verdict) == (result.metric, result.verdict)
-                else at
-            }
-        )
+        result.model_copy(update={"since": (old.since or at) if old and _says(old) == _says(result) else at})
         for result, old in zip(results, known, strict=False)
     )
+
+
+def _says(result: CheckResult) -> tuple[str, Verdict, bool]:
+    return result.metric, result.verdict, bool(result.excused)
 
 
 def is_counted(title: str) -> bool:

@@ -50,7 +50,7 @@ def bake_of(view: View) -> timedelta:
 
 def _bake(view: View, rollout: RolloutStatus) -> Move:
     fresh = {"totals": Totals(), "checks": (), "observed_share": None}
-    forgiven = {"failed_looks": 0, "failed_look_at": None}
+    forgiven = {"failed_looks": 0, "failed_look_at": None, "growing_since": None, "set_aside": None}
     moved = in_stage(view, rollout, Stage.BAKING, **fresh, **forgiven)
     note = (
         f"{rollout.revision} serves everything and bakes for {view.spec.analysis.bake};"

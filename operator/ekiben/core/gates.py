@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ekiben.api.status import RolloutStatus, Stage
-from ekiben.core import keda_said, verdicts, warming
+from ekiben.core import growing, keda_said, verdicts, warming
 from ekiben.core.commands import pause_of
 from ekiben.core.failures import seconds_to_deadline
 from ekiben.core.freezing import frozen_until
@@ -261,7 +261,15 @@ def checks_pass(view: View) -> Wait | None:
     first = next((result for result, deed in verdicts.deeds(view) if deed != "pass"), None)
     if first is None:
         return None
+    if first.excused and (hindrance := _growth_blocked(view)):
+        return hindrance
     return Wait(verdicts.reason_of(view, first), first.message, verdicts.seconds_to_wait_out(view))
+
+
+def _growth_blocked(view: View) -> Wait | None:
+    """Say what keeps the pods from coming that the autoscaler wants, and that is nobody's fault."""
+    grown, canary = growing.growth(view), view.canary
+    return blocked(view, canary) if grown and grown.phase == "Growing" and canary else None
 
 
 def crashes(side: Side) -> str:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ekiben.api.status import Stage, Status
-from ekiben.core import children, keda_said, names, queueing, sleeping, unreadable
+from ekiben.core import children, growing, keda_said, names, queueing, sleeping, unreadable
 from ekiben.core import conditions as c
 from ekiben.core.blocks import at_stables
 from ekiben.core.configuring import wanted_of
@@ -145,6 +145,7 @@ def _next_look(view: View, wait: Wait | None) -> float | None:
         sleeping.next_look(view),
         unreadable.next_look(view),
         keda_said.next_look(view),
+        growing.next_look(view),
     ]
     if view.trial:
         since = view.status.stable.unready_since if view.status.stable else None

@@ -94,7 +94,7 @@ def begin_hold(view: View, rollout: RolloutStatus) -> Move:
 def _holding(view: View, rollout: RolloutStatus) -> RolloutStatus:
     """Return the rollout as its step is held and judged from now on."""
     fresh = {"step_started_at": view.now, "totals": Totals(), "checks": (), "observed_share": None}
-    return in_stage(view, rollout, Stage.HOLDING, **fresh)
+    return in_stage(view, rollout, Stage.HOLDING, growing_since=None, set_aside=None, **fresh)
 
 
 def enlarge(view: View, rollout: RolloutStatus, why: str, by: str = "") -> Move:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ekiben.api.status import Outcome, Phase, RevisionStatus, RolloutStatus, Stage, Status
-from ekiben.core import gates, names, sleeping, verdicts
+from ekiben.core import gates, growing, names, sleeping, verdicts
 from ekiben.core.analysis import is_counted
 from ekiben.core.commands import commands
 from ekiben.core.configuring import NEEDS_HAND
@@ -72,14 +72,9 @@ def _measured(view: View) -> RolloutStatus | None:
     totals = verdicts.totals(view)
     together = totals.canary.requests + totals.stable.requests
     share = f"{100 * totals.canary.requests / together:.1f}%" if together else None
-    return rollout.model_copy(
-        update=split
-        | {
-            "observed_share": share,
-            "totals": totals,
-            "checks": verdicts.judged(view),
-        }
-    )
+    checks = verdicts.judged(view)
+    figures = {"observed_share": share, "totals": totals, "checks": checks}
+    return rollout.model_copy(update=split | figures | growing.recorded(view, totals, checks))
 
 
 def _side(view: View, side: Side | None, before: RevisionStatus | None) -> RevisionStatus | None:
@@ -206,10 +201,10 @@ def _verdicts(status: Status) -> tuple[object, ...]:
     return status.observed_generation, status.phase, stage, conditions, status.commands, engine
 
 
-def _told_at_once(check: dict[str, Any]) -> tuple[str, str]:
+def _told_at_once(check: dict[str, Any]) -> tuple[str, str, bool]:
     """Return what of a check's result is no mere figure: that another source's check passes can wait."""
-    title, verdict = check["metric"], check["verdict"]
-    return title, "" if not is_counted(title) and verdict in ("Waiting", "Pass") else verdict
+    title, verdict, excused = check["metric"], check["verdict"], check.get("excused", False)
+    return title, "" if not is_counted(title) and verdict in ("Waiting", "Pass") else verdict, excused
 
 
 def _without_figures(wire: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from ekiben.api.fields import delta, fraction, seconds
 from ekiben.api.judging import Check
 from ekiben.api.measured import CheckResult, Counters, Totals
 from ekiben.api.status import RolloutStatus, Stage
-from ekiben.core import analysis, sources
+from ekiben.core import analysis, growing, sources
 from ekiben.core.steps import DEFAULT_HOLD, current_step, gets_requests, hold_of, steps_of
 from ekiben.core.view import View, once
 
@@ -74,6 +74,8 @@ def lacks(view: View, result: CheckResult) -> bool:
     """Tell whether a check has no verdict because it has not seen enough requests."""
     if sources.has_no_data(result):
         return True
+    if result.excused:
+        return False
     few = result.samples < view.spec.analysis.min_samples
     return result.verdict == "Waiting" and few and result.metric in analysis.METRICS
 
@@ -82,6 +84,8 @@ def reason_of(view: View, result: CheckResult) -> str:
     """Name what a check that keeps a step from passing waits for, as one word."""
     if result.verdict == "Error":
         return "CheckError"
+    if result.excused:
+        return growing.REASON if growing.growth(view) else "Analysing"
     if lacks(view, result):
         return "Samples" if analysis.is_counted(result.metric) else "NoSeries"
     return "OverLimit" if result.value is not None or analysis.is_counted(result.metric) else "Analysing"
@@ -159,14 +163,23 @@ def _judged(
     if check.metric is None:
         result, at = sources.judge(view, check, before), sources.looked_at(view, check)
     else:
-        is_baking = view.trial is not None and view.trial.stage is Stage.BAKING
-        (result,) = analysis.judge((analysis.absolute(check) if is_baking else check,), counted, terms)
-        at = counted.measured_at
+        result, at = _by_counts(view, check, counted, terms), counted.measured_at
+        result = growing.excused(view, check, result, before, waited_out=terms.waited_out)
     if why := excuse(view, check):
         update = {"verdict": "Waiting", "value": None, "samples": 0, "message": why}
         result = result.model_copy(update=update)
     (dated,) = analysis.dated((result,), (before,) if before else (), at)
     return dated
+
+
+def _by_counts(view: View, check: Check, counted: Totals, terms: analysis.Terms) -> CheckResult:
+    """Judge by what the pods counted; how long requests take, once the pods are there that they need."""
+    is_baking = view.trial is not None and view.trial.stage is Stage.BAKING
+    if check.metric in growing.DURATIONS:
+        counted = growing.judged_counts(view, counted)
+        terms = terms._replace(windows=terms.windows * growing.tries(view))
+    (result,) = analysis.judge((analysis.absolute(check) if is_baking else check,), counted, terms)
+    return result
 
 
 def _windows(view: View, rollout: RolloutStatus) -> int:

@@ -65,6 +65,8 @@ def part_of(status: Status) -> str:
 def _without_figures(status: Status) -> dict[str, Any]:
     wire = status.to_wire()
     rollout = {k: v for k, v in wire.get("rollout", {}).items() if k not in ("totals", "observedShare")}
-    rollout["checks"] = [(item["metric"], item["verdict"]) for item in rollout.get("checks", ())]
+    rollout["checks"] = [
+        (item["metric"], item["verdict"], item.get("excused")) for item in rollout.get("checks", ())
+    ]
     conditions = [{k: v for k, v in item.items() if k != "message"} for item in wire.get("conditions", ())]
     return {**wire, "message": "", "rollout": rollout, "conditions": conditions}

@@ -117,7 +117,7 @@ class Autoscalers:
             return
         current: int = deployment["spec"]["replicas"]
         fails = self._fails(autoscaler)
-        by_load = current if fails else self._wished(rates.get(target.name, 0.0))
+        by_load = current if fails else self._wished(target.name, rates.get(target.name, 0.0))
         wish = current if fails else self.keda.wished(autoscaler, by_load, current)
         wished = self._stabilised(ref, spec, wish)
         if (
@@ -153,8 +153,12 @@ class Autoscalers:
             "lastTransitionTime": next(iter(known), now),
         }
 
-    def _wished(self, rate: float) -> int:
-        return math.ceil(rate / self.requests_per_pod - 0.1) if self.requests_per_pod else 1
+    def _wished(self, deployment: str, rate: float) -> int:
+        """Return the pods for so many requests a second: what each can take, where that is known."""
+        tags = {pod.tag for pod in self.traffic.nodes.pods.values() if pod.deployment == deployment}
+        known = [self.traffic.nodes.behaviour(tag).capacity for tag in tags]
+        each = min((item for item in known if item < math.inf), default=self.requests_per_pod)
+        return math.ceil(rate / each - 0.1) if each else 1
 
     def _stabilised(self, ref: Ref, spec: dict[str, Any], wish: int) -> int:
         down = spec.get("behavior", {}).get("scaleDown", {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +21,8 @@ RESTART = 1.0
 class Behaviour:
     """How the pods of one image behave; shares are fractions of the requests, times are seconds.
 
-    Without `buckets` a page tells no durations but their number; without `ends` a pod goes on ending.
+    Without `buckets` a page tells no durations but their number; without `ends` a pod goes on ending. Where
+    one pod gets more requests a second than its `capacity`, all of them are slow.
     """
 
     pull: float = 1.0
@@ -34,6 +36,7 @@ class Behaviour:
     sheds: float = 0.0
     slow: float = 0.0
     slow_takes: float = 1.0
+    capacity: float = math.inf
     takes: float = 0.05
     batch: float = 4.0
     service: str = "Iris"

@@ -13,6 +13,8 @@ from unit.sim.nodes import Nodes, SimPod
 
 Weights = Mapping[str, int]
 Headers = frozenset[tuple[str, str]]
+# A pod with as much as it can take is not overloaded.
+NOISE = 1e-6
 
 
 class Traffic:
@@ -39,7 +41,7 @@ class Traffic:
         self.lost = 0.0
         self.lost_why: dict[str, float] = defaultdict(float)
         self.served_by: dict[str, float] = defaultdict(float)
-        self._last = 0.0
+        self._last = self._elapsed = 0.0
         earlier = clock.before_each
 
         def flow() -> None:
@@ -56,6 +58,7 @@ class Traffic:
     def flow(self) -> None:
         """Send the requests of the time since the last call."""
         elapsed, self._last = self.clock.now - self._last, self.clock.now
+        self._elapsed = elapsed
         self._hand_out()
         if elapsed <= 0 or not (self.rate or self.inside_rate or self.kept):
             return
@@ -130,7 +133,8 @@ class Traffic:
             pod.last_request = self.clock.now
             pod.served.errors += each * behaviour.errors
             pod.served.sheds += each * behaviour.sheds
-            pod.served.slow += each * behaviour.slow
+            overloaded = self._elapsed > 0 and each / self._elapsed > behaviour.capacity * (1 + NOISE)
+            pod.served.slow += each * (1.0 if overloaded else behaviour.slow)
 
     def _lose(self, why: str, amount: float) -> None:
         self.sent += amount
