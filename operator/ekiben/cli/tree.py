@@ -156,7 +156,8 @@ def _check_rows(checks: Sequence[CheckResult], minimum: int | None) -> Iterator[
         few = minimum is not None and check.samples < minimum
         samples = f"{check.samples} of {minimum}" if few else str(check.samples)
         samples = samples if is_counted(check.metric) else "-"
-        said = f"{check.verdict} (dry run)" if check.dry_run else check.verdict
+        remark = " (dry run)" if check.dry_run else " (pods are missing)" if check.excused else ""
+        said = check.verdict + remark
         verdict = Cell(said, _VERDICTS[check.verdict])
         yield [check.metric, verdict, check.value or "-", check.limit or "-", samples]
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ekiben.api.measured import CheckResult
-from ekiben.api.status import Condition
+from ekiben.api.status import Condition, Stage
 from ekiben.cli.facts import Facts
 from ekiben.cli.pods import Manifest, PodFacts, pod_facts
 from ekiben.cli.text import PLAIN, Cell, Paint, table
@@ -49,6 +49,8 @@ REMEDIES: Mapping[str, str] = {
     "Restarted": "kubectl logs --previous {pod}",
     "NotReady": "kubectl logs {pod}",
 }
+# InsufficientCapacity, where it is no matter of room: the canary has traffic, and its autoscaler brings pods.
+_STILL_GROWS = "wait for the pods, or go back: kubectl ekiben abort {name}"
 _WAITS_FOR_PODS = frozenset(
     {
         "Unschedulable",
@@ -132,7 +134,9 @@ def _stalled(facts: Facts) -> Iterator[Finding]:
 
 
 def _of_condition(facts: Facts, condition: Condition) -> Finding:
-    remedy = REMEDIES.get(condition.reason, "").format(name=facts.name, pod="POD")
+    begun = facts.rollout is not None and facts.rollout.stage not in (Stage.QUEUED, Stage.PREFLIGHT)
+    known = _STILL_GROWS if condition.reason == "InsufficientCapacity" and begun else ""
+    remedy = (known or REMEDIES.get(condition.reason, "")).format(name=facts.name, pod="POD")
     return Finding(condition.reason, f"ModelDeployment {facts.name}", condition.message, remedy)
 
 

@@ -49,7 +49,10 @@ REASONS: tuple[Reason, ...] = (
     Reason(RECONCILING, "Starting", "Pods are starting."),
     Reason(RECONCILING, "Preflight", "The rollout looks for room before it begins."),
     Reason(
-        RECONCILING, "InsufficientCapacity", "There is no room for the new pods; the message says how much."
+        RECONCILING,
+        "InsufficientCapacity",
+        "Pods are missing, the message says how many: there is no room for the new ones, or the canary's"
+        " autoscaler still brings some, and how long requests take does not count until then.",
     ),
     Reason(RECONCILING, "Draining", "Recreate: stable's pods finish their requests and end."),
     Reason(RECONCILING, "Scaling", "The canary gets the pods that the next weight needs."),

@@ -32,7 +32,7 @@ from unit.sim.evidence import Evidence
 from unit.sim.nodes import SimPod
 from unit.sim.operator import Pass
 from unit.sim.passes import ROUTE, in_flight, recreates
-from unit.sim.scaling import nobody_fought, one_scaler
+from unit.sim.scaling import nobody_fought, not_blamed_for_missing_pods, one_scaler
 from unit.sim.tidiness import copies_kept, intents_without_replicas, nothing_stolen, shape_is_constant
 from unit.sim.transitions import at_most_one_step, written_ahead
 from unit.sim.warmth import raised_to_warm_pods
@@ -87,6 +87,7 @@ class Invariants:
         if write.verb == "status":
             self._note(self._numbers_grow(done))
             self._note(stable_has_pods(done))
+            self._note(not_blamed_for_missing_pods(done))
             self._note(self.evidence.written(done))
         if manifest is not None:
             self._note(written_ahead(done, manifest))

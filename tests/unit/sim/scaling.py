@@ -1,14 +1,21 @@
-"""Rules of scaling: one scaler for each Deployment, and none of ours beside somebody else's."""
+"""Rules of scaling: one scaler for each Deployment, none of ours beside another's, none's work blamed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from ekiben.api.status import Stage
+from ekiben.core import names
 from ekiben.core.snapshot import Manifest, Ref
 from unit.sim.apiserver import ref_of
 from unit.sim.operator import Pass
+from unit.sim.passes import in_flight, ready_pods
+from unit.sim.world import MODEL
 
 SCALERS = ("HorizontalPodAutoscaler", "ScaledObject")
+BACK = frozenset({Stage.ABORTING, Stage.RECALLING, Stage.REINSTATING})
+# The weight is what it was: pods that are missing are those that the load asks for.
+AT_REST = frozenset({Stage.HOLDING, Stage.PAUSED, Stage.BAKING})
 
 
 def one_scaler(manifest: Manifest, objects: Mapping[Ref, Manifest]) -> Iterator[str]:
@@ -34,3 +41,21 @@ def nobody_fought(done: Pass, ref: Ref) -> Iterator[str]:
     for scaler in done.snapshot.cluster.scalers:
         if scaler.target == ref.name and has and scale.replicas:
             yield f"I31: {ref.name} is scaled to {scale.replicas} beside {scaler.kind} {scaler.name}"
+
+
+def not_blamed_for_missing_pods(done: Pass) -> Iterator[str]:
+    """I34: no revision goes back for slow requests while its autoscaler still brings pods."""
+    before = in_flight(done.snapshot.status)
+    after = in_flight(done.plan.status) if done.plan.status else None
+    if before is None or after is None or before.stage not in AT_REST or after.stage not in BACK:
+        return
+    child = names.revision_child(MODEL, before.revision)
+    live = done.snapshot.live
+    if after.reason != "AnalysisFailed" or not any(Ref(kind, child) in live for kind in SCALERS):
+        return
+    has, wanted = (
+        ready_pods(done.snapshot, before.revision),
+        live[Ref("Deployment", child)]["spec"]["replicas"],
+    )
+    if "slow-requests" in after.message and has < wanted:
+        yield f"I34: {after.revision} goes back with {has} of {wanted} pods: {after.message}"
