@@ -106,10 +106,11 @@ def reading_of(served: Served, behaviour: Behaviour, bounds: object) -> Reading:
     """Return what a pod's metrics page says: whole requests by status, and those within each bound."""
     total = int(served.requests + 1e-6)
     errors, sheds = int(served.errors + 1e-6), int(served.sheds + 1e-6)
-    slow = min(int(served.slow + 1e-6), total)
+    # Rounded by themselves, both must never fall back.
+    quick = min(int(served.requests - served.slow + 1e-6), total)
     assert hasattr(bounds, "__iter__")
     known = bounds if behaviour.buckets else ()
-    within = {bound: total - slow if behaviour.slow_takes > bound else total for bound in known}
+    within = {bound: quick if behaviour.slow_takes > bound else total for bound in known}
     return Reading(
         {200: max(total - errors - sheds, 0), 429: sheds, 500: errors},
         {**within, math.inf: total},
