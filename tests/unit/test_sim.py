@@ -376,6 +376,15 @@ def takes_all_back(snapshot: Snapshot, plan: Plan) -> Plan:
     return replace(plan, applies=(weighted(route, 0),))
 
 
+def blames_for_missing_pods(snapshot: Snapshot, plan: Plan) -> Plan:
+    """Judge as if nobody scaled the canary, once it has fewer pods than its autoscaler wants."""
+    before, after = snapshot.status.rollout, plan.status.rollout if plan.status else None
+    if before is None or after is None or before.growing_since is not None or after.growing_since is None:
+        return plan
+    live = {ref: raw for ref, raw in snapshot.live.items() if ref.kind != "HorizontalPodAutoscaler"}
+    return decide(replace(snapshot, live=live))
+
+
 MUTANTS: tuple[tuple[Mutant, str, str], ...] = (
     (replicas_in_the_intent, "canary-promoted-through-the-gateway", "I8"),
     (weight_before_the_pods, "canary-promoted-through-the-gateway", "I1"),
@@ -403,6 +412,7 @@ MUTANTS: tuple[tuple[Mutant, str, str], ...] = (
     (takes_all_back, "shrunk-stable-takes-the-traffic-back-pod-by-pod", "I23"),
     (weight_before_the_pods, "cold-canary-waits-until-it-is-quick", "I24"),
     (rules_come_and_go, "testers-go-first-by-header", "I17"),
+    (blames_for_missing_pods, "slow-until-its-pods-are-there", "I34"),
 )
 
 

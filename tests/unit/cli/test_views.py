@@ -185,6 +185,15 @@ def test_why_names_the_samples_that_are_missing() -> None:
     golden("why-samples", why(in_flight(), explain(in_flight(), Surroundings())))
 
 
+@pytest.mark.parametrize(
+    ("stage", "remedy"), [("Preflight", "make room, or allow"), ("Holding", "wait for the pods, or go back")]
+)
+def test_why_tells_missing_room_from_pods_that_are_on_their_way(stage: str, remedy: str) -> None:
+    facts = in_flight(stage, 1, "InsufficientCapacity", "1 of the 3 pods that its autoscaler wants are ready")
+    (found,) = explain(facts, Surroundings())
+    assert found.remedy.startswith(remedy)
+
+
 def test_why_names_the_hand_that_a_pause_waits_for_and_a_command_that_was_ignored() -> None:
     ignored = {"command": "resume", "value": f"{V1}.1/2", "result": "Ignored", "message": "not this rollout"}
     said = f"paused at step 2; set rollout.resume to {V2}.2/2 to go on"
