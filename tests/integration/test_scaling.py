@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from ekiben.core import unreadable
+from ekiben.core import growing, unreadable
 from ekiben.kube.kinds import DEPLOYMENT, HPA, MODELDEPLOYMENT, SCALEDOBJECT, TRIGGERAUTHENTICATION
 from integration.lab import Lab, used
 from integration.operators import Manifest, condition_of
-from integration.site import THROUGH_GATEWAY, Site, Status, is_at
+from integration.site import THROUGH_GATEWAY, Site, Status, is_at, is_settled
 
 pytestmark = pytest.mark.apiserver
 
@@ -263,3 +263,40 @@ async def test_a_changed_block_is_rolled_out_and_stable_keeps_its_own_until_then
     status = await site.until(lambda s: s["stable"]["revision"] == new, "it is promoted")
     await become(site, HPA, {f"iris-{new}"})
     assert (await site.get(HPA, f"iris-{new}"))["spec"]["minReplicas"] == 2
+
+
+@pytest.mark.parametrize(("slow", "outcome"), [(0.0, "Promoted"), (0.5, "RolledBack")])
+async def test_what_is_slow_until_the_pods_are_there_is_set_aside_over_a_restart(
+    site: Site, monkeypatch: pytest.MonkeyPatch, slow: float, outcome: str
+) -> None:
+    """The test is the autoscaler; `slow` is what v2 is with all its pods, and half of it is before."""
+    monkeypatch.setattr(growing, "SETTLES_WITHIN", timedelta(seconds=3))
+    operator = await site.running()
+    rollout = {"canary": {"steps": [{"weight": 50, "hold": "1s"}]}}
+    checks = [{"metric": "slow-requests", "over": "300ms", "max": "5%"}]
+    block = {"minReplicas": 2, "maxReplicas": 3, "metrics": [{"concurrency": "8"}]}
+    old = await site.serve(
+        "v1", traffic=THROUGH_GATEWAY, autoscaling=block, rollout=rollout, analysis={"checks": checks}
+    )
+    behaviour = site.behaviour("v2")
+    behaviour.slow = 0.5
+    await site.release("v2")
+
+    def excused(status: Status) -> bool:
+        held = is_at("Holding", 1)(status) and status["rollout"].get("checks")
+        return bool(held and held[0].get("excused"))
+
+    status = await site.until(excused, "it is not held against v2 that it is slow")
+    new = status["rollout"]["revision"]
+    behaviour.startup = 4.0
+    await site.client.scale(site.namespace, f"iris-{new}", 3)
+    status = await site.until(lambda s: "growingSince" in s["rollout"], "pods are missing")
+    assert "failedRevisions" not in status or status["failedRevisions"] == []
+    await operator.stop()
+    await operator.start()
+    await site.until(lambda s: s["canary"]["readyReplicas"] == 3, "all pods are there")
+    behaviour.slow = slow
+    status = await site.until(is_settled(outcome), outcome)
+    assert status["rollout"]["setAside"]["times"] == 1
+    assert "growingSince" not in status["rollout"]
+    assert status["stable"]["revision"] == (new if outcome == "Promoted" else old)

@@ -65,7 +65,7 @@ def _measured(view: View) -> RolloutStatus | None:
         return rollout.model_copy(update=split)
     if rollout.stage in FINISHING | GIVEN_UP:
         # The judgement is over: what it rested on stays to be read.
-        return rollout.model_copy(update=split)
+        return rollout.model_copy(update=split | {"growing_since": None})
     if not verdicts.counts(view):
         # Without traffic there are no figures, and a pause before the first weight may last for days.
         return rollout.model_copy(update=split | {"checks": verdicts.judged(view)})
