@@ -1,4 +1,4 @@
-"""Autoscaling by KEDA on a query to Prometheus: both run for real, and so do the pods and the requests.
+"""Autoscaling by KEDA, on queries to a Prometheus and other sources: all run for real, pods and requests too.
 
 With `pytest -s` they say how long everything took.
 """
@@ -38,6 +38,8 @@ QUERY = (
     'sum(rate(bentoml_service_request_duration_seconds_sum{namespace="{{model.namespace}}",'
     'revision="{{revision}}",endpoint!~"/(readyz|livez|healthz|metrics)?"}[12s])) or vector(0)'
 )
+# Counts pods, also those that no node takes: such pods are the messages of a queue that costs nothing.
+SOURCE = "kubernetes-workload"
 AT_ONCE = {"scaleUp": {"stabilizationWindowSeconds": 0}, "scaleDown": {"stabilizationWindowSeconds": 0}}
 
 
@@ -48,7 +50,8 @@ def prometheus(site: Site) -> Iterator[str]:
     if backend == "existing":
         pytest.skip("KEDA was not tried: nothing is installed into a cluster of yours")
     address = install_keda(backends.choose(backend))
-    asyncio.run(install_operator(site, ("--set", "keda.enabled=true", "--set", "activator.enabled=true")))
+    chosen = ("keda.enabled=true", "activator.enabled=true", f"keda.triggers={{{SOURCE}}}")
+    asyncio.run(install_operator(site, tuple(word for value in chosen for word in ("--set", value))))
     yield address
     remove_keda(Kubectl(site.kubeconfig))
 
@@ -322,3 +325,74 @@ async def test_a_schedule_brings_its_pods_and_cpu_and_memory_are_read(
     clock.tell("one pod is left")
     with pytest.raises(SiteError, match="is already managed by the"):
         await apply(site, namespace, beside((await client.list(SCALEDOBJECT, namespace))[0][0]))
+
+
+async def messages_wait(site: Site, namespace: str, count: int) -> None:
+    """Have so many messages wait in the queue."""
+    labels = {"queue": "jobs"}
+    pod = {
+        "nodeSelector": {"kubernetes.io/hostname": "none-of-these"},
+        "terminationGracePeriodSeconds": 0,
+        "containers": [{"name": "message", "image": "registry.invalid/message:1"}],
+    }
+    queue = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "jobs"},
+        "spec": {
+            "replicas": count,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": pod},
+        },
+    }
+    await apply(site, namespace, queue)
+
+
+async def test_a_model_scales_by_another_source_of_keda_and_by_a_formula_over_two(
+    site: Site, client: Client, namespace: str, prometheus: str
+) -> None:
+    async def until(done: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        return await follow(client, namespace, "iris", done, 150)
+
+    def by(**scaling: Any) -> dict[str, Any]:
+        return slow(site, namespace, prometheus, fallbackReplicas=1, **scaling)
+
+    metadata = {"podSelector": "queue=jobs", "value": "2"}
+    jobs = {"name": "jobs", "trigger": {"type": SOURCE, "metadata": metadata}}
+    # 0: nobody asks the model.
+    work = {
+        "name": "work",
+        "prometheus": {"address": prometheus, "query": QUERY, "threshold": THRESHOLD},
+    }
+    await messages_wait(site, namespace, 3)
+    clock = Clock("a model and 3 messages")
+    await apply(site, namespace, by(metrics=[jobs]))
+    found = await until(lambda m: stable_pods(m) == 2)
+    clock.tell("2 pods are ready")
+    assert scaling_says(found, "True", "KEDA")
+
+    formula = {"expression": "max([jobs / 5, work])", "target": "1"}
+    clock = Clock("a formula over messages and a query")
+    await apply(site, namespace, by(metrics=[jobs, work], formula=formula))
+    await until(lambda m: stable_pods(m) == 1)
+    clock.tell("one pod is left")
+    clock = Clock("10 messages")
+    await messages_wait(site, namespace, 10)
+    await until(lambda m: stable_pods(m) == 2)
+    clock.tell("2 pods are ready")
+
+    clock = Clock("a query that nobody answers")
+    away = {**work, "prometheus": {**work["prometheus"], "address": "http://nobody.invalid:9090"}}
+    await apply(site, namespace, by(metrics=[jobs, away], formula=formula))
+    await messages_wait(site, namespace, 1)
+    await until(lambda m: scaling_says(m, "False", "Fallback"))
+    clock.tell("Scaling is False (Fallback)")
+
+    clock = Clock("a formula that makes no sense")
+    wrong = {"expression": "jobs + work + nobody", "target": "1"}
+    await apply(site, namespace, by(metrics=[jobs, away], formula=wrong))
+    # By KEDA's webhooks where they run, else by KEDA itself.
+    found = await until(lambda m: "unknown name nobody" in condition(m, "Scaling").get("message", ""))
+    clock.tell(f"Scaling is False ({condition(found, 'Scaling')['reason']})")
+    assert condition(found, "Scaling")["status"] == "False"
+    assert stable_pods(found) == 2

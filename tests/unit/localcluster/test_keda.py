@@ -26,6 +26,8 @@ SWITCH = """func buildScaler(triggerType string) {
 		return scalers.NewCronScaler(config)
 	case "graphite", "grafana":
 		return scalers.NewGraphiteScaler(config)
+	case "kubernetes-workload":
+		return scalers.NewKubernetesWorkloadScaler(client, config)
 	case "memory":
 		return scalers.NewCPUMemoryScaler(config)
 	case "prometheus":
