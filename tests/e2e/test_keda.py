@@ -367,7 +367,7 @@ async def test_a_model_scales_by_another_source_of_keda_and_by_a_formula_over_tw
     await messages_wait(site, namespace, 3)
     clock = Clock("a model and 3 messages")
     await apply(site, namespace, by(metrics=[jobs]))
-    found = await until(lambda m: stable_pods(m) == 2)
+    found = await until(lambda m: is_serving(m) and stable_pods(m) == 2)
     clock.tell("2 pods are ready")
     assert scaling_says(found, "True", "KEDA")
 
