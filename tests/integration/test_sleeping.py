@@ -141,8 +141,10 @@ async def test_requests_to_a_model_without_pods_wake_it_and_all_are_answered(
     assert site.lab.audit.reads_since(mark, site.namespace) == []
 
     assert await activator.ask(site, 100) == [200] * 100
-    status = await site.until(lambda found: found.get("phase") == "Healthy", "the model is awake")
-    assert (status["replicas"], "sleep" in status) == (1, False)
+    status = await site.until(lambda found: found.get("phase") == "Healthy", "the model serves")
+    # The activator stays in the path until everybody has heard of the pod.
+    assert (status["replicas"], status["sleep"]["state"]) == (1, "Waking")
+    await site.until(lambda found: "sleep" not in found, "the model is awake")
 
     async def has_left() -> bool:
         return await site.client.get(ENDPOINTSLICE, site.namespace, SLICE) is None

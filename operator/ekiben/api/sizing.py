@@ -30,7 +30,7 @@ class Sleep(ApiModel):
         Literal["Idling", "Asleep", "Waking"],
         Field(
             description="Idling: the activator is in the path, and the pods go if nobody asks."
-            " Asleep: no pods. Waking: pods are on their way."
+            " Asleep: no pods. Waking: pods are on their way, or have just come."
         ),
     ]
     since: Annotated[Time, Field(description="Since when.")]

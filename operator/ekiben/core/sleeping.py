@@ -9,7 +9,8 @@ From Idling on, until it is awake again, stable's Service has a slice with the a
 those of its pods. The activator passes requests on to pods that are ready, and holds them while there are
 none; it says for which models it holds any, which is what wakes them. So the slice comes first, and the pods
 go once it has had time to reach every node and a second look at them has found no request; they come first
-on the way back, and the slice goes once one is ready. Nothing is in the path of a model that is awake.
+on the way back, and the slice goes once one of them has been ready for as long: Kubernetes may tell of it
+later than we take the slice away. Nothing is in the path of a model that is awake.
 
 Idle is what the pods themselves say: the time of their last request, read once when it may be long enough
 ago. Pods that can't be read are not idle. A model sleeps only while nothing else goes on: a rollout wakes it,
@@ -37,10 +38,10 @@ from ekiben.core.plan import Child
 from ekiben.core.render.activator import build_activator_slice
 from ekiben.core.scalers import foreign_scaler
 from ekiben.core.snapshot import Ref
-from ekiben.core.view import STABLE_DOWN_AFTER, View
+from ekiben.core.view import STABLE_DOWN_AFTER, Side, View
 
-# How long the activator has been in the path before pods go: a change of endpoints reaches every node and
-# gateway by then, and pods that end still answer for a while.
+# How long the activator has been in the path before pods go, and stays there once they have come: a change of
+# endpoints reaches every node and gateway by then, and pods that end still answer for a while.
 SETTLE = timedelta(seconds=10)
 # So long a model may be asleep without an activator: one that restarts is back by then.
 UNHELD_FOR = timedelta(seconds=60)
@@ -156,6 +157,8 @@ def told(view: View) -> tuple[str, str] | None:
     if sleep is None or stable is None or sleep.state == "Idling" or view.rollout is not None:
         return None
     if sleep.state == "Waking":
+        if stable.ready:
+            return None
         hindrance = blocked(view, stable)
         return "Waking", hindrance.message if hindrance else f"a pod of {stable.revision} is on its way"
     since = f"{sleep.since:%Y-%m-%dT%H:%M:%SZ}"
@@ -222,10 +225,17 @@ def _alarm(view: View, sleep: Sleep, is_due: bool) -> str:
 
 def _wake_up(view: View, sleep: Sleep, is_due: bool) -> Move | None:
     if view.stable is not None and view.stable.ready:
-        return _awake(view, "awake: a pod is ready", "Woken")
+        is_known = view.now >= _known_at(view.stable, sleep)
+        return _awake(view, "awake: a pod is ready", "Woken") if is_known else None
     if is_due and view.now >= sleep.since + STABLE_DOWN_AFTER:
         return _awake(view, "no pod has got ready for 60s: the new revision need not wait for it")
     return None
+
+
+def _known_at(stable: Side, sleep: Sleep) -> datetime:
+    """Return when everybody has heard of a pod that is ready."""
+    ready = [pod.ready_changed_at for pod in stable.pods if pod.ready and not pod.deleting]
+    return min((at for at in ready if at), default=sleep.since) + SETTLE
 
 
 def _awake(view: View, note: str, reason: str = "") -> Move:
@@ -253,6 +263,8 @@ def _patience(view: View, sleep: Sleep) -> datetime | None:
             return sleep.since + SETTLE
         case "Asleep":
             return sleep.unheld_since + UNHELD_FOR if sleep.unheld_since else None
+        case _ if view.stable is not None and view.stable.ready:
+            return _known_at(view.stable, sleep)
         case _:
             return sleep.since + STABLE_DOWN_AFTER
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 
 from ekiben.api.status import Stage
 from ekiben.core import names
@@ -19,6 +20,9 @@ from unit.sim.passes import (
 )
 from unit.sim.world import MODEL
 
+SLICE = Ref("EndpointSlice", names.activator_slice(MODEL))
+# Kubernetes' own slice of a Service may be behind by a second and more.
+HEARD = timedelta(seconds=5)
 PODS_FAIL = ("CrashLoop", "NeverReady", "Restarted", "ReadinessLost", "CounterReset")
 
 
@@ -155,6 +159,18 @@ def emptied_while_held(done: Pass, ref: Ref) -> Iterator[str]:
     if stable is None or rollout is not None or ref.name != names.revision_child(MODEL, stable.revision):
         return
     asked = next(item.replicas for item in done.plan.scales if item.deployment == ref.name)
-    slice_ = snapshot.live.get(Ref("EndpointSlice", names.activator_slice(MODEL)))
+    slice_ = snapshot.live.get(SLICE)
     if asked == 0 and (slice_ is None or not slice_["endpoints"]):
         yield f"I27: {stable.revision} scaled to nothing, and nobody holds its requests"
+
+
+def left_once_pods_are_known(done: Pass) -> Iterator[str]:
+    """I32: the activator leaves the path of a model only once everybody has heard of a ready pod."""
+    snapshot = done.snapshot
+    if snapshot.status.stable is None or SLICE not in {item.ref for item in done.plan.deletes}:
+        return
+    revision = snapshot.status.stable.revision
+    serving = [pod for pod in snapshot.pods if pod.revision == revision and pod.ready and not pod.deleting]
+    since = [pod.ready_changed_at for pod in serving if pod.ready_changed_at]
+    if since and snapshot.now < min(since) + HEARD:
+        yield f"I32: the activator is gone, and {revision} has just got ready"

@@ -21,6 +21,7 @@ from unit.sim.capacity import (
     canary_not_shrunk,
     emptied_while_held,
     given_back_within_capacity,
+    left_once_pods_are_known,
     no_header_without_pods,
     no_weight_without_pods,
     raised_within_capacity,
@@ -73,6 +74,7 @@ class Invariants:
         self._note(self._size_given_back(done))
         self._note(self._memory_decides_nothing(done))
         self._note(copies_kept(done))
+        self._note(left_once_pods_are_known(done))
 
     def _memory_decides_nothing(self, done: Pass) -> Iterator[str]:
         """I15: what was settled or named before saves work; without it the same would be decided."""
