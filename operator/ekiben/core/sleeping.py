@@ -233,9 +233,12 @@ def _wake_up(view: View, sleep: Sleep, is_due: bool) -> Move | None:
 
 
 def _known_at(stable: Side, sleep: Sleep) -> datetime:
-    """Return when everybody has heard of a pod that is ready."""
+    """Return when everybody has heard of a pod that is ready.
+
+    One that was ready before may be about to go: nobody has told it yet that it is wanted again.
+    """
     ready = [pod.ready_changed_at for pod in stable.pods if pod.ready and not pod.deleting]
-    return min((at for at in ready if at), default=sleep.since) + SETTLE
+    return max(min((at for at in ready if at), default=sleep.since), sleep.since) + SETTLE
 
 
 def _awake(view: View, note: str, reason: str = "") -> Move:

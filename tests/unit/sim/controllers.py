@@ -27,6 +27,8 @@ class DeploymentController:
 
     def __init__(self, clock: Clock, server: ApiServer, nodes: Nodes) -> None:
         self.clock, self.server, self.nodes = clock, server, nodes
+        # So long it takes from settling that a pod is one too many until that pod is told.
+        self.tells_after = 0.0
         self._queued: set[Ref] = set()
         server.watchers.append(self._enqueue)
         nodes.watchers.append(lambda pod: self._enqueue(Ref("Deployment", pod.deployment)))
@@ -51,9 +53,15 @@ class DeploymentController:
             assert live is not None
             self.nodes.create(ref.name, owner, live["spec"]["template"])
         for pod in sorted(pods, key=_first_to_go)[: max(0, len(pods) - wanted)]:
-            self.nodes.delete(pod)
+            self._give_up(pod)
         if live:
             self._report(ref, live)
+
+    def _give_up(self, pod: SimPod) -> None:
+        if self.tells_after:
+            self.clock.after(self.tells_after, lambda: self.nodes.delete(pod))
+        else:
+            self.nodes.delete(pod)
 
     def _report(self, ref: Ref, live: Manifest) -> None:
         pods = [pod for pod in self.nodes.pods.values() if pod.deployment == ref.name and not pod.deleting]

@@ -101,6 +101,22 @@ def a_request_as_the_last_pod_goes_wakes_it_again(world: World) -> None:
 
 
 @scenario(SLEEPER)
+def a_pod_about_to_go_is_not_counted_on(world: World) -> None:
+    """A pod still ready when its model has to wake may be about to go; requests are held until another is."""
+    world.set_activators("10.9.0.1")
+    world.deployments.tells_after = 3.0
+    world.until_settled(within=600)
+    world.until(lambda: state(world) == "Asleep" and world.replicas("v1") == 0, within=300)
+    world.run(0.1)
+    world.edit("autoscaling.minReplicas", 1)
+    world.traffic.rate = 20
+    world.until(lambda: state(world) == "Awake", within=120)
+    assert world.pods("v1") == (1, 1)
+    world.until(lambda: SLICE not in world.server.objects, within=10)
+    world.traffic.rate = 0
+
+
+@scenario(SLEEPER)
 def never_ready_never_asleep(world: World) -> None:
     """A first revision that does not get ready is not idled away: whoever looks must see it."""
     world.set_activators("10.9.0.1")
