@@ -131,6 +131,6 @@ def _listed(view: View, revision: str, reason: str) -> str:
         name
         for metric in metrics_for(view, revision)
         if (needs_adapter(metric), needs_keda(metric)) == (reason == _OF_PODS, reason == _OF_KEDA)
-        for name in metric.model_dump(by_alias=True, exclude_none=True)
+        for name in metric.model_dump(by_alias=True, exclude_none=True, exclude={"name"})
     ]
     return ", ".join(dict.fromkeys(found)) or "a metric"

@@ -157,3 +157,13 @@ def test_an_autoscaler_of_kedas_that_nobody_answers_names_keda(
     if said == "MetricsUnreadable":
         assert "can't read prometheus, so no pod goes: see to KEDA's operator" in message
         assert f"`kubectl describe hpa keda-hpa-{NAME}`" in message
+
+
+def test_a_metric_is_said_to_be_unread_by_its_kind_and_not_by_its_name() -> None:
+    block = SPEC.autoscaling
+    assert block is not None
+    named = block.model_copy(update={"metrics": (block.metrics[0].model_copy(update={"name": "work"}),)})
+    seen = snapshot(made(reading=Reading("False", "FailedGetExternalMetric", ago(90))))
+    reason, message = scaling(replace(seen, spec=SPEC.model_copy(update={"autoscaling": named})))
+    assert reason == "MetricsUnreadable"
+    assert "can't read prometheus, so no pod goes" in message
