@@ -138,7 +138,8 @@ def _age_of_figures(view: View, status: Status) -> float | None:
 def _next_look(view: View, wait: Wait | None) -> float | None:
     """Return the seconds after which something is due that no event announces; None when nothing is."""
     due = [
-        wait.seconds if wait else None,
+        # Where a time is over and it still waits, no clock brings anything new.
+        (wait.seconds or None) if wait else None,
         next_retirement(view),
         seconds_to_first_asking(view),
         queueing.next_look(view),

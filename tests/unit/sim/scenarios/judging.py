@@ -317,6 +317,20 @@ def errors_in_a_row_fail(world: World) -> None:
     world.until(lambda: world.replicas("v2") == 0, within=60)
 
 
+@scenario(canary_spec(analysis=SLOW | {"maxWait": "1m"}))
+def errors_wait_without_haste(world: World) -> None:
+    """A check that can't be judged is waited for, beyond maxWait too: a look each interval is enough."""
+    serve(world)
+    world.behave("v2", buckets=False)
+    world.release("v2")
+    world.until(lambda: world.condition("Reconciling") == "True/CheckError", within=60)
+    world.run(120)
+    passes = world.operator.passes
+    world.run(60)
+    assert world.operator.passes - passes <= 60 / 5
+    assert world.condition("Reconciling") == "True/CheckError"
+
+
 @scenario(
     canary_spec(
         analysis={

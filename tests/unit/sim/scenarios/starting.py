@@ -83,6 +83,17 @@ def first_revision_held(world: World) -> None:
     expect(world, stable="v1", outcome="Promoted", services=("v1", "v1"))
 
 
+@scenario(canary_spec(rollout={"initial": "Held", "progressDeadline": "2m", "canary": {"steps": STEPS}}))
+def held_revision_never_ready(world: World) -> None:
+    """A held first revision has nothing to go back to: beyond its deadline it is waited for without haste."""
+    world.behave("v1", never_ready=True)
+    world.run(300)
+    passes = world.operator.passes
+    world.run(60)
+    assert world.operator.passes - passes <= 60 / 5
+    assert world.condition("Reconciling") == "True/Starting"
+
+
 @scenario(calm=True)
 def image_pull_error_waits_and_recovers(world: World) -> None:
     """An image that can't be pulled is nobody's verdict: the rollout waits past its deadline and goes on."""
