@@ -82,7 +82,11 @@ class CheckResult(ApiModel):
     since: Annotated[Time | None, Field(description="Since when it says so, look after look.")] = None
     dry_run: Annotated[bool | None, Field(description="True: it is told, and decides nothing.")] = None
     excused: Annotated[
-        bool | None, Field(description="True: it is not held against the revision that pods are missing.")
+        bool | None,
+        Field(
+            description="True: it is not held against the revision that pods are missing. False: not"
+            " any more, its autoscaler has had the time to ask for them."
+        ),
     ] = None
     value: Annotated[str | None, Field(description="What was measured.")] = None
     limit: Annotated[str | None, Field(description="What is allowed.")] = None

@@ -90,7 +90,9 @@ def excused(
     grown = growth(view)
     why = grown.why if grown else "" if waited_out else _may_answer(view, before)
     if not why:
-        return result
+        # Remembered as long as the limit stays broken: the autoscaler has its time once.
+        answered = before is not None and before.excused is not None
+        return result.model_copy(update={"excused": False}) if answered else result
     late = waited_out and grown is not None and grown.phase != "Over"
     message = f"{result.message}; not held against it: {why}"
     verdict = "Inconclusive" if late else "Waiting"
@@ -101,7 +103,7 @@ def _may_answer(view: View, before: CheckResult | None) -> str:
     """Say that the autoscaler may yet ask for more pods; "" where it had the time, or may have no more."""
     side = view.judged
     scaler = _scaler(view, side) if side else None
-    if side is None or scaler is None or not _may_add(scaler, side):
+    if side is None or scaler is None or not _may_add(scaler, side) or (before and before.excused is False):
         return ""
     since = before.since if before and before.excused else None
     if since is not None and view.now >= since + _answers_within(scaler):

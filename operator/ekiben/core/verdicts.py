@@ -166,7 +166,7 @@ def _judged(
         result, at = _by_counts(view, check, counted, terms), counted.measured_at
         result = growing.excused(view, check, result, before, waited_out=terms.waited_out)
     if why := excuse(view, check):
-        update = {"verdict": "Waiting", "value": None, "samples": 0, "message": why}
+        update = {"verdict": "Waiting", "value": None, "samples": 0, "message": why, "excused": None}
         result = result.model_copy(update=update)
     (dated,) = analysis.dated((result,), (before,) if before else (), at)
     return dated

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ekiben.api.measured import Counters, SetAside, Totals
+from ekiben.api.measured import CheckResult, Counters, SetAside, Totals
 from ekiben.api.status import RevisionStatus, RolloutStatus, Stage, Status
 from ekiben.api.v1alpha1 import parse_spec
 from ekiben.core import growing, names, verdicts
@@ -237,6 +237,23 @@ def test_an_autoscaler_has_its_time_to_ask_for_more_pods() -> None:
     assert not after(75)
     assert not after(1, most=1), "it may have no more"
     assert not after(1, scaler=None)
+
+
+def test_an_autoscaler_has_its_time_once_as_long_as_the_limit_stays_broken() -> None:
+    uncertain = {"requests": 1000, "slow": {"300ms": 55}}
+    known = verdicts.judged(look(uncertain, wants=1, ready=1))[0]
+    assert (known.verdict, known.excused) == ("Waiting", True)
+    answered = verdicts.judged(
+        look(uncertain, wants=1, ready=1, checks=(known.model_copy(update={"since": ago(75)}),))
+    )[0]
+    assert (answered.verdict, answered.excused, answered.since) == ("Waiting", False, NOW)
+    stored = CheckResult.model_validate(answered.model_dump(mode="json", by_alias=True, exclude_none=True))
+    again = look(uncertain, wants=1, ready=1, checks=(stored,))
+    assert excused(again) is False
+    assert verdicts.reason_of(again, verdicts.judged(again)[0]) == "OverLimit"
+    assert verdicts.judged(look(wants=1, ready=1, checks=(stored,)))[0].verdict == "Fail"
+    assert excused(look(GOOD, wants=1, ready=1, checks=(stored,))) is None
+    assert excused(look(uncertain, checks=(stored,))), "it wants more pods after all"
 
 
 def test_an_autoscaler_with_a_longer_window_has_longer() -> None:
