@@ -139,6 +139,11 @@ def tries(view: View) -> int:
     return int(2 ** (times + 1))
 
 
+def began_anew(view: View, result: CheckResult) -> datetime | None:
+    """Return when the counts that a check lacks requests of began anew; None where they did not."""
+    return result.since if _aside(view) is not None and result.metric in DURATIONS else None
+
+
 def recorded(view: View, counted: Totals, checks: tuple[CheckResult, ...]) -> dict[str, Any]:
     """Return what the status has to say of it, as changes of the rollout; `checks` are its results now."""
     rollout, grown = view.trial, growth(view)
@@ -146,6 +151,9 @@ def recorded(view: View, counted: Totals, checks: tuple[CheckResult, ...]) -> di
         return {}
     if grown.phase != "Over":
         return {"growing_since": rollout.growing_since or view.now}
+    if all(result.verdict == "Pass" for result in checks if result.metric in DURATIONS):
+        # Nothing is in question: what has been counted stays.
+        return {"growing_since": None}
     known = _aside(view)
     aside = SetAside(
         window=counted.window,
@@ -153,8 +161,11 @@ def recorded(view: View, counted: Totals, checks: tuple[CheckResult, ...]) -> di
         stable=counted.stable,
         canary=counted.canary,
     )
-    # What was excused until now was excused for pods that are there.
-    fresh = tuple(result.model_copy(update={"excused": None}) for result in checks)
+    # What was excused until now was excused for pods that are there; what it says now it says anew.
+    anew = {"excused": None, "since": view.now}
+    fresh = tuple(
+        result.model_copy(update=anew) if result.metric in DURATIONS else result for result in checks
+    )
     return {"growing_since": None, "set_aside": aside, "checks": fresh}
 
 

@@ -36,7 +36,7 @@ def _deed(view: View, check: Check, result: CheckResult) -> Deed:
         return rules.on_inconclusive
     if result.verdict == "Error":
         return "fail" if _errors_in_a_row(view, check, result) > rules.consecutive_error_limit > 0 else "wait"
-    if lacks(view, result) and waited_out(view):
+    if lacks(view, result) and waited_out(view) and not _may_yet_come(view, result):
         return check.on_no_data or rules.on_no_data
     return "wait"
 
@@ -212,6 +212,12 @@ def seconds_to_wait_out(view: View) -> float | None:
 def waited_out(view: View) -> bool:
     """Tell whether `maxWait` beyond the hold is over."""
     return seconds_to_wait_out(view) == 0.0
+
+
+def _may_yet_come(view: View, result: CheckResult) -> bool:
+    """Tell whether `maxWait` is not over since a check's counts began anew, where that was in time."""
+    anew, end, wait = growing.began_anew(view, result), hold_end(view), delta(_max_wait(view))
+    return anew is not None and end is not None and anew < end + wait and view.now < anew + wait
 
 
 def hold_end(view: View) -> datetime | None:

@@ -170,3 +170,42 @@ def slow_whenever_the_load_rises(world: World) -> None:
     assert world.pods("v2") == (5, 5)
     world.until_settled()
     expect(world, stable="v2", outcome="Promoted", failed=[])
+
+
+@scenario(judged(minSamples=3000, maxWait="1m", onNoData="fail"))
+def slow_until_its_pods_are_there_and_few_requests_left(world: World) -> None:
+    """The counts begin anew shortly before maxWait is over: requests have maxWait from then on to come."""
+    short_of_pods(world)
+    until_set_aside(world)
+    world.until_settled()
+    expect(world, stable="v2", outcome="Promoted", failed=[])
+
+
+@scenario(judged(minSamples=3000, maxWait="1m", onNoData="fail"))
+def slow_until_its_pods_are_there_and_no_requests_left(world: World) -> None:
+    """After the counts have begun anew nobody asks any more: once more maxWait, and it is no data."""
+    short_of_pods(world)
+    until_set_aside(world)
+    world.traffic.rate = 0.0
+    world.until_settled(within=150)
+    expect_rolled_back(world, "NoData")
+
+
+@scenario(judged(maxWait="1m", onNoData="fail"))
+def quick_while_more_pods_come(world: World) -> None:
+    """Paused for long, v2 gets more pods for more load and was never slow: what it has counted stays."""
+    world.autoscalers.requests_per_pod = 50.0
+    serve(world)
+    world.release("v2")
+    world.until_stage(Stage.HOLDING)
+    world.edit("rollout.paused", True)
+    world.run(300)
+    world.traffic.rate = 200.0
+    until_growing(world)
+    world.run(60)
+    assert world.pods("v2") == (2, 2)
+    assert world.rollout is not None
+    assert world.rollout.set_aside is None
+    world.edit("rollout.paused", False)
+    world.until_settled()
+    expect(world, stable="v2", outcome="Promoted", failed=[])
