@@ -23,7 +23,15 @@ from ekiben.core.diff import applied, digest
 from ekiben.core.plan import Copy, Delete, Plan, Sampling, Scale
 from ekiben.core.snapshot import Applied, Manifest, Model, Observation, Ref, Snapshot
 from ekiben.kube.client import ApiError, Client
-from ekiben.kube.kinds import CONFIGMAP, CONTROLLERREVISION, DEPLOYMENT, MODELDEPLOYMENT
+from ekiben.kube.kinds import (
+    CONFIGMAP,
+    CONTROLLERREVISION,
+    DEPLOYMENT,
+    HPA,
+    MODELDEPLOYMENT,
+    SCALEDOBJECT,
+    TRIGGERAUTHENTICATION,
+)
 from ekiben.kube.recorder import Recorder
 from ekiben.kube.store import Key, parse_version
 from ekiben.memory import Attempt, Memory, Refusal
@@ -37,6 +45,7 @@ REFUSED_SECONDS = 60.0
 TAKEN_SECONDS = 30.0
 
 _KINDS = {kind.kind: kind for kind in CHILDREN}
+_OF_SCALING = frozenset({HPA.kind, SCALEDOBJECT.kind, TRIGGERAUTHENTICATION.kind})
 Intent = Manifest | Scale | str
 
 
@@ -229,8 +238,10 @@ class Act:
         if error.is_conflict or (verb == "scale" and error.is_not_found):
             await self._read_again(ref)
             raise ApiError(409, error.reason, error.message) from error
-        # Where an apply finds nothing, the server lacks the kind or the namespace.
-        if not (error.is_rejected or error.is_not_found):
+        # Where an apply finds nothing, the server lacks the kind or the namespace. A scaler whose webhook is
+        # down, such as KEDA's, is named and holds up nothing else; any other child is tried again sooner.
+        is_alone = error.is_of_webhook and ref.kind in _OF_SCALING
+        if not (error.is_rejected or error.is_not_found or is_alone):
             raise error
         self._refused(attempt, intent, f"{ref.kind} {ref.name}: {error.message}")
 

@@ -61,6 +61,11 @@ class ApiError(Exception):
         return self.status in _REJECTED or self._is_bad_manifest
 
     @property
+    def is_of_webhook(self) -> bool:
+        """A webhook that must be asked could not be: one of these kinds can't be written, others can."""
+        return self.status == 500 and "failed calling webhook" in self.message
+
+    @property
     def is_retryable(self) -> bool:
         """The same request may well succeed later; 401 counts, because tokens rotate."""
         return self.status in (0, 401, 408, 429) or (self.status >= 500 and not self._is_bad_manifest)

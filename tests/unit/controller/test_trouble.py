@@ -10,10 +10,10 @@ import pytest
 
 from ekiben import act, controller
 from ekiben.core import names
-from ekiben.core.plan import Event, Plan
-from ekiben.core.snapshot import Snapshot
+from ekiben.core.plan import Event, Plan, Scale
+from ekiben.core.snapshot import Ref, Snapshot
 from ekiben.kube.client import ApiError
-from ekiben.kube.kinds import DEPLOYMENT, EVENT, MODELDEPLOYMENT, SERVICE
+from ekiben.kube.kinds import DEPLOYMENT, EVENT, HPA, MODELDEPLOYMENT, SERVICE
 from unit.controller.world import (
     DEPLOYMENT_REF,
     KEY,
@@ -136,6 +136,20 @@ class TestRefusals:
         assert rig.seen[-1].rejections == {
             DEPLOYMENT_REF: f"Deployment {DEPLOYMENT_REF.name}: exceeded quota"
         }
+
+    async def test_a_scaler_whose_webhook_is_down_is_said_and_holds_up_nothing(self, rig: Rig) -> None:
+        down = ApiError(500, "InternalError", 'failed calling webhook "vscaledobject.kb.io": refused')
+        rig.client.fail("apply", HPA, *[down] * 100)
+        rig.decide = lambda snapshot: Plan(
+            applies=(child(snapshot, HPA.kind), child(snapshot, "Deployment", DEPLOYMENT_REF.name)),
+            scales=(Scale(DEPLOYMENT_REF.name, 3),) if DEPLOYMENT_REF in snapshot.live else (),
+        )
+        rig.write_model()
+        await rig.until(lambda: ("scale", DEPLOYMENT.plural, DEPLOYMENT_REF.name) in rig.client.asked, "3")
+        assert "failed calling webhook" in rig.seen[-1].rejections[Ref(HPA.kind, "iris")]
+        assert [item for item in rig.client.asked if item[:2] == ("apply", HPA.plural)] == [
+            ("apply", HPA.plural, "iris")
+        ]
 
     async def test_another_intent_is_tried_at_once_and_clears_the_refusal(self, rig: Rig) -> None:
         port = 1
