@@ -27,7 +27,7 @@ from ekiben.core.view import View
 
 # These follow from the status and the records alone; sizes and budgets stay as the last good spec had them.
 _KEPT_UP = frozenset({"ControllerRevision", "Deployment", "Service", "HTTPRoute", "EndpointSlice"})
-_GOES_WITH_ITS_PODS = frozenset({"HorizontalPodAutoscaler", "PodDisruptionBudget"})
+_GOES_WITH_ITS_PODS = frozenset({"HorizontalPodAutoscaler", "ScaledObject", "PodDisruptionBudget"})
 
 
 def held_view(snapshot: Snapshot) -> View | None:

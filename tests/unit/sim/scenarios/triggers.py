@@ -7,6 +7,7 @@ from typing import Any
 from ekiben.api.status import Stage
 from ekiben.core.snapshot import Ref
 from unit.sim.scenario import STEPS, canary_spec, expect, scenario, serve
+from unit.sim.scenarios.changing import FORBIDDEN
 from unit.sim.scenarios.scaling import HOURS, QUERY, held, scaled
 from unit.sim.world import World, gateway_spec
 
@@ -79,6 +80,24 @@ def each_revision_has_a_queue_of_its_own(world: World) -> None:
     assert world.replicas("v1") == 2
     world.until_settled()
     expect(world, stable="v2", outcome="Promoted")
+
+
+@scenario(gateway_spec(autoscaling=scaled(OF_EACH), rollout=ROLLOUT))
+def refused_while_keda_scales_a_bad_canary(world: World) -> None:
+    """While a spec is refused KEDA lets go of a canary that failed, too: its pods go and come no more."""
+    allowed(world, "rabbitmq")
+    serve(world, rate=50.0)
+    world.release("v2")
+    world.until_stage(Stage.HOLDING, 1)
+    assert world.scaler("v2") == "ScaledObject"
+    world.edit("podTemplate.volumes", FORBIDDEN)
+    world.behave("v2", errors=0.5)
+    world.until(lambda: not world.in_flight, within=120)
+    world.until(lambda: world.pods("v2") == (0, 0), within=60)
+    assert (world.scaler("v1"), world.scaler("v2"), world.pods("v1")) == ("ScaledObject", "", (2, 2))
+    world.edit("podTemplate.volumes", None)
+    world.until_settled()
+    expect(world, stable="v1", outcome="RolledBack")
 
 
 @scenario(canary_spec(autoscaling=scaled(queue())))
