@@ -34,7 +34,7 @@ PLAYED = (
     *("promoted-by-what-others-say", "recreate-brings-the-old-back-when-the-new-crashes"),
     *("testers-go-first-by-header", "traffic-comes-back-on-a-ramp", "failed-looks-are-forgiven"),
     *("stable-shrinks-with-room-to-spare", "warm-up-that-fails-is-rolled-back"),
-    "slow-because-its-pods-find-no-node",
+    *("slow-because-its-pods-find-no-node", "a-formula-over-a-queue-and-a-query"),
 )
 TOO_MUCH = [{"metric": "error-rate", "max": "1%"}] * 20
 
