@@ -9,9 +9,10 @@ them. That is no fault of the model, so a check of durations is not held against
     Over:      for the one pass that sets aside what both sides have counted until then.
 
 All of it stands in the status (`checks`, `growingSince`, `setAside`) before anything is judged by it, so a
-restart in between decides the same. Behind it durations are judged by what was counted since; errors, and
-everything else, by all that the step has counted. A check that passes with too few pods passes. How many pods
-the autoscaler wants is what it wrote into the Deployment: its own status says so later, and no more.
+restart in between decides the same; pods that came while no operator ran are known by their age. Behind it
+durations are judged by what was counted since; errors, and everything else, by all that the step has counted.
+A check that passes with too few pods passes, and where all do nothing is set aside. How many pods the
+autoscaler wants is what it wrote into the Deployment: its own status says so later, and no more.
 
 Each time the counts begin anew a healthy canary may be blamed by chance. So each beginning has half of the
 error of the one before: together they have what a step has that begins once (`tries`).
@@ -71,7 +72,7 @@ def growth(view: View) -> Growth | None:
     if scaler is not None and _is_short(view, rollout, side):
         said = f"{side.ready} of the {side.replicas} pods that its autoscaler wants are ready"
         return Growth("Growing", said)
-    if rollout.growing_since is None:
+    if rollout.growing_since is None and not (scaler is not None and _grew_unseen(view, rollout, side)):
         return None
     left = _seconds_to_settle(view, side) if scaler is not None else 0.0
     said = f"the {side.replicas} pods that its autoscaler wants have just become ready"
@@ -188,6 +189,14 @@ def _is_short(view: View, rollout: RolloutStatus, side: Side) -> bool:
         return False
     by_load = rollout.stage in _AT_REST or rollout.growing_since is not None
     return by_load or side.replicas > canary_need(view)
+
+
+def _grew_unseen(view: View, rollout: RolloutStatus, side: Side) -> bool:
+    """Tell whether pods have come since the counts began and nobody noted it: nothing of ours ran then."""
+    began, youngest = rollout.stage_started_at, _youngest(side)
+    if rollout.stage not in (Stage.HOLDING, Stage.BAKING) or _aside(view) is not None:
+        return False
+    return began is not None and youngest is not None and youngest > began
 
 
 def _seconds_to_settle(view: View, side: Side) -> float:

@@ -200,6 +200,23 @@ def test_what_was_counted_until_then_is_set_aside_and_a_restart_decides_the_same
     assert (errors.verdict, errors.samples) == ("Pass", 1000)
 
 
+def test_pods_that_came_while_no_operator_ran_are_found_by_their_age() -> None:
+    came = {"wants": 3, "ready": 3, "began": 200.0}
+    fresh = growing.growth(look(**came, since=10.0))
+    assert fresh is not None
+    assert (fresh.phase, fresh.seconds) == ("Settling", 20.0)
+    view = look(**came, since=100.0)
+    assert verdict(view) is None
+    again = later(view)
+    assert again.status.rollout is not None
+    assert again.status.rollout.set_aside is not None
+    assert again.status.rollout.set_aside.times == 1
+    assert growing.growth(look(**came, since=100.0, set_aside=again.status.rollout.set_aside)) is None
+    assert growing.growth(look(**came, since=300.0)) is None, "they were there when the counts began"
+    assert growing.growth(look(**came, since=100.0, scaler=None)) is None
+    assert growing.growth(look(**came, since=100.0, stage=Stage.SHIFTING, step=2)) is None
+
+
 def test_it_says_in_the_status_that_pods_are_missing_before_it_is_judged_by_that() -> None:
     again = later(look(began=60.0))
     assert again.status.rollout is not None
@@ -274,7 +291,7 @@ def test_when_nobody_waits_any_more_it_is_inconclusive_whose_fault_it_is() -> No
     result = verdicts.judged(late)[0]
     assert (result.verdict, verdicts.deeds(late)[0][1]) == ("Inconclusive", "pause")
     assert verdict(late) is None
-    answered = look(began=3600.0, wants=1, ready=1)
+    answered = look(began=3600.0, wants=1, ready=1, since=4000.0)
     assert verdicts.judged(answered)[0].verdict == "Fail"
 
 
