@@ -68,13 +68,14 @@ def growth(view: View) -> Growth | None:
     rollout, side = view.trial, view.judged
     if rollout is None or side is None or not _is_judged(view, rollout):
         return None
-    scaler = _scaler(view, side)
-    if scaler is not None and _is_short(view, rollout, side):
+    # Pods that an autoscaler has asked for come all the same where another engine takes over meanwhile.
+    noted, is_scaled = rollout.growing_since is not None, _scaler(view, side) is not None
+    if (noted or is_scaled) and _is_short(view, rollout, side):
         said = f"{side.ready} of the {side.replicas} pods that its autoscaler wants are ready"
         return Growth("Growing", said)
-    if rollout.growing_since is None and not (scaler is not None and _grew_unseen(view, rollout, side)):
+    if not noted and not (is_scaled and _grew_unseen(view, rollout, side)):
         return None
-    left = _seconds_to_settle(view, side) if scaler is not None else 0.0
+    left = _seconds_to_settle(view, side)
     said = f"the {side.replicas} pods that its autoscaler wants have just become ready"
     return Growth("Over" if left <= 0 else "Settling", said, left)
 

@@ -217,6 +217,15 @@ def test_pods_that_came_while_no_operator_ran_are_found_by_their_age() -> None:
     assert growing.growth(look(**came, since=100.0, stage=Stage.SHIFTING, step=2)) is None
 
 
+def test_pods_that_were_asked_for_are_waited_for_while_another_engine_takes_over() -> None:
+    coming = growing.growth(look(scaler=None, growing_since=ago(10)))
+    assert coming is not None
+    assert coming.phase == "Growing"
+    there = growing.growth(look(scaler=None, ready=3, since=10.0, growing_since=ago(60)))
+    assert there is not None
+    assert there.phase == "Settling"
+
+
 def test_it_says_in_the_status_that_pods_are_missing_before_it_is_judged_by_that() -> None:
     again = later(look(began=60.0))
     assert again.status.rollout is not None
