@@ -43,6 +43,9 @@ API_TIMEOUT = 90.0
 GATEWAY_TIMEOUT = 60.0
 # An imported image exists as an archive, as blobs and unpacked.
 _IMPORT_FACTOR = 3
+# A new image of an old name lets go of what the old one had. containerd may collect that after it has found a
+# layer of both there, and before it builds on it; nothing is left to collect at a second import.
+_COLLECTED = "parent snapshot"
 
 
 def up(name: str, subnet: str | None = None, work_tree: Path = WORK_TREE) -> State:
@@ -97,12 +100,19 @@ def load(name: str, archive: Path) -> list[str]:
         say(f"{names}: loaded already")
         return list(digests)
     check_disk(cache_dir(), archive.stat().st_size * _IMPORT_FACTOR)
-    with step(f"loading {names}"), archive.open("rb") as stream:
-        # The archive goes in as a stream: the box need not see the folder it lies in.
-        done = _ctr(state, "images", "import", f"--snapshotter={_snapshotter(state)}", "-", stdin=stream)
+    with step(f"loading {names}"):
+        done = _import(state, archive)
+        if done.returncode != 0 and _COLLECTED in done.stderr:
+            done = _import(state, archive)
     if done.returncode != 0:
         raise LocalClusterError(f"{archive} could not be imported: {done.stderr.strip()}")
     return list(digests)
+
+
+def _import(state: State, archive: Path) -> subprocess.CompletedProcess[str]:
+    # The archive goes in as a stream: the box need not see the folder it lies in.
+    with archive.open("rb") as stream:
+        return _ctr(state, "images", "import", f"--snapshotter={_snapshotter(state)}", "-", stdin=stream)
 
 
 def _stored_images(state: State) -> dict[str, str]:
