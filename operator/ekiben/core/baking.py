@@ -13,15 +13,16 @@ nothing to do.
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 
 from ekiben.api.fields import delta
 from ekiben.api.measured import Totals
 from ekiben.api.status import Outcome, RevisionStatus, RolloutStatus, Stage, Status
-from ekiben.core import ending, failures
+from ekiben.core import ending, failures, verdicts
 from ekiben.core.commands import commands
 from ekiben.core.deciding import changed_by, hand
 from ekiben.core.forgiving import count_failed_look
-from ekiben.core.gates import Wait, weight_observed
+from ekiben.core.gates import Wait, waiting_for, weight_observed
 from ekiben.core.moves import Move, event, in_stage, with_rollout
 from ekiben.core.sharing import is_shrinking
 from ekiben.core.traffic import route_state, selects_stable
@@ -60,14 +61,16 @@ def _bake(view: View, rollout: RolloutStatus) -> Move:
 
 
 def bake_over(view: View) -> Wait | None:
-    """Wait until the bake is over."""
+    """Wait until the bake is over; pods that are missing at its end are waited for, and judged."""
     rollout = view.rollout
     if rollout is None or rollout.stage_started_at is None:
         return None
     left = (rollout.stage_started_at + bake_of(view) - view.now).total_seconds()
-    if left <= 0:
-        return None
-    return Wait("Baking", f"baking for another {left:.0f}s; {rollout.previous} keeps its pods", left)
+    if left > 0:
+        return Wait("Baking", f"baking for another {left:.0f}s; {rollout.previous} keeps its pods", left)
+    longer = verdicts.seconds_to_bake_out(view)
+    pending = next(filter(partial(verdicts.awaits_pods, view), verdicts.judged(view)), None)
+    return waiting_for(view, pending, longer) if pending and longer else None
 
 
 def way_back_ready(view: View) -> Wait | None:

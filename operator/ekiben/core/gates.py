@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ekiben.api.measured import CheckResult
 from ekiben.api.status import RolloutStatus, Stage
 from ekiben.core import growing, keda_said, verdicts, warming
 from ekiben.core.commands import pause_of
@@ -261,15 +262,19 @@ def checks_pass(view: View) -> Wait | None:
     first = next((result for result, deed in verdicts.deeds(view) if deed != "pass"), None)
     if first is None:
         return None
-    if first.excused and (hindrance := _growth_blocked(view)):
-        return hindrance
-    return Wait(verdicts.reason_of(view, first), first.message, verdicts.seconds_to_wait_out(view))
+    return waiting_for(view, first, verdicts.seconds_to_wait_out(view))
+
+
+def waiting_for(view: View, result: CheckResult, seconds: float | None) -> Wait:
+    """Wait for a check to pass; where it waits for pods, for what keeps them and is nobody's fault."""
+    hindrance = _growth_blocked(view) if result.excused else None
+    return hindrance or Wait(verdicts.reason_of(view, result), result.message, seconds)
 
 
 def _growth_blocked(view: View) -> Wait | None:
     """Say what keeps the pods from coming that the autoscaler wants, and that is nobody's fault."""
-    grown, canary = growing.growth(view), view.canary
-    return blocked(view, canary) if grown and grown.phase == "Growing" and canary else None
+    grown, side = growing.growth(view), view.judged
+    return blocked(view, side) if grown and grown.phase == "Growing" and side else None
 
 
 def crashes(side: Side) -> str:

@@ -80,6 +80,13 @@ def lacks(view: View, result: CheckResult) -> bool:
     return result.verdict == "Waiting" and few and result.metric in analysis.METRICS
 
 
+def awaits_pods(view: View, result: CheckResult) -> bool:
+    """Tell whether a check waits for pods that are missing, or for requests since they came."""
+    if result.dry_run:
+        return False
+    return bool(result.excused) or (growing.began_anew(view, result) is not None and lacks(view, result))
+
+
 def reason_of(view: View, result: CheckResult) -> str:
     """Name what a check that keeps a step from passing waits for, as one word."""
     if result.verdict == "Error":
@@ -164,7 +171,10 @@ def _judged(
         result, at = sources.judge(view, check, before), sources.looked_at(view, check)
     else:
         result, at = _by_counts(view, check, counted, terms), counted.measured_at
-        result = growing.excused(view, check, result, before, waited_out=terms.waited_out)
+        if seconds_to_bake_out(view) != 0.0:
+            result = growing.excused(view, check, result, before, waited_out=terms.waited_out)
+        elif (grown := growing.growth(view)) and result.verdict == "Fail":
+            result = result.model_copy(update={"message": f"{result.message}; {grown.why}"})
     if why := excuse(view, check):
         update = {"verdict": "Waiting", "value": None, "samples": 0, "message": why, "excused": None}
         result = result.model_copy(update=update)
@@ -212,6 +222,18 @@ def seconds_to_wait_out(view: View) -> float | None:
 def waited_out(view: View) -> bool:
     """Tell whether `maxWait` beyond the hold is over."""
     return seconds_to_wait_out(view) == 0.0
+
+
+def seconds_to_bake_out(view: View) -> float | None:
+    """Return the seconds until `maxWait` beyond the bake is over; None where nothing bakes.
+
+    What is slow then serves everybody, and there is something to go back to: nothing is excused any more.
+    """
+    rollout, rules = view.rollout, view.spec.analysis
+    if rollout is None or rollout.stage is not Stage.BAKING or rollout.stage_started_at is None:
+        return None
+    end = rollout.stage_started_at + delta(rules.bake) + delta(rules.max_wait)
+    return max((end - view.now).total_seconds(), 0.0)
 
 
 def _may_yet_come(view: View, result: CheckResult) -> bool:

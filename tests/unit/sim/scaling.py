@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from ekiben.api.status import Stage
+from ekiben.api.fields import delta
+from ekiben.api.status import RolloutStatus, Stage
+from ekiben.api.v1alpha1 import Spec
 from ekiben.core import names
 from ekiben.core.snapshot import Manifest, Ref
 from unit.sim.apiserver import ref_of
@@ -44,7 +46,10 @@ def nobody_fought(done: Pass, ref: Ref) -> Iterator[str]:
 
 
 def not_blamed_for_missing_pods(done: Pass) -> Iterator[str]:
-    """I34: no revision goes back for slow requests while its autoscaler still brings pods."""
+    """I34: no revision goes back for slow requests while its autoscaler still brings pods.
+
+    But out of a bake that has waited for them for as long as it may.
+    """
     before = in_flight(done.snapshot.status)
     after = in_flight(done.plan.status) if done.plan.status else None
     if before is None or after is None or before.stage not in AT_REST or after.stage not in BACK:
@@ -53,9 +58,19 @@ def not_blamed_for_missing_pods(done: Pass) -> Iterator[str]:
     live = done.snapshot.live
     if after.reason != "AnalysisFailed" or not any(Ref(kind, child) in live for kind in SCALERS):
         return
+    if before.stage is Stage.BAKING and _has_waited_out(done, before):
+        return
     has, wanted = (
         ready_pods(done.snapshot, before.revision),
         live[Ref("Deployment", child)]["spec"]["replicas"],
     )
     if "slow-requests" in after.message and has < wanted:
         yield f"I34: {after.revision} goes back with {has} of {wanted} pods: {after.message}"
+
+
+def _has_waited_out(done: Pass, rollout: RolloutStatus) -> bool:
+    spec, began = done.snapshot.spec, rollout.stage_started_at
+    if began is None or not isinstance(spec, Spec):
+        return False
+    rules = spec.analysis
+    return done.snapshot.now >= began + delta(rules.bake) + delta(rules.max_wait)

@@ -144,6 +144,31 @@ def slow_in_its_bake_with_all_its_pods_too(world: World) -> None:
     expect_rolled_back(world, "AnalysisFailed")
 
 
+@scenario(judged(bake="20s"))
+def slow_at_the_end_of_its_bake_until_its_pods_are_there(world: World) -> None:
+    """The bake is shorter than the autoscaler takes: it lasts until the pods are there and were judged."""
+    short_of_pods(world)
+    world.until_stage(Stage.BAKING)
+    world.run(30)
+    assert world.condition("Reconciling") == "True/InsufficientCapacity"
+    until_set_aside(world)
+    world.until_settled()
+    expect(world, stable="v2", outcome="Promoted", failed=[])
+
+
+@scenario(judged(bake="20s", maxWait="2m"))
+def slow_in_its_bake_because_its_pods_find_no_node(world: World) -> None:
+    """Everybody waits for pods that can't be scheduled: after maxWait all goes back to what has its pods."""
+    short_of_pods(world)
+    world.until_stage(Stage.BAKING)
+    world.behave("v2", schedulable=False)
+    world.until(lambda: world.condition("Reconciling") == "True/Unschedulable", within=90)
+    world.run(30)
+    assert world.in_flight
+    world.until_settled(within=150)
+    expect_rolled_back(world, "AnalysisFailed")
+
+
 @scenario(judged())
 def slow_by_itself_while_its_autoscaler_may_answer(world: World) -> None:
     """v2 is slow and its autoscaler wants no more pods: it has its time to say so, then v2 is rolled back."""
