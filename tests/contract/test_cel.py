@@ -225,6 +225,10 @@ ACCEPTED: dict[str, Json] = {
     "autoscaling by a formula with hours, of all pods together": by_formula(
         "(queue + work) / max(office, 1)", by_hours() | {"name": "office"}, engine="keda"
     ),
+    "autoscaling by a formula with all that it may call": by_formula(
+        "not (queue > 5 and work in [1, 2.5]) ? mean([queue, abs (work)]) ** 2 : float(queue) or"
+        " \t(work)\n- max(queue, 1e3)"
+    ),
     "a name without a formula": scaling(by_query() | {"name": "work"}),
     "a formula switched off as it stands": by_formula("queue + work", engine="none"),
     "autoscaling left to others": {"autoscaling": {"engine": "external"}, "replicas": 3},
@@ -987,6 +991,22 @@ REFUSED = [
             ("beside CPU, which KEDA would drop", by_formula("queue + work", {"cpu": "70%"})),
             ("over one without a name", by_formula("queue + work", by_hours())),
             ("of nothing", by_formula("  ")),
+        )
+    ),
+    *(
+        Refused(
+            f"a formula {why}",
+            by_formula(expression),
+            "spec.autoscaling.formula.expression",
+            "must be made of numbers, names, operators, brackets, and of functions abs, ceil, float, floor,"
+            " int, max, mean, median, min and round alone, without text and comments",
+        )
+        for why, expression in (
+            ("that loops", "count([queue, work], # > 1)"),
+            ("that loops behind a pipe", "[queue, work] | sum (work)"),
+            ("that loops behind a comment", "queue + work + count/**/([1], true)"),
+            ("with text", 'queue + work + float("1")'),
+            ("with a variable", "let a = queue; a + work"),
         )
     ),
     *(

@@ -71,8 +71,39 @@ _KEYS = cel(
     f"self.all(k, {matches('^[A-Za-z][A-Za-z0-9_.-]{0,62}$', 'k')})",
     "must have keys as KEDA's trigger has them, such as queueName",
 )
+# KEDA computes a formula for as long, and with as much memory, as it takes: one loop in another, or a text
+# that is repeated, and no model of the cluster is scaled. So it may call what has no loop and makes no text.
+FUNCTIONS = ("abs", "ceil", "float", "floor", "int", "max", "mean", "median", "min", "round")
+_WORD, _SPACE, _SIGN = "[A-Za-z_][A-Za-z0-9_]*", r"[ \t\r\n]", r"[+*/%^).,<>=!&|?:\[\]-]"
+_CALLED = "|".join((*FUNCTIONS, "and", "or", "not", "in"))
+_EXPRESSION_PATTERN = (
+    rf"^(({_WORD}{_SPACE}+)*(({_CALLED}){_SPACE}*[(]|{_WORD}({_SPACE}*{_SIGN}|{_SPACE}+[0-9]))"
+    rf"|{_SPACE}|[0-9(]|{_SIGN})*({_WORD}{_SPACE}+)*({_WORD})?$"
+)
+EXPRESSION_SENTENCE = (
+    f"must be made of numbers, names, operators, brackets, and of functions {', '.join(FUNCTIONS[:-1])} and"
+    f" {FUNCTIONS[-1]} alone, without text and comments"
+)
+_COMMENTS = ("//", "/*")
+
+
+def _uncommented(value: str) -> str:
+    """Refuse what KEDA passes over: the name of a function could be on its other side."""
+    if any(comment in value for comment in _COMMENTS):
+        raise ValueError(EXPRESSION_SENTENCE)
+    return value
+
+
 # A rule of the block wants the names of all metrics in it; KEDA compiles it.
-Expression = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+Expression = Annotated[
+    str,
+    StringConstraints(pattern=_EXPRESSION_PATTERN, min_length=1, max_length=1024),
+    Worded(
+        EXPRESSION_SENTENCE,
+        also=" && ".join(f"!self.contains('{comment}')" for comment in _COMMENTS),
+    ),
+    AfterValidator(_uncommented),
+]
 FormulaTarget = Annotated[
     str,
     # Of any other number KEDA makes a target, and no fallback.

@@ -114,6 +114,52 @@ def test_a_formula_takes_the_place_of_the_metrics_for_each_pod() -> None:
     assert "scalingModifiers" not in scaled(metrics=[{"cpu": "70%"}])["advanced"]
 
 
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "queue",
+        "max([queue / 20, work / 8]) * 10",
+        "(queue / 20 + work / 8) * 10",
+        "queue / max([work, 1])",
+        "queue > 1 and not (work in [1, 2]) ? 1e3 : abs (queue) ** 2 % 7 | max(1.5) ?? 0",
+        "not\t(queue > counted) or\n(sum - count < .5)",
+        " ".join(["queue"] * 170),
+    ],
+)
+def test_a_formula_may_be_made_of_numbers_names_and_what_ends_soon(expression: str) -> None:
+    Autoscaling.model_validate({"formula": {"expression": expression, "target": "1"}})
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "count([queue], true)",
+        "queue + sum ([work])",
+        "[queue] | any\n(true)",
+        "2 + all([queue], true)",
+        "queue and count([1], true) > 0",
+        "queue + count/* */([1], true)",
+        "queue // + work",
+        "len(1..9)",
+        "maxi(queue)",
+        "a.count(queue)",
+        'queue + float("1")',
+        "queue + float('1')",
+        "queue == `a` ? 1 : 2",
+        "let a = queue; a + a",
+        "if queue > 1 { 1 } else { 2 }",
+        "map(queue, #)",
+        "toBase64(queue)",
+        "queue\u00a0+ work",
+        "(" * 400 + "repeat(queue, 9)",
+        "queue " * 160 + "count(1)",
+    ],
+)
+def test_a_formula_can_not_keep_keda_busy_for_all_models_of_a_cluster(expression: str) -> None:
+    with pytest.raises(ValidationError):
+        Autoscaling.model_validate({"formula": {"expression": expression, "target": "1"}})
+
+
 def test_by_a_formula_keda_falls_back_for_it_reads_a_whole_number_as_target() -> None:
     """KEDA's own check of a fallback beside a formula reads the target as an integer, and else has none."""
     for target in ("0.5", "0", "-1", "10m"):
