@@ -988,6 +988,7 @@ REFUSED = [
         for why, spec in (
             ("without metrics", scaling(formula={"expression": "queue", "target": "10"}, engine="keda")),
             ("that leaves one out", by_formula("queue * 2")),
+            ("that has one within another word only", by_formula("queue * network + work_2 * 2work")),
             ("beside CPU, which KEDA would drop", by_formula("queue + work", {"cpu": "70%"})),
             ("over one without a name", by_formula("queue + work", by_hours())),
             ("of nothing", by_formula("  ")),

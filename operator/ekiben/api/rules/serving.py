@@ -61,7 +61,8 @@ NAMES_DIFFER = cel(
 # KEDA would scale by no other metric, and not say so: cpu and memory of one container included.
 FORMULA_NAMES_ALL = cel(
     "!has(self.formula) || (has(self.metrics) && self.metrics.size() > 0"
-    " && self.metrics.all(m, has(m.name) && self.formula.expression.contains(m.name)))",
+    " && self.metrics.all(m, has(m.name)"
+    " && self.formula.expression.matches('(^|[^A-Za-z0-9_])' + m.name + '([^A-Za-z0-9_]|$)')))",
     "autoscaling.formula takes the place of all metrics: give each of them a name, a prometheus, schedule or"
     " trigger, and have it in the expression; leave out what is not in it, cpu and memory too",
     ".formula",
