@@ -63,24 +63,13 @@ def _scaler(raw: Manifest) -> Scaler | None:
     # KEDA gives it the labels of its ScaledObject, and ours is named like the Deployment.
     if maker != deployment or labels.get(names.MANAGED_BY) != names.MANAGER:
         return Scaler(_KEDA, maker, deployment)
-    return Scaler(_KEDA, maker, deployment, ours=True, bounds=_bounds(raw), reading=_reading(raw))
+    return Scaler(_KEDA, maker, deployment, ours=True, bounds=_bounds(raw), reading=Reading.of(raw))
 
 
 def _bounds(raw: Manifest) -> tuple[int, int] | None:
     spec = _map(raw.get("spec"))
     least, most = spec.get("minReplicas"), spec.get("maxReplicas")
     return (least, most) if isinstance(least, int) and isinstance(most, int) else None
-
-
-def _reading(raw: Manifest) -> Reading | None:
-    told = _map(raw.get("status")).get("conditions")
-    for item in map(_map, told if isinstance(told, list) else ()):
-        if item.get("type") == "ScalingActive":
-            status, reason, since = (
-                str(item.get(key) or "") for key in ("status", "reason", "lastTransitionTime")
-            )
-            return Reading(status, reason, since)
-    return None
 
 
 def wants_keda(model: Manifest, autoscalers: Iterable[Manifest] = ()) -> bool:

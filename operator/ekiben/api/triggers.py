@@ -21,7 +21,10 @@ CRON_SENTENCE = "must be a cron schedule of five fields, such as 0 8 * * 1-5, wh
 # In the chart value keda.triggers: every type.
 EVERY_TRIGGER = "*"
 # For KEDA's own sources the autoscaler knows no other two.
-MetricType = Literal["AverageValue", "Value"]
+MetricType = Annotated[
+    Literal["AverageValue", "Value"] | None,
+    Field(description="AverageValue: so much for each pod; Value: so much in all. Default: AverageValue."),
+]
 
 ScalingQuery = Annotated[
     str,
@@ -188,12 +191,7 @@ class Trigger(ApiModel):
     authentication_ref: Annotated[
         AuthenticationRef | None, Field(description="How KEDA authenticates, where it must.")
     ] = None
-    metric_type: Annotated[
-        MetricType | None,
-        Field(
-            description="AverageValue: so much for each pod; Value: so much in all. Default: AverageValue."
-        ),
-    ] = None
+    metric_type: MetricType = None
 
 
 class Formula(ApiModel):
@@ -207,9 +205,4 @@ class Formula(ApiModel):
         ),
     ]
     target: Annotated[FormulaTarget, Field(description="How much of it one pod can take.")]
-    metric_type: Annotated[
-        MetricType | None,
-        Field(
-            description="AverageValue: so much for each pod; Value: so much in all. Default: AverageValue."
-        ),
-    ] = None
+    metric_type: MetricType = None

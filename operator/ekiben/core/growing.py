@@ -28,10 +28,9 @@ from typing import Any, Literal
 from ekiben.api.judging import Check
 from ekiben.api.measured import CheckResult, Counters, Load, SetAside, Totals
 from ekiben.api.status import RolloutStatus, Stage
-from ekiben.core import names
-from ekiben.core.engines import SCALERS
+from ekiben.core.scalers import KINDS, live_scaler
 from ekiben.core.scaling import canary_need
-from ekiben.core.snapshot import Manifest, Ref
+from ekiben.core.snapshot import Manifest
 from ekiben.core.view import Side, View, once
 
 REASON = "InsufficientCapacity"
@@ -217,8 +216,7 @@ def _youngest(side: Side) -> datetime | None:
 
 
 def _scaler(view: View, side: Side) -> Manifest | None:
-    name = names.revision_child(view.model.name, side.revision)
-    found = (view.live.get(Ref(kind, name)) for kind in SCALERS.values())
+    found = (live_scaler(view, kind, side.revision) for kind in KINDS)
     return next((live for live in found if live is not None), None)
 
 

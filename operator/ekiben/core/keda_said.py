@@ -107,5 +107,4 @@ def _asked_at(live: Manifest, undone: str) -> datetime | None:
     if not undone:
         return None
     about = live["metadata"]
-    since = parse_time(about.get(ASKED_AT) or about.get("creationTimestamp"))
-    return since if since is not None and since.tzinfo is not None else None
+    return parse_time(about.get(ASKED_AT) or about.get("creationTimestamp"))

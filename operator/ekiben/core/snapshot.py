@@ -176,6 +176,17 @@ class Reading(NamedTuple):
     reason: str
     since: str
 
+    @classmethod
+    def of(cls, autoscaler: Manifest) -> Reading | None:
+        """Read what a HorizontalPodAutoscaler says; None where it has said nothing, or nonsense."""
+        status = autoscaler.get("status")
+        told = status.get("conditions") if isinstance(status, Mapping) else None
+        for item in told if isinstance(told, list) else ():
+            if isinstance(item, Mapping) and item.get("type") == "ScalingActive":
+                said = (str(item.get(key) or "") for key in ("status", "reason", "lastTransitionTime"))
+                return cls(*said)
+        return None
+
 
 @dataclass(frozen=True, slots=True)
 class Scaler:
@@ -201,9 +212,9 @@ class Cluster:
     `claims` are others' routes in the place of ours, `preview_claims` in the place of the preview's;
     `preflight` is what may be read for room. `keda` tells whether ScaledObjects can be had, `triggers`
     are the types of its triggers that the chart allows, and `scalers` autoscalers that others made for the
-    model or its Deployments, KEDA's for our ScaledObjects included.
-    `preflight` is what may be read for room. `activators` are where requests to a model without pods can be
-    held, None where no activator is installed; `demanded` tells whether any is held there for this model.
+    model or its Deployments, KEDA's for our ScaledObjects included. `activators` are where requests to a
+    model without pods can be held, None where no activator is installed; `demanded` tells whether any is held
+    there for this model.
     """
 
     gateway_api: bool = True

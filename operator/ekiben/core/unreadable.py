@@ -84,19 +84,15 @@ def _autoscaler(view: View, side: Side) -> _Autoscaler | None:
         return _Autoscaler(side, f"keda-hpa-{name}", made.reading or _NONE) if made else None
     if chosen is None or chosen.name != "hpa":
         return None
-    live = live_scaler(view, SCALERS["hpa"], side.revision) or {}
-    for item in (live.get("status") or {}).get("conditions") or ():
-        if item.get("type") == "ScalingActive":
-            said = (str(item.get(key) or "") for key in ("status", "reason", "lastTransitionTime"))
-            return _Autoscaler(side, name, Reading(*said))
-    return None
+    reading = Reading.of(live_scaler(view, SCALERS["hpa"], side.revision) or {})
+    return _Autoscaler(side, name, reading) if reading else None
 
 
 def _since(autoscaler: _Autoscaler) -> datetime | None:
     """Return since when counts what an autoscaler says; without a ready pod no failure does."""
     since = parse_time(autoscaler.reading.since)
-    if since is None or since.tzinfo is None or not autoscaler.fails:
-        return since if since is not None and since.tzinfo is not None else None
+    if since is None or not autoscaler.fails:
+        return since
     ready = [pod.ready_changed_at for pod in autoscaler.side.pods if pod.serves and pod.ready_changed_at]
     return max(since, min(ready)) if ready else None
 

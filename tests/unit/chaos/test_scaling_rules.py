@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from ekiben.kube.client import Client
 from ekiben.kube.kinds import SCALEDOBJECT, Kind
 from rules.history import Entry, History, Manifest
 from rules.judge import made_once
@@ -124,7 +125,7 @@ def _item(name: str, version: int) -> Manifest:
 
 async def test_the_end_of_a_scaler_is_kept_and_one_that_nobody_saw_has_a_time_before_it() -> None:
     server = Server((["a", "b"], 5, [("DELETED", "a", 7)]), ([], 20, []))
-    history = History(server, "shop", scalers=True)  # type: ignore[arg-type]
+    history = History(cast(Client, server), "shop", scalers=True)
     task = asyncio.create_task(history.run())
     await asyncio.wait_for(server.over.wait(), 5)
     task.cancel()

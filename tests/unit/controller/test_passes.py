@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from ekiben import controller
 from ekiben.core.plan import Delete, Plan, Scale
 from ekiben.core.snapshot import Manifest, Ref, Snapshot
@@ -188,7 +190,9 @@ class TestConflicts:
         await rig.settle()
         assert rig.client.writes().count(APPLY) == controller.CONFLICTS_AT_ONCE + 1
 
-    async def test_a_live_child_is_applied_to_by_its_uid(self, rig: Rig) -> None:
+    async def test_a_live_child_is_applied_to_by_its_uid(
+        self, rig: Rig, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         bodies: list[Manifest] = []
         real_apply = rig.client.apply
 
@@ -196,7 +200,7 @@ class TestConflicts:
             bodies.append(manifest)
             return await real_apply(kind, namespace, manifest)
 
-        rig.client.apply = apply  # type: ignore[method-assign]
+        monkeypatch.setattr(rig.client, "apply", apply)
         rig.decide = lambda snapshot: Plan(
             applies=(child(snapshot, port=len(bodies)),) if len(bodies) < 2 else ()
         )
