@@ -20,6 +20,7 @@ from ekiben.caches import CHILDREN, Caches
 from ekiben.copies import LostContentError, write_copy
 from ekiben.core.children import ref_of
 from ekiben.core.diff import applied, digest
+from ekiben.core.engines import OF_SCALING
 from ekiben.core.plan import Copy, Delete, Plan, Sampling, Scale
 from ekiben.core.snapshot import Applied, Manifest, Model, Observation, Ref, Snapshot
 from ekiben.kube.client import ApiError, Client
@@ -27,10 +28,7 @@ from ekiben.kube.kinds import (
     CONFIGMAP,
     CONTROLLERREVISION,
     DEPLOYMENT,
-    HPA,
     MODELDEPLOYMENT,
-    SCALEDOBJECT,
-    TRIGGERAUTHENTICATION,
 )
 from ekiben.kube.recorder import Recorder
 from ekiben.kube.store import Key, parse_version
@@ -45,7 +43,6 @@ REFUSED_SECONDS = 60.0
 TAKEN_SECONDS = 30.0
 
 _KINDS = {kind.kind: kind for kind in CHILDREN}
-_OF_SCALING = frozenset({HPA.kind, SCALEDOBJECT.kind, TRIGGERAUTHENTICATION.kind})
 Intent = Manifest | Scale | str
 
 
@@ -240,7 +237,7 @@ class Act:
             raise ApiError(409, error.reason, error.message) from error
         # Where an apply finds nothing, the server lacks the kind or the namespace. A scaler whose webhook is
         # down, such as KEDA's, is named and holds up nothing else; any other child is tried again sooner.
-        is_alone = error.is_of_webhook and ref.kind in _OF_SCALING
+        is_alone = error.is_of_webhook and ref.kind in OF_SCALING
         if not (error.is_rejected or error.is_not_found or is_alone):
             raise error
         self._refused(attempt, intent, f"{ref.kind} {ref.name}: {error.message}")

@@ -18,6 +18,8 @@ Name = Literal["hpa", "keda", "external", "none"]
 
 # The kind of object by which an engine scales a revision.
 SCALERS: dict[str, str] = {"hpa": "HorizontalPodAutoscaler", "keda": "ScaledObject"}
+# A scaler, and what it needs: KEDA's webhooks are asked about them.
+OF_SCALING = frozenset({*SCALERS.values(), "TriggerAuthentication"})
 _REVISION = "{{revision}}"
 DEFAULT_METRIC = ScalingMetric(cpu="70%")
 _ONE_OF_THESE = (

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 from ekiben.api.sizing import ScalingStatus
 from ekiben.core import keda_said
 from ekiben.core.children import sizes
-from ekiben.core.engines import SCALERS, Chosen, engine_for, engine_of, metrics_for
+from ekiben.core.engines import OF_SCALING, SCALERS, Chosen, engine_for, engine_of, metrics_for
 from ekiben.core.scalers import foreign_scalers, kind_wanted, left_of_others
 from ekiben.core.snapshot import Ref, Scaler
 from ekiben.core.unreadable import REASON, unreadable
@@ -123,9 +123,10 @@ def _left(view: View) -> Ref | None:
 
 def _refused(view: View) -> str:
     """Return what was said to a scaler, or to what it needs, that is refused; KEDA's webhooks do that."""
-    kinds = {*SCALERS.values(), "TriggerAuthentication"}
     told = (
-        " ".join(why.split()) for ref, why in sorted(view.snapshot.rejections.items()) if ref.kind in kinds
+        " ".join(why.split())
+        for ref, why in sorted(view.snapshot.rejections.items())
+        if ref.kind in OF_SCALING
     )
     return next((f"rejected: {why}"[: keda_said.LONGEST] for why in told), "")
 
